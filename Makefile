@@ -1,0 +1,83 @@
+# POSIX make and sh; "make" alone lists the targets. Go's pattern "work" means all packages of all modules of go.work.
+.POSIX:
+.SUFFIXES:
+
+# What a test run takes at most; the whole of it has to fit into five minutes on two processors.
+TIMEOUT = 280s
+# Which tests, for "test", "race" and "stress".
+RUN = .
+# How often "race" repeats them.
+COUNT = 20
+# How long "fuzz" spends on each target.
+FUZZTIME = 30s
+# Arguments of the demo's two commands.
+DEMO_ARGS =
+STORM_ARGS =
+
+GOLANGCI = v2.15.0
+LINTER = .bin/golangci-lint-$(GOLANGCI)
+
+.PHONY: help
+help: ## list the targets
+	@echo 'usage: make <target>'
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1#\2/p' Makefile | \
+		while IFS='#' read -r target text; do printf '%-9s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Settings, with their defaults:'
+	@sed -n 's/^\([A-Z_]*\) = *\(.*\)/  \1=\2/p' Makefile
+
+.PHONY: setup
+setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, a C compiler
+	@scripts/ensure-postgres
+	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
+	@scripts/race-flag >/dev/null
+
+.PHONY: demo
+demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processes 4 --skew zipf', or --help)
+	@scripts/demo load $(DEMO_ARGS)
+
+.PHONY: storm
+storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help)
+	@scripts/demo storm $(STORM_ARGS)
+
+.PHONY: test
+test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL
+	race=$$(scripts/race-flag) && go test $$race -timeout $(TIMEOUT) -run '$(RUN)' work
+
+.PHONY: race
+race: setup ## run the concurrency tests COUNT times under the race detector
+	race=$$(scripts/race-flag) && go test $$race -count=$(COUNT) -timeout 2h -run '$(RUN)' ./actor/... ./pg/... ./manager/...
+
+.PHONY: stress
+stress: setup ## run the long versions of the tests: 100,000 waiters, longer storms
+	race=$$(scripts/race-flag) && LOCKKEEPER_STRESS=1 go test $$race -count=1 -timeout 1h -run '$(RUN)' work
+
+.PHONY: fuzz
+fuzz: setup ## run each fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: cover
+cover: setup ## measure which statements the tests reach, package by package and in total (cover.out)
+	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/...,./internal/mailbox/... \
+		-coverprofile=cover.out ./...
+	@scripts/cover cover.out
+
+.PHONY: lint
+lint: $(LINTER) ## check format, vet, linters (import directions too), and go.mod files
+	@scripts/lint $(LINTER)
+
+# Its own module graph, built by this machine's Go: neither go.mod nor a download of binaries is involved.
+$(LINTER):
+	GOBIN="$$PWD/.bin/$(GOLANGCI)" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	mv .bin/$(GOLANGCI)/golangci-lint $@
+	rmdir .bin/$(GOLANGCI)
+
+.PHONY: tidy
+tidy: ## format the code and bring the go.mod files up to date
+	gofmt -w .
+	@scripts/modules | while read -r dir; do (cd "$$dir" && echo "go mod tidy: $$dir" && go mod tidy) || exit 1; done
+
+.PHONY: clean
+clean: ## remove what the other targets made here
+	rm -rf .bin cover.out

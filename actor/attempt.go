@@ -1,0 +1,207 @@
+package actor
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// contended: somebody else holds the lock, and c, the first in line, has to wait for it.
+func (m *machine) contended(c *Claim, now time.Time) {
+	m.state = stPausing
+	if m.askAt.IsZero() {
+		m.askAt = now.Add(askAfter)
+		if !c.Deadline.IsZero() {
+			if half := now.Add(c.Deadline.Sub(now) / 2); half.Before(m.askAt) {
+				m.askAt = half
+			}
+		}
+	}
+	c.final = c.final || !c.PollFirst || c.lastAttempt()
+	if c.final {
+		m.reserve(c.Dedicated)
+		if m.reserved == resHave {
+			m.wait(c)
+			return
+		}
+	}
+	if c.final && c.Dedicated {
+		m.wakeAt = time.Time{} // it never polls on a session with other locks: the reservation ends the pause
+	} else {
+		m.pause(c, now, c.final)
+	}
+	m.setTimer()
+}
+
+// pause sets the end of the pause by c's own backoff. A backoff that wants to stop does not: MaxAttempts is what bounds
+// the attempts.
+func (m *machine) pause(c *Claim, now time.Time, polling bool) {
+	d := pollAtMost
+	if c.backoff == nil && c.NewBackoff != nil {
+		c.backoff = c.NewBackoff()
+	}
+	if c.backoff != nil {
+		next := c.backoff.NextBackOff()
+		if next != backoff.Stop && (next < d || !polling) {
+			d = next
+		}
+	}
+	m.wakeAt = now.Add(max(d, 0))
+}
+
+// setTimer asks to be woken when the next thing is due.
+func (m *machine) setTimer() {
+	at := m.wakeAt
+	if at.IsZero() || !m.askAt.IsZero() && m.askAt.Before(at) {
+		at = m.askAt
+	}
+	if !at.IsZero() {
+		m.do(effect{kind: fxTimer, at: at})
+	}
+}
+
+func (m *machine) wait(c *Claim) {
+	m.state, m.onReserved, m.abandoned, m.wakeAt = stWaiting, true, false, time.Time{}
+	c.Attempts++
+	m.do(effect{kind: fxWait})
+	m.setTimer()
+}
+
+// reserve asks for a session of the key's own, unless one is there or asked for. One that was asked for and taken back
+// has to be answered first.
+func (m *machine) reserve(dedicated bool) {
+	switch {
+	case m.reserved == resNone && dedicated:
+		m.reserved, m.dedicated = resAsked, true
+		m.do(effect{kind: fxReserveDedicated})
+	case m.reserved == resNone:
+		m.reserved, m.dedicated = resAsked, false
+		m.do(effect{kind: fxReserve})
+	case m.reserved == resAsked && m.dedicated != dedicated:
+		m.unreserve()
+	}
+}
+
+// unreserve lets go of the reserved session, or of the place in the line for one.
+func (m *machine) unreserve() {
+	switch m.reserved {
+	case resHave:
+		m.reserved = resNone
+		m.do(effect{kind: fxGiveBack})
+	case resAsked:
+		m.reserved = resDropped
+		m.do(effect{kind: fxWithdraw})
+	case resNone, resDropped:
+	}
+}
+
+// reservation takes the answer to a reservation.
+func (m *machine) reservation(e event) {
+	dropped := m.reserved == resDropped
+	m.reserved = resNone
+	if e.answer.OK {
+		m.reserved = resHave
+	}
+	if dropped {
+		m.unreserve()
+	}
+	c := m.line.head
+	switch m.state {
+	case stIdle:
+		m.drive(e.now)
+	case stPausing:
+		switch {
+		case dropped:
+			if c.final || c.Dedicated {
+				m.reserve(c.Dedicated)
+			}
+		case !e.answer.OK:
+			m.attemptFailed(e)
+		case c.Dedicated && !c.final:
+			m.drive(e.now)
+		default:
+			m.wait(c)
+		}
+	case stTrying: // a poll is under way: if it finds the lock held, the session is there to wait on
+	case stWaiting, stHeld, stUnlocking, stSettling:
+		m.unreserve()
+	}
+}
+
+// answered takes the answer to the operation under way.
+func (m *machine) answered(e event) {
+	switch m.state {
+	case stTrying, stWaiting:
+		m.tried(e, m.state == stWaiting)
+	case stSettling:
+		if m.settling && e.answer.OK {
+			m.unlock()
+			return
+		}
+		m.unlocked(e)
+	case stUnlocking:
+		m.unlocked(e)
+	case stIdle, stPausing, stHeld:
+		panic("BUG: an answer came in state " + m.state.String())
+	}
+}
+
+func (m *machine) tried(e event, waited bool) {
+	if e.answer.OK {
+		m.grantedAt, m.handed = e.now, 0
+		m.failures, m.remote = nil, nil
+		m.grant(e, false)
+		return
+	}
+	if e.answer.Err != nil {
+		if m.onReserved { // it is not asked again: it may be gone
+			m.unreserve()
+		}
+		m.attemptFailed(e)
+		return
+	}
+	c := m.line.head
+	switch {
+	case c == nil:
+		m.drive(e.now)
+	case c.Try:
+		m.drop(c, ErrNotAcquired)
+		m.drive(e.now)
+	default:
+		if waited && !c.Dedicated {
+			m.unreserve() // its turn is over: others may be in line for the session
+		}
+		m.contended(c, e.now)
+	}
+}
+
+// attemptFailed counts a failed attempt against all who wait: it was made for the key, not for the first of them alone.
+func (m *machine) attemptFailed(e event) {
+	m.failed++
+	if len(m.failures) == keptFailures {
+		m.failures = append([]error(nil), m.failures[1:]...)
+	}
+	m.failures = append(m.failures, e.answer.Err)
+	for c := m.line.head; c != nil; {
+		next := c.next
+		if tries := m.failed - c.joined; !e.answer.Transient || c.Try || tries >= max(1, c.MaxAttempts) {
+			c.Attempts = max(c.Attempts, tries)
+			m.drop(c, ErrAttempts)
+		}
+		c = next
+	}
+	m.askAt = time.Time{}
+	c := m.line.head
+	if c == nil {
+		m.drive(e.now)
+		return
+	}
+	m.state = stPausing
+	m.pause(c, e.now, false)
+	m.setTimer()
+}
+
+// failuresOf is what failed while c waited.
+func (m *machine) failuresOf(c *Claim) []error {
+	return m.failures[max(0, len(m.failures)-(m.failed-c.joined)):]
+}

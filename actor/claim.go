@@ -1,0 +1,165 @@
+package actor
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/lockkeeper/lockkeeper/internal/mailbox"
+)
+
+// Terms are what a claim asks for. They do not change after the claim is submitted.
+type Terms struct {
+	Name string
+	ID   int64
+	// Try: answer at once instead of waiting.
+	Try bool
+	// Dedicated: on a session that holds nothing else.
+	Dedicated bool
+	// PollFirst: ask MaxAttempts-1 times without waiting, with a pause between, before waiting in the server's queue.
+	// Otherwise a lock that somebody holds is waited for at once.
+	PollFirst bool
+	// MaxAttempts bounds the attempts that fail, and with PollFirst those that find the lock held. At least 1.
+	MaxAttempts int
+	// NewBackoff makes the pauses between attempts. A BackOff is not safe for concurrent use, so each claim that has to
+	// pause makes one of its own.
+	NewBackoff func() backoff.BackOff
+	// Deadline is when the caller will give up, zero if never: shortly before, the keeper finds out who is in the way.
+	Deadline time.Time
+}
+
+// Claim is one caller's claim on a key: first a waiter, then perhaps the holder.
+//
+// It is answered once (Wait) and, where it was granted, settled once (Settled). Between the two it is the holder.
+type Claim struct {
+	Terms
+	directory *Directory
+	// Unregister takes back the registration that calls End when the caller's context does; nil if there is none. It is
+	// set before the claim is submitted, and must be callable more than once and from any goroutine.
+	Unregister func() bool
+
+	// The keeper's until the claim is answered, then anybody's to read.
+	Err      error     // nil: granted
+	Attempts int       // asked of the server while this claim was first in line, or that failed while it waited
+	Failures []error   // of those attempts that failed
+	Holder   *Holder   // who is in the way
+	Queued   time.Time // when the keeper took the claim up
+	Granted  time.Time
+	Local    bool    // granted by hand-off
+	Session  Session // where the lock is held
+
+	keeper   atomic.Pointer[keeper]
+	ending   atomic.Pointer[endCause]
+	over     atomic.Pointer[endCause] // why the hold is over, before the server has confirmed it
+	watch    atomic.Pointer[watch]
+	result   chan struct{} // capacity 1: one token when answered, closed when settled; the keeper sends and closes
+	settled  error         // written before result is closed
+	ask, end mailbox.Node[message]
+
+	// The machine's.
+	next, prev *Claim
+	stage      stage
+	backoff    backoff.BackOff // made at the first pause
+	answered   bool
+	isSettled  bool
+	joined     int  // how many attempts of the key had failed when the claim came
+	final      bool // no more polling: wait in the server's queue
+}
+
+type stage uint8
+
+const (
+	stageNew stage = iota
+	stageWaiting
+	stageHolding
+	stageReleasing
+	stageOver
+)
+
+type endCause struct{ err error }
+
+type watch struct{ fire func(error) }
+
+// Init readies a claim for [Directory.Submit].
+func (c *Claim) Init(d *Directory, t Terms) {
+	c.Terms, c.directory = t, d
+	c.result = make(chan struct{}, 1)
+	c.ask.Value = message{kind: evAcquire, claim: c}
+	c.end.Value = message{kind: evEnd, claim: c}
+}
+
+// Wait blocks until the claim is answered, which its keeper always does: at the latest soon after [Claim.End].
+// It is called once, by the goroutine that submitted the claim.
+func (c *Claim) Wait() error {
+	<-c.result
+	return c.Err
+}
+
+// End asks that the claim end: a waiter is answered with the cause, a holder's lock is released. The first cause counts.
+// It never blocks, and may be called from any goroutine, before the claim is submitted too.
+func (c *Claim) End(cause error) {
+	if !c.ending.CompareAndSwap(nil, &endCause{cause}) {
+		return
+	}
+	if k := c.keeper.Load(); k != nil {
+		k.inbox.Post(&c.end)
+		return
+	}
+	c.directory.inbox.Post(&c.end)
+}
+
+// Settled is closed when a granted claim is over and it is known what became of the lock. [Claim.Outcome] says what.
+func (c *Claim) Settled() <-chan struct{} { return c.result }
+
+// Outcome is nil where the server confirmed the release or the lock was handed on. Only valid after Settled.
+func (c *Claim) Outcome() error { return c.settled }
+
+// Over is why the hold is over, nil while it is not.
+func (c *Claim) Over() error {
+	if over := c.over.Load(); over != nil {
+		return over.err
+	}
+	return nil
+}
+
+// Watch calls fire with the cause when the hold is over, at once if it is already. The keeper calls it, so it must not
+// block. One watch only.
+func (c *Claim) Watch(fire func(error)) {
+	c.watch.Store(&watch{fire})
+	if over := c.over.Load(); over != nil {
+		c.fire(over.err)
+	}
+}
+
+func (c *Claim) fire(cause error) {
+	if w := c.watch.Swap(nil); w != nil {
+		w.fire(cause)
+	}
+}
+
+// answer tells the caller; the keeper calls it once.
+func (c *Claim) answer(err error) {
+	c.Err, c.answered = err, true
+	if err != nil {
+		c.stage = stageOver
+	}
+	c.result <- struct{}{}
+}
+
+// finishHold says that the hold is over, which the holder must hear before the lock is anybody else's.
+func (c *Claim) finishHold(cause error) {
+	if !c.over.CompareAndSwap(nil, &endCause{cause}) {
+		return
+	}
+	if c.Unregister != nil {
+		c.Unregister()
+	}
+	c.fire(cause)
+}
+
+func (c *Claim) settle(outcome error) {
+	c.stage = stageOver
+	c.settled, c.isSettled = outcome, true
+	close(c.result)
+}

@@ -1,0 +1,230 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/mailbox"
+)
+
+// Config is what a directory needs.
+type Config struct {
+	Store     Store
+	Limits    Limits
+	Intensity IntensityLimit
+	// MaxKeys bounds the keys in use at one time.
+	MaxKeys int
+	// Linger is how long an unused key keeps its keeper: starting one costs more than keeping it for a moment.
+	Linger time.Duration
+	// Failed is told of each keeper that failed. It is called by the keeper and must not block.
+	Failed func(KeeperFailure)
+	// Hook is for tests: called at every step of a keeper's life, it may panic.
+	Hook func(id int64, step string)
+}
+
+// Directory knows the keeper of each key in use. It forwards claims to keepers instead of handing keepers out, so that a
+// keeper can retire without a race: nobody else sends it claims.
+type Directory struct {
+	world    world
+	Counters Counters
+	inbox    mailbox.Mailbox[message]
+	stopping chan struct{} // closed by Close, once it has the token
+	token    chan struct{} // capacity 1: the right to close stopping
+	done     chan struct{} // closed by the owner: no keeper is left
+	maxKeys  int
+	linger   time.Duration
+
+	// ---- the owner's
+	keys    map[int64]*entry
+	running int // keepers whose goroutine has not ended, retired ones too
+	epoch   int
+	touched [2][]*entry // entries that were last used in this epoch and in the one before
+	closed  bool
+}
+
+// entry is what the directory knows of a key.
+type entry struct {
+	keeper    *keeper
+	name      string
+	forwarded uint64 // claims
+	epoch     int    // of the last use
+}
+
+// NewDirectory starts a directory.
+func NewDirectory(c Config) *Directory {
+	d := &Directory{
+		stopping: make(chan struct{}), token: make(chan struct{}, 1), done: make(chan struct{}),
+		maxKeys: c.MaxKeys, linger: c.Linger, keys: make(map[int64]*entry),
+	}
+	d.token <- struct{}{}
+	d.inbox.Init()
+	d.world = world{store: c.Store, limits: c.Limits, intensity: c.Intensity, directory: d, counters: &d.Counters,
+		failed: c.Failed, hook: c.Hook}
+	if d.world.failed == nil {
+		d.world.failed = func(KeeperFailure) {}
+	}
+	go d.run()
+	return d
+}
+
+// Submit sends a claim on its way. It never blocks; [Claim.Wait] gives the answer.
+func (d *Directory) Submit(c *Claim) {
+	d.Counters.Waiting.Add(1)
+	d.inbox.Post(&c.ask)
+	select {
+	case <-d.done: // the owner may have looked for the last time before the claim came
+		d.sweep()
+	default:
+	}
+}
+
+func (d *Directory) run() {
+	defer d.finish()
+	ticker := time.NewTicker(max(d.linger/2, time.Millisecond))
+	defer ticker.Stop()
+	stopping := d.stopping
+	for !d.closed || d.running > 0 {
+		select {
+		case <-d.inbox.Wake():
+			for list := d.inbox.Take(); ; {
+				m, ok := list.Next()
+				if !ok {
+					break
+				}
+				d.handle(m)
+			}
+		case <-ticker.C:
+			d.nextEpoch()
+		case <-stopping:
+			stopping = nil
+			d.stop()
+		}
+	}
+}
+
+func (d *Directory) handle(m message) {
+	switch m.kind {
+	case evAcquire:
+		d.forward(m.claim)
+	case evEnd:
+		if k := m.claim.keeper.Load(); k != nil {
+			k.inbox.Post(&m.claim.end)
+		} else if e := d.keys[m.claim.ID]; e != nil {
+			e.keeper.inbox.Post(&m.claim.end) // its claim lies in that mailbox, before this
+		}
+	case evRetirable:
+		d.retire(m.from)
+	case evExited:
+		d.running--
+	default:
+		panic("BUG: unknown message to the directory: " + m.kind.String())
+	}
+}
+
+func (d *Directory) forward(c *Claim) {
+	e := d.keys[c.ID]
+	switch {
+	case d.closed:
+		d.refuse(c, ErrClosed)
+		return
+	case e == nil && len(d.keys) >= d.maxKeys:
+		d.refuse(c, ErrTooManyKeys)
+		return
+	case e == nil:
+		e = &entry{keeper: newKeeper(&d.world, c.ID), name: c.Name, epoch: -1}
+		d.keys[c.ID] = e
+		d.Counters.Keys.Add(1)
+		d.running++
+		go e.keeper.supervise()
+	case e.name != c.Name:
+		d.Counters.Collisions.Add(1)
+	}
+	e.forwarded++
+	d.touch(e)
+	e.keeper.inbox.Post(&c.ask)
+}
+
+func (d *Directory) refuse(c *Claim, err error) {
+	d.Counters.refused(c)
+	c.answer(err)
+}
+
+func (d *Directory) touch(e *entry) {
+	if e.epoch != d.epoch {
+		e.epoch = d.epoch
+		d.touched[0] = append(d.touched[0], e)
+	}
+}
+
+// nextEpoch asks the keepers that were not used for a whole epoch to retire. One that is not idle, since its lock is held,
+// remembers it: to ask again and again would wake every keeper that only holds.
+func (d *Directory) nextEpoch() {
+	for _, e := range d.touched[1] {
+		if e.epoch == d.epoch-1 {
+			e.keeper.inbox.Post(&e.keeper.retireNode)
+		}
+	}
+	clear(d.touched[1])
+	d.touched[0], d.touched[1] = d.touched[1][:0], d.touched[0]
+	d.epoch++
+	if cap(d.touched[0]) > 1024 && len(d.touched[1]) < cap(d.touched[0])/4 {
+		d.touched[0] = nil // a burst of keys is over
+	}
+}
+
+// retire forgets an idle keeper, unless a claim is on its way to it.
+func (d *Directory) retire(k *keeper) {
+	e := d.keys[k.id]
+	if e == nil || e.keeper != k || e.forwarded != k.seen.Load() {
+		return
+	}
+	delete(d.keys, k.id)
+	if len(d.keys) == 0 {
+		d.keys = make(map[int64]*entry) // a map keeps the room of its largest size
+	}
+	d.Counters.Keys.Add(-1)
+	k.inbox.Post(&k.dismissNode)
+}
+
+func (d *Directory) stop() {
+	d.closed = true
+	for _, e := range d.keys {
+		e.keeper.inbox.Post(&e.keeper.stopNode)
+	}
+}
+
+// finish lets go of what came too late.
+func (d *Directory) finish() {
+	close(d.done)
+	d.sweep()
+}
+
+// sweep answers whatever is in the mailbox of a directory that has ended. Each message goes to one sweeper only.
+func (d *Directory) sweep() {
+	for list := d.inbox.Take(); ; {
+		m, ok := list.Next()
+		if !ok {
+			return
+		}
+		if m.kind == evAcquire {
+			d.refuse(m.claim, ErrClosed)
+		}
+	}
+}
+
+// Close refuses new claims and those that wait, ends every hold and releases its lock, and waits until no keeper is left.
+// It may be called more than once. When ctx ends first it returns; the keepers go on ending.
+func (d *Directory) Close(ctx context.Context) error {
+	select {
+	case <-d.token:
+		close(d.stopping)
+	default:
+	}
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("releasing the locks is still under way: %w", context.Cause(ctx))
+	}
+}

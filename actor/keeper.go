@@ -1,0 +1,271 @@
+package actor
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/mailbox"
+)
+
+// keeper owns one key. Everything below the line is touched by its goroutine alone, which never waits for anything but
+// its mailbox.
+type keeper struct {
+	id    int64
+	world *world
+	inbox mailbox.Mailbox[message]
+	link  Link
+
+	// What the store told, written before the node beside it is posted and read after it was taken.
+	answer, reserved           Answer
+	toldHolder                 *Holder
+	answeredNode, reservedNode mailbox.Node[message]
+	lostNode, toldNode         mailbox.Node[message]
+	timerNode, stopNode        mailbox.Node[message]
+	retireNode, dismissNode    mailbox.Node[message] // from the directory
+	retirableNode, exitedNode  mailbox.Node[message] // to the directory
+
+	seen atomic.Uint64 // received, for the directory to compare
+
+	// ---- the goroutine's
+	machine  machine
+	ledger   ledger
+	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
+	current  message               // being dealt with
+	effects  []effect              // being carried out
+	clock    *time.Timer
+	received uint64 // claims
+	retiring bool   // the directory has asked, and no claim has come since
+	restarts intensity
+	gone     bool // exit, dismissed or closed
+}
+
+// world is what all keepers of one directory share.
+type world struct {
+	store     Store
+	limits    Limits
+	intensity IntensityLimit
+	directory *Directory
+	counters  *Counters
+	failed    func(KeeperFailure)
+	hook      func(id int64, step string) // tests only: called at every step of a keeper's life
+}
+
+// ledger is what is true of the server, kept apart from the machine: when a keeper fails its machine is thrown away, and
+// this is what the next one starts from.
+type ledger struct {
+	flight   effectKind // the operation under way, where busy
+	busy     bool
+	held     bool // the lock is ours at the server
+	reserved reserving
+	on       bool // the lock, or the operation, is on the reserved session
+}
+
+func newKeeper(w *world, id int64) *keeper {
+	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
+	k.inbox.Init()
+	k.machine.limits = w.limits
+	for _, n := range []struct {
+		node *mailbox.Node[message]
+		kind eventKind
+	}{
+		{&k.answeredNode, evAnswered}, {&k.reservedNode, evReserved}, {&k.lostNode, evLost}, {&k.toldNode, evTold},
+		{&k.timerNode, evTimer}, {&k.stopNode, evStop}, {&k.retireNode, evRetire}, {&k.dismissNode, evDismiss},
+		{&k.retirableNode, evRetirable}, {&k.exitedNode, evExited},
+	} {
+		n.node.Value = message{kind: n.kind, from: k}
+	}
+	k.link = w.store.Attach(id, k)
+	return k
+}
+
+// Answered implements [Observer], as do Reserved, Lost and Told.
+func (k *keeper) Answered(a Answer) {
+	k.answer = a
+	k.inbox.Post(&k.answeredNode)
+}
+
+func (k *keeper) Reserved(a Answer) {
+	k.reserved = a
+	k.inbox.Post(&k.reservedNode)
+}
+
+func (k *keeper) Lost() { k.inbox.Post(&k.lostNode) }
+
+func (k *keeper) Told(h *Holder) {
+	k.toldHolder = h
+	k.inbox.Post(&k.toldNode)
+}
+
+// loop is one incarnation: it ends when the keeper does, or by a panic.
+func (k *keeper) loop() {
+	k.carryOut(k.effects, time.Now()) // what the restart of a failed incarnation wants done
+	for !k.gone {
+		m, ok := k.todo.Next()
+		if !ok {
+			if k.todo = k.inbox.Take(); k.todo.Empty() {
+				<-k.inbox.Wake()
+			}
+			continue
+		}
+		k.current = m
+		k.handle(m)
+		k.current = message{}
+	}
+}
+
+func (k *keeper) handle(m message) {
+	k.at("message " + m.kind.String())
+	switch m.kind {
+	case evRetire:
+		k.retiring = true
+	case evDismiss:
+		k.gone = true
+		return
+	default:
+		e := event{kind: m.kind, now: time.Now(), claim: m.claim}
+		k.note(m, &e)
+		k.carryOut(k.machine.step(e), e.now)
+	}
+	if k.retiring && k.idle() {
+		k.retiring = false
+		k.seen.Store(k.received)
+		k.world.directory.inbox.Post(&k.retirableNode)
+	}
+}
+
+// note brings the ledger up to date with what a message says, and the event with what the machine has to know.
+func (k *keeper) note(m message, e *event) {
+	switch m.kind {
+	case evAcquire:
+		m.claim.keeper.Store(k)
+		k.received++
+		k.retiring = false
+	case evAnswered:
+		e.answer = k.answer
+		k.ledger.answered(e.answer)
+	case evReserved:
+		e.answer = k.reserved
+		k.ledger.reserved = resNone
+		if e.answer.OK {
+			k.ledger.reserved = resHave
+		}
+	case evLost:
+		if k.ledger.held && !k.ledger.busy {
+			if e.gone = k.link.Gone(); e.gone != nil {
+				k.ledger.held = false
+			}
+		}
+	case evTold:
+		e.holder = k.toldHolder
+	}
+	if k.ledger.held {
+		e.trust = k.link.Session().TrustedUntil()
+	}
+}
+
+func (l *ledger) answered(a Answer) {
+	l.busy = false
+	switch {
+	case l.flight == fxUnlock:
+		l.held = false
+	default:
+		l.held = a.OK
+	}
+}
+
+func (k *keeper) idle() bool {
+	l := &k.ledger
+	return k.machine.state == stIdle && k.machine.line.n == 0 && !l.busy && !l.held && l.reserved == resNone
+}
+
+// carryOut does what the machine wants done, in order.
+func (k *keeper) carryOut(effects []effect, now time.Time) {
+	k.effects = effects
+	for len(k.effects) > 0 {
+		fx := k.effects[0]
+		k.at(fx.kind.String())
+		k.perform(fx, now)
+		k.effects = k.effects[1:]
+	}
+}
+
+func (k *keeper) perform(fx effect, now time.Time) {
+	switch fx.kind {
+	case fxTry, fxTryReserved, fxWait, fxUnlock:
+		k.operate(fx.kind)
+	case fxReserve, fxReserveDedicated:
+		k.ledger.reserved = resAsked
+		k.link.Reserve(fx.kind == fxReserveDedicated)
+	case fxWithdraw:
+		k.ledger.reserved = resDropped
+		k.link.Withdraw()
+	case fxGiveBack:
+		k.ledger.reserved = resNone
+		k.link.GiveBack()
+	case fxAbandon:
+		k.link.Abandon()
+	case fxAsk:
+		k.link.Ask()
+	case fxTimer:
+		k.wakeAt(fx.at.Sub(now))
+	case fxGrant:
+		fx.claim.Session = k.link.Session()
+		k.world.counters.granted(fx.claim)
+		fx.claim.answer(nil)
+	case fxRefuse:
+		fx.claim.Holder = k.inTheWay(now)
+		k.world.counters.refused(fx.claim)
+		fx.claim.answer(fx.err)
+	case fxOver:
+		k.world.counters.over(fx.err)
+		fx.claim.finishHold(fx.err)
+	case fxSettle:
+		fx.claim.settle(fx.err)
+	case fxExit:
+		k.gone = true
+	default:
+		panic("BUG: unknown effect " + fx.kind.String())
+	}
+}
+
+func (k *keeper) operate(kind effectKind) {
+	k.ledger.flight, k.ledger.busy = kind, true
+	switch kind {
+	case fxTry:
+		k.world.counters.Attempts.Add(1)
+		k.ledger.on = false
+		k.link.Try()
+	case fxTryReserved:
+		k.world.counters.Attempts.Add(1)
+		k.ledger.on = true
+		k.link.TryReserved()
+	case fxWait:
+		k.world.counters.Attempts.Add(1)
+		k.ledger.on = true
+		k.link.Wait()
+	case fxUnlock:
+		k.link.Unlock()
+	}
+}
+
+// inTheWay is who holds the lock, as far as the keeper knows.
+func (k *keeper) inTheWay(now time.Time) *Holder {
+	if k.ledger.held && k.machine.state == stHeld {
+		return &Holder{Local: true, PID: k.link.Session().PID(), Since: k.machine.holder.Granted, Seen: now}
+	}
+	return k.machine.remote
+}
+
+func (k *keeper) wakeAt(after time.Duration) {
+	if k.clock == nil {
+		k.clock = time.AfterFunc(after, func() { k.inbox.Post(&k.timerNode) })
+		return
+	}
+	k.clock.Reset(after)
+}
+
+func (k *keeper) at(step string) {
+	if k.world.hook != nil {
+		k.world.hook(k.id, step)
+	}
+}

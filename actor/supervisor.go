@@ -1,0 +1,163 @@
+package actor
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// KeeperFailure is a panic in a keeper.
+type KeeperFailure struct {
+	ID    int64
+	Value any
+	Stack []byte
+	// Until is set where the key has had too many restarts: it is refused until then.
+	Until time.Time
+}
+
+// supervise runs a keeper for its whole life. Each incarnation has a new machine, and starts from what the ledger says
+// of the server: an operation that is under way is waited for, and a lock that the last incarnation held is released
+// before there is another grant.
+func (k *keeper) supervise() {
+	defer k.world.directory.inbox.Post(&k.exitedNode)
+	for !k.gone {
+		failure, failed := k.incarnate()
+		if failed {
+			k.restart(failure)
+		}
+	}
+	if k.clock != nil {
+		k.clock.Stop()
+	}
+	k.link.Detach()
+}
+
+// incarnate runs the loop and catches its panic.
+func (k *keeper) incarnate() (failure KeeperFailure, failed bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			failure, failed = KeeperFailure{ID: k.id, Value: v, Stack: debug.Stack()}, true
+		}
+	}()
+	k.loop()
+	return failure, false
+}
+
+// restart clears up after a failed incarnation. Who held the lock hears that it is lost; the claim that was being dealt
+// with gets an error, since dealing with it again might fail again; those who wait go on waiting.
+func (k *keeper) restart(f KeeperFailure) {
+	now := time.Now()
+	k.world.counters.Restarts.Add(1)
+	until, tooMany := k.restarts.add(now)
+	f.Until = until
+	err := fmt.Errorf("%w: panic: %v", ErrKeeperFailed, f.Value)
+
+	old := k.machine
+	k.machine = machine{limits: old.limits, closing: old.closing, line: old.line, failed: old.failed, failures: old.failures}
+	for _, fx := range k.effects {
+		k.discard(fx.claim, err)
+	}
+	k.effects = nil
+	k.discard(k.current.claim, err)
+	k.discard(old.holder, err)
+	k.discard(old.leaving, err)
+	if k.current.kind == evStop {
+		k.machine.closing = true
+	}
+	k.current = message{}
+	k.world.failed(f)
+	if tooMany {
+		k.coolDown(until, fmt.Errorf("%w; %d restarts in %v are too many, the key is refused until %s",
+			err, k.restarts.limit.Restarts, k.restarts.limit.Window, until.Format(time.RFC3339)))
+	}
+	k.resume()
+}
+
+// discard ends a claim that the failed incarnation was about to answer, or had answered. It knows by the claim's own
+// marks which it is, and does nothing that has been done.
+func (k *keeper) discard(c *Claim, err error) {
+	if c == nil {
+		return
+	}
+	if c.stage == stageWaiting && (c.prev != nil || c.next != nil || k.machine.line.head == c) {
+		k.machine.line.remove(c)
+	}
+	if !c.answered {
+		k.world.counters.refused(c)
+		c.answer(err)
+		return
+	}
+	if c.Err == nil && !c.isSettled {
+		lost := fmt.Errorf("%w: %w", ErrLost, err)
+		if c.over.Load() == nil {
+			k.world.counters.over(lost)
+		}
+		c.finishHold(lost)
+		c.settle(lost)
+	}
+}
+
+// resume puts the new machine where the ledger says that the server is.
+func (k *keeper) resume() {
+	m := &k.machine
+	m.reserved, m.onReserved = k.ledger.reserved, k.ledger.on
+	switch {
+	case k.ledger.busy:
+		m.state, m.settling = stSettling, k.ledger.flight != fxUnlock
+	case k.ledger.held:
+		m.state = stUnlocking
+		k.operate(fxUnlock)
+	default:
+		m.out = m.out[:0]
+		m.drive(time.Now())
+		k.effects = m.out // carried out by the next incarnation, which may fail at it
+	}
+}
+
+// coolDown is the life of a key whose keeper fails too often. It does without the machine: whatever the fault is, it is
+// not repeated here. What is held at the server is released, everybody is refused, until the time is over.
+func (k *keeper) coolDown(until time.Time, err error) {
+	for k.machine.line.head != nil {
+		k.discard(k.machine.line.head, err)
+	}
+	k.wakeAt(time.Until(until))
+	for !k.gone {
+		if !k.ledger.busy && k.ledger.held {
+			k.operate(fxUnlock)
+		}
+		switch {
+		case k.ledger.busy || k.ledger.held:
+		case k.ledger.reserved == resHave:
+			k.ledger.reserved = resNone
+			k.link.GiveBack()
+		case k.ledger.reserved == resAsked:
+			k.ledger.reserved = resDropped
+			k.link.Withdraw()
+		}
+		if clean := !k.ledger.busy && !k.ledger.held && k.ledger.reserved == resNone; clean && k.machine.closing {
+			k.gone = true
+			return
+		} else if clean && !time.Now().Before(until) {
+			return
+		}
+		m, ok := k.todo.Next()
+		if !ok {
+			if k.todo = k.inbox.Take(); k.todo.Empty() {
+				<-k.inbox.Wake()
+			}
+			continue
+		}
+		e := event{kind: m.kind, claim: m.claim}
+		k.note(m, &e)
+		switch m.kind {
+		case evAcquire:
+			m.claim.stage = stageOver
+			k.world.counters.refused(m.claim)
+			m.claim.answer(err)
+		case evStop:
+			k.machine.closing = true
+		case evRetire:
+			k.retiring = true
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package oracle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// statementBound is how long a read or a write may take. It is generous, because a write that is given up leaves doubt
+// about its outcome.
+const statementBound = 30 * time.Second
+
+// ErrUncertain marks a write that was sent and whose outcome is not known.
+var ErrUncertain = errors.New("the write's outcome is not known")
+
+// Book is a worker process's way to the counters.
+type Book struct {
+	pool  *pgxpool.Pool
+	read  string
+	write string
+}
+
+// OpenBook connects to the counters of table with at most size connections.
+func OpenBook(ctx context.Context, dsn, app, table string, size int) (*Book, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		// pgx quotes parts of a string that it cannot parse, and a password may be among them.
+		return nil, errors.New("the connection string cannot be parsed")
+	}
+	config.MaxConns = int32(size)
+	config.MinConns = 0
+	config.ConnConfig.RuntimeParams["application_name"] = app
+	if config.ConnConfig.ValidateConnect == nil {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	config.AfterConnect = settle
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("opening the connections to the counters: %w", err)
+	}
+	book := &Book{
+		pool: pool,
+		read: `SELECT n FROM ` + table + ` WHERE key = $1`,
+		// Nothing here keeps a stale value out; the other two columns only say afterwards that one came.
+		write: `UPDATE ` + table + ` SET n = $2::bigint, writes = writes + 1,
+			torn = torn + CASE WHEN n = $2::bigint - 1 THEN 0 ELSE 1 END WHERE key = $1`,
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("opening the connections to the counters: %w", err)
+	}
+	return book, nil
+}
+
+// settle makes a connection independent of defaults that the role or the database may have: a stricter isolation level
+// would refuse the very writes that the oracle is there to see, and a statement timeout would leave them in doubt.
+func settle(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0`)
+	return err
+}
+
+// Read returns the key's counter.
+func (b *Book) Read(key int) (uint64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statementBound)
+	defer cancel()
+	var n uint64
+	if err := b.pool.QueryRow(ctx, b.read, key).Scan(&n); err != nil {
+		return 0, fmt.Errorf("reading the counter: %w", err)
+	}
+	return n, nil
+}
+
+// Write sets the key's counter. It takes no context: a write that has begun is always brought to its end, whatever
+// happens to the lock's context meanwhile, so that its outcome is known. Where it is not, the error is ErrUncertain.
+func (b *Book) Write(key int, n uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), statementBound)
+	defer cancel()
+	tag, err := b.pool.Exec(ctx, b.write, key, n)
+	if err != nil {
+		if certainlyNotWritten(err) {
+			return fmt.Errorf("writing the counter: %w", err)
+		}
+		return fmt.Errorf("writing the counter: %w: %w", ErrUncertain, err)
+	}
+	if tag.RowsAffected() != 1 {
+		return fmt.Errorf("writing the counter: its row has vanished (%d rows written)", tag.RowsAffected())
+	}
+	return nil
+}
+
+func certainlyNotWritten(err error) bool {
+	if pgconn.SafeToRetry(err) {
+		return true
+	}
+	// An ERROR takes its statement back. A FATAL may arrive between the commit and its confirmation.
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.SeverityUnlocalized == "ERROR"
+}
+
+// Close ends the connections.
+func (b *Book) Close() { b.pool.Close() }

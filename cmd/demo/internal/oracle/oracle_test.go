@@ -1,0 +1,162 @@
+package oracle
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+func connect(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func openBook(t *testing.T, dsn, table string) *Book {
+	t.Helper()
+	book, err := OpenBook(t.Context(), dsn, "test", table, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(book.Close)
+	return book
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The interleaving that a lock is there to prevent, by hand: both holders read before either writes.
+func TestAnOverlapIsSeenByTheCounter(t *testing.T) {
+	server, name := pgtest.NewDatabase(t)
+	conn := connect(t, server.DSNOf(name))
+	table, err := CreateTable(t.Context(), conn, "counters", 3)
+	check(t, err)
+	one, two := openBook(t, server.DSNOf(name), table), openBook(t, server.DSNOf(name), table)
+
+	readOne, err := one.Read(1)
+	check(t, err)
+	readTwo, err := two.Read(1)
+	check(t, err)
+	check(t, one.Write(1, readOne+1))
+	check(t, two.Write(1, readTwo+1))
+	next, err := one.Read(2)
+	check(t, err)
+	check(t, one.Write(2, next+1))
+
+	rows, err := ReadTable(t.Context(), conn, table, 3)
+	check(t, err)
+	if want := (Row{N: 1, Writes: 2, Torn: 1}); rows[1] != want {
+		t.Errorf("the row is %+v, want %+v", rows[1], want)
+	}
+	verdict := Judge(rows, [][]wire.KeyCount{{{}, {Grants: 1}, {Grants: 1}}, {{}, {Grants: 1}, {}}})
+	if verdict.Violations != 1 || verdict.BadKeys != 1 || verdict.LostUpdates != 1 {
+		t.Errorf("the verdict is %+v, want one violation on one key", verdict)
+	}
+}
+
+func TestATableOfSomebodyElseIsLeftAlone(t *testing.T) {
+	server, name := pgtest.NewDatabase(t)
+	conn := connect(t, server.DSNOf(name))
+	if _, err := conn.Exec(t.Context(), `CREATE TABLE precious AS SELECT 42 AS answer`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := CreateTable(t.Context(), conn, "precious", 3)
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "42P07" {
+		t.Errorf("the error is %v, want duplicate_table", err)
+	}
+	var answer int
+	if err := conn.QueryRow(t.Context(), `SELECT answer FROM precious`).Scan(&answer); err != nil || answer != 42 {
+		t.Errorf("the table now says %d (%v)", answer, err)
+	}
+}
+
+func TestCreateTableSaysWhatIsMissing(t *testing.T) {
+	server, name := pgtest.NewDatabase(t)
+	conn := connect(t, server.DSNOf(name))
+	if _, err := conn.Exec(t.Context(), `SET search_path = nowhere`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "search_path") {
+		t.Errorf("no schema: %v", err)
+	}
+	if _, err := conn.Exec(t.Context(), `RESET search_path; CREATE ROLE visitor_`+name+`; SET ROLE visitor_`+name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "grant it CREATE") {
+		t.Errorf("no right: %v", err)
+	}
+	if _, err := conn.Exec(t.Context(), `RESET ROLE; DROP ROLE visitor_`+name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAWriteWhoseRowHasGoneIsAnError(t *testing.T) {
+	server, name := pgtest.NewDatabase(t)
+	conn := connect(t, server.DSNOf(name))
+	table, err := CreateTable(t.Context(), conn, "counters", 1)
+	check(t, err)
+	book := openBook(t, server.DSNOf(name), table)
+	if err := book.Write(7, 1); err == nil || errors.Is(err, ErrUncertain) {
+		t.Errorf("writing a row that is not there: %v, want an error, and not one of doubt", err)
+	}
+	check(t, DropTable(t.Context(), conn, table))
+	if err := book.Write(0, 1); err == nil || errors.Is(err, ErrUncertain) {
+		t.Errorf("writing a table that is not there: %v, want an error, and not one of doubt", err)
+	}
+}
+
+func TestOpenBookRepeatsNoPassword(t *testing.T) {
+	_, err := OpenBook(t.Context(), "postgres://u:hunter2@[::1/x", "test", "t", 1)
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "slots")
+	check(t, CreateSlots(path, 3))
+	one, err := OpenSlots(path, 3)
+	check(t, err)
+	two, err := OpenSlots(path, 3)
+	check(t, err)
+
+	one.Enter(1, 11)
+	if !one.Leave(1, 11) {
+		t.Error("a holder that was alone met somebody")
+	}
+	one.Enter(1, 11)
+	two.Enter(1, 22)
+	if one.Leave(1, 11) {
+		t.Error("a holder did not notice the other one that entered through its own mapping")
+	}
+	if !two.Leave(1, 22) {
+		t.Error("the overlap was counted twice")
+	}
+	one.Enter(2, 11) // and its process is killed
+	two.Enter(2, 22)
+	if !two.Leave(2, 22) {
+		t.Error("a mark that was left behind counted as an overlap")
+	}
+	check(t, one.Close())
+	check(t, two.Close())
+}

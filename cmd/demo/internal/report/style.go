@@ -1,0 +1,74 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Style says whether a text may have colours.
+type Style struct{ Colour bool }
+
+func (s Style) paint(code, text string) string {
+	if !s.Colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Good is for what was proven.
+func (s Style) Good(text string) string { return s.paint("1;32", text) }
+
+// Bad is for violations, leaks and failures.
+func (s Style) Bad(text string) string { return s.paint("1;31", text) }
+
+// Bold is for headings.
+func (s Style) Bold(text string) string { return s.paint("1", text) }
+
+// Faint is for labels.
+func (s Style) Faint(text string) string { return s.paint("2", text) }
+
+// Count writes a number with commas between the thousands.
+func Count[N ~int | ~uint64 | ~int64](n N) string {
+	text := strconv.FormatInt(int64(n), 10)
+	var b strings.Builder
+	for i, digit := range text {
+		if i > 0 && (len(text)-i)%3 == 0 && text[i-1] != '-' {
+			b.WriteByte(',')
+		}
+		b.WriteRune(digit)
+	}
+	return b.String()
+}
+
+// Of is a number with its noun, in the plural but for one.
+func Of[N ~int | ~uint64 | ~int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "s") || strings.HasSuffix(noun, "ch") {
+		return Count(n) + " " + noun + "es"
+	}
+	return Count(n) + " " + noun + "s"
+}
+
+// Span writes a duration with three digits or so: 0.84 ms, 12.3 ms, 1.20 s.
+func Span(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	switch {
+	case ms <= 0:
+		return "0 ms"
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 2, 64) + " ms"
+	case ms < 100:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+	case ms < 100_000:
+		return strconv.FormatFloat(ms/1000, 'f', 2, 64) + " s"
+	default:
+		return strconv.FormatFloat(ms/1000, 'f', 0, 64) + " s"
+	}
+}
+
+func millis(ms float64) string { return Span(time.Duration(ms * float64(time.Millisecond))) }

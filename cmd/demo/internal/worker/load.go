@@ -1,0 +1,161 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/locker"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
+)
+
+// load is the work of one process: goroutines that take locks and, while they hold one, do what only a holder may do.
+type load struct {
+	job   wire.Job
+	locks locker.Locker
+	book  *oracle.Book
+	slots *oracle.Slots
+	tally *tally
+	marks atomic.Uint64
+	names []string
+}
+
+// releaseBound is far beyond what a release needs.
+const releaseBound = 30 * time.Second
+
+// afterFailure keeps a failing load from spinning.
+const afterFailure = 50 * time.Millisecond
+
+// run works until draining ends, and returns when every goroutine has finished: those that waited have withdrawn, and
+// those that held have written and released.
+func (l *load) run(draining context.Context) {
+	l.names = make([]string, l.job.Keys)
+	for key := range l.names {
+		l.names[key] = keyName(key)
+	}
+	var all sync.WaitGroup
+	for range l.job.Workers {
+		all.Go(func() {
+			pick := newPicker(l.job.Skew, l.job.Keys)
+			for draining.Err() == nil {
+				if err := l.once(draining, pick()); err != nil {
+					l.tally.fail(err)
+					pause(draining, afterFailure)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// once is one acquisition, from the request to the end of the lock. The error it returns is a failure that nobody
+// planned.
+func (l *load) once(draining context.Context, key int) error {
+	planned := l.job.Cancel > 0 && rand.Float64() < l.job.Cancel
+	after := time.Duration(rand.Int64N(int64(l.tally.cancelWithin())))
+	g := newGuard(draining, after, planned)
+	defer g.cancel()
+
+	began := time.Now()
+	lock, err := l.locks.Acquire(g.ctx, l.names[key])
+	wait := time.Since(began)
+	alive := g.disarm()
+	switch {
+	case err == nil && alive:
+		l.tally.waited(wait)
+		return l.hold(key, lock, g.cancel, planned)
+	case err == nil:
+		// Granted and cancelled at the same moment: the lock ends, or has ended, by itself.
+		l.tally.gaveUp(g)
+		return release(lock)
+	case g.ctx.Err() != nil && errors.Is(err, context.Canceled):
+		l.tally.gaveUp(g)
+		return nil
+	default:
+		return err
+	}
+}
+
+// gaveUp counts an acquisition that was cancelled while it waited.
+func (t *tally) gaveUp(g *guard) {
+	if g.asked.Load() {
+		t.cancelled.Add(1)
+	} else {
+		t.withdrawn.Add(1)
+	}
+}
+
+// hold is the time under the lock: the mark goes into the shared table, the counter is read, time passes, the counter
+// is written, the mark comes out.
+func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCancel bool) error {
+	mark := uint64(l.job.Process)<<48 | l.marks.Add(1)&(1<<48-1)
+	l.slots.Enter(key, mark)
+	err := l.readModifyWrite(key, lock)
+	alone := l.slots.Leave(key, mark)
+
+	lost := lock.Err() != nil
+	if lost {
+		l.tally.lost.Add(1)
+	}
+	switch {
+	case alone:
+	case lost:
+		// The next holder may come between the server's release and this one's hearing of it.
+		l.tally.afterLoss.Add(1)
+	default:
+		l.tally.keys[key].overlaps.Add(1)
+	}
+
+	// An acquisition that was to be cancelled and was granted before that ends its hold by its context: this way out
+	// must free the lock as surely as Release does.
+	if byCancel && !lost {
+		cancel()
+		return err
+	}
+	if releaseErr := release(lock); !lost {
+		err = errors.Join(err, releaseErr)
+	}
+	return err
+}
+
+// readModifyWrite adds one to the key's counter with nothing but the lock to guard it. A holder whose lock has ended
+// does not write.
+func (l *load) readModifyWrite(key int, lock locker.Lock) error {
+	n, err := l.book.Read(key)
+	if err != nil {
+		return err
+	}
+	if l.job.Hold > 0 {
+		timer := time.NewTimer(l.job.Hold)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-lock.Lost():
+		}
+	}
+	if lock.Err() != nil {
+		return nil
+	}
+	err = l.book.Write(key, n+1)
+	l.tally.wrote(key, err)
+	return nil
+}
+
+func release(lock locker.Lock) error {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
+	defer cancel()
+	return lock.Release(ctx)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

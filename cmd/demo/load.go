@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
+)
+
+const loadHelp = `Runs several worker processes, each with a lock manager of its own, that fight for the
+same keys, and proves that the locks exclude.
+
+The proof. Each key has a row with a counter in the database. Whoever holds the key's lock
+reads the counter, holds on for --hold, and writes back what it read plus one, with nothing
+to guard it but the lock. Two holders at one time would overwrite each other, and the counter
+would stay behind. At the end every counter must equal the acquisitions that were granted.
+A second detector, memory that all processes share, must agree.
+
+What is left behind is counted after every manager has been closed, while the processes
+still run: locks and connections on the server, goroutines in the processes. All must be 0.
+
+The server. Without --dsn and DATABASE_URL a throwaway PostgreSQL is started and removed.
+With one of them the load runs there, in a table of its own that is dropped at the end, and
+with names of its own that no other program's locks meet. Prefer DATABASE_URL where the
+string has a password: other users of a machine can read a program's arguments.`
+
+const loadExamples = `  demo load
+      a first look: 4 processes x 50 workers on 20 keys, for 10 seconds
+
+  demo load --processes 4 --workers 200 --keys 50 --cancel 0.2 --duration 20s
+      more of everything, and one acquisition in five is cancelled while it waits
+
+  demo load --keys 1 --hold 0
+      one key that all want: how fast can a lock change hands?
+
+  demo load --keys 1000 --skew zipf
+      many keys, a few of them hot, as it is in most services
+
+  demo load --no-locks
+      everybody is let in: shows that the proof fails when it should
+
+  DATABASE_URL=postgres://app@db.example:5432/app demo load --duration 1m --json
+      on a server of yours, with the result as one JSON object on standard output`
+
+func newLoad(status *int) *cobra.Command {
+	var plan run.Plan
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "load",
+		Short:   "Many processes fight for a few locks; proves that no two hold one at a time",
+		Long:    loadHelp,
+		Example: loadExamples,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPlan(cmd, &plan); err != nil {
+				return err
+			}
+			plan.DSN = serverOf(cmd, plan.DSN)
+			return runLoad(cmd, plan, asJSON, status)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&plan.DSN, "dsn", "", "connection string of the server (default: $DATABASE_URL, else a throwaway server)")
+	flags.IntVarP(&plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
+	flags.IntVarP(&plan.Workers, "workers", "w", 50, "goroutines in each process that take locks")
+	flags.IntVarP(&plan.Keys, "keys", "k", 20, "locks that they fight for")
+	flags.StringVar(&plan.Skew, "skew", "uniform", "how the load spreads over the keys: "+strings.Join(worker.Skews, " or "))
+	flags.DurationVar(&plan.Hold, "hold", time.Millisecond, "how long a holder holds, besides its read and its write")
+	flags.DurationVarP(&plan.Duration, "duration", "d", 10*time.Second, "how long the load goes on")
+	flags.Float64Var(&plan.Cancel, "cancel", 0, "fraction of the acquisitions, 0 to 1, that is cancelled on the way")
+	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
+	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON object on standard output; progress goes to standard error")
+	must(cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+// The most that the flags take. Beyond them a mistyped number is likelier than a machine that can do it.
+const (
+	maxProcesses = 1000
+	maxWorkers   = 1_000_000
+	maxKeys      = 1_000_000
+	maxSessions  = 10_000
+	maxDuration  = 30 * 24 * time.Hour
+)
+
+func checkPlan(cmd *cobra.Command, p *run.Plan) error {
+	for _, count := range []struct {
+		flag       string
+		value, max int
+	}{
+		{"processes", p.Processes, maxProcesses},
+		{"workers", p.Workers, maxWorkers},
+		{"keys", p.Keys, maxKeys},
+	} {
+		if count.value < 1 || count.value > count.max {
+			return usage(cmd, "--%s is %d: it must be between 1 and %d", count.flag, count.value, count.max)
+		}
+	}
+	switch {
+	case !slices.Contains(worker.Skews, p.Skew):
+		return usage(cmd, "--skew is %q: it must be %s", p.Skew, strings.Join(worker.Skews, " or "))
+	case p.Hold < 0 || p.Hold > maxDuration:
+		return usage(cmd, "--hold is %v: it must be between 0 and %v", p.Hold, maxDuration)
+	case p.Duration <= 0 || p.Duration > maxDuration:
+		return usage(cmd, "--duration is %v: it must be more than 0 and at most %v", p.Duration, maxDuration)
+	case !(p.Cancel >= 0 && p.Cancel <= 1): // written so that NaN, which flags take, is refused
+		return usage(cmd, "--cancel is %v: it must be between 0 (none) and 1 (all)", p.Cancel)
+	case cmd.Flags().Changed("sessions") && (p.Sessions < 2 || p.Sessions > maxSessions):
+		return usage(cmd, "--sessions is %d: it must be between 2 and %d, since one session holds and one waits", p.Sessions, maxSessions)
+	case cmd.Flags().Changed("dsn") && p.DSN == "":
+		return usage(cmd, "--dsn is empty: leave it out for a throwaway server")
+	}
+	return nil
+}
+
+// serverOf is the flag, or else the environment's.
+func serverOf(cmd *cobra.Command, dsn string) string {
+	if cmd.Flags().Changed("dsn") {
+		return dsn
+	}
+	return os.Getenv("DATABASE_URL")
+}
+
+func runLoad(cmd *cobra.Command, plan run.Plan, asJSON bool, status *int) error {
+	progress := cmd.OutOrStdout()
+	if asJSON {
+		progress = cmd.ErrOrStderr()
+	}
+	result, err := run.Load(cmd.Context(), plan, screen.New(progress), workerCommand)
+	if result == nil {
+		return err
+	}
+	*status = result.ExitStatus()
+	if asJSON {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		if writeErr := encoder.Encode(result); writeErr != nil {
+			return writeErr
+		}
+		// The object has no room for what only people read.
+		for _, problem := range result.Detail.Problems {
+			cmd.PrintErrln("Problem:", problem)
+		}
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if writeErr := result.Text(out, screen.New(out).Style()); writeErr != nil {
+		return writeErr
+	}
+	return err
+}
+
+func must(err error) {
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+}

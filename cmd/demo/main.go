@@ -1,0 +1,80 @@
+// Demo shows the lock manager at work under load, and proves with a throwaway PostgreSQL or with yours that it keeps
+// its promises. Start with `demo --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
+)
+
+func main() { os.Exit(execute(os.Args[1:])) }
+
+// execute runs the program and returns its exit status.
+func execute(args []string) int {
+	// A reader that goes away (`demo load | head`) must not kill the program before it has removed its server; the
+	// write's error ends the load instead.
+	signal.Ignore(syscall.SIGPIPE)
+
+	status := report.ExitOK
+	root := newRoot(&status)
+	root.SetArgs(args)
+	root.SetOut(os.Stdout)
+	root.SetErr(os.Stderr)
+	ctx := context.Background()
+	if !isWorker(args) {
+		interruptible, stop := interruptible(ctx)
+		defer stop()
+		ctx = interruptible
+	}
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return status
+	}
+	if errors.Is(context.Cause(ctx), run.ErrInterrupted) {
+		fmt.Fprintln(os.Stderr, "Interrupted; nothing was left behind.")
+		return report.ExitInterrupted
+	}
+	fmt.Fprintf(os.Stderr, "Error: %v\n", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(os.Stderr, "See '%s --help'.\n", usage.command)
+		return report.ExitUsage
+	}
+	return max(status, report.ExitFailed)
+}
+
+// interruptible returns a context that ends with the first Ctrl-C (or its like). The second one ends the program on
+// the spot: the worker processes go when they hear no more of their parent, and so does a throwaway server.
+func interruptible(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2) // the first and the second, should nobody have looked in between
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+			if n > 0 {
+				fmt.Fprintln(os.Stderr, "Interrupted again: leaving at once. A throwaway server is removed in the background;"+
+					" in a database of yours a table named lockkeeper_demo_... may be left.")
+				os.Exit(report.ExitInterrupted)
+			}
+			cancel(run.ErrInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}

@@ -1,0 +1,53 @@
+package latency
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestEveryValueLiesInItsBucket(t *testing.T) {
+	for _, v := range []uint64{0, 1, 7, 8, 9, 15, 16, 17, 1000, 1 << 20, 1<<40 + 12345, 1<<63 - 1} {
+		i := bucket(v)
+		if upper(i) < v || i > 0 && upper(i-1) >= v {
+			t.Errorf("%d is in bucket %d, which holds %d to %d", v, i, upper(i-1)+1, upper(i))
+		}
+	}
+}
+
+func TestPercentilesAgainstSortedValues(t *testing.T) {
+	var h Histogram
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := make([]time.Duration, 10_000)
+	for i := range values {
+		values[i] = time.Duration(rng.ExpFloat64() * float64(time.Millisecond))
+		h.Record(values[i])
+	}
+	slices.Sort(values)
+	p := h.Percentiles()
+	for _, c := range []struct {
+		name string
+		got  time.Duration
+		rank int
+	}{{"p50", p.P50, 5000}, {"p90", p.P90, 9000}, {"p99", p.P99, 9900}, {"p99.9", p.P999, 9990}} {
+		want := values[c.rank-1]
+		if c.got < want || float64(c.got) > float64(want)*1.126 {
+			t.Errorf("%s is %v, the sorted values say %v", c.name, c.got, want)
+		}
+	}
+	if p.Count != 10_000 || p.Max != values[len(values)-1] {
+		t.Errorf("count %d, max %v", p.Count, p.Max)
+	}
+}
+
+func TestEmptyAndNegative(t *testing.T) {
+	var h Histogram
+	if p := h.Percentiles(); p != (Percentiles{}) {
+		t.Errorf("empty: %+v", p)
+	}
+	h.Record(-time.Second)
+	if p := h.Percentiles(); p.Count != 1 || p.Max != 0 {
+		t.Errorf("negative: %+v", p)
+	}
+}

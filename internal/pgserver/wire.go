@@ -1,0 +1,165 @@
+package pgserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// wire is a connection that speaks just enough of PostgreSQL's protocol to run a statement: this package may not
+// depend on a driver, and the binaries may come without psql. Not safe for concurrent use.
+type wire struct {
+	conn net.Conn
+	r    *bufio.Reader
+	stop func() bool // unregisters the context
+}
+
+// serverError is an error that the server sent.
+type serverError struct{ severity, code, message string }
+
+func (e *serverError) Error() string {
+	return fmt.Sprintf("%s: %s (SQLSTATE %s)", e.severity, e.message, e.code)
+}
+
+// maxMessage bounds what is read into memory for one message.
+const maxMessage = 1 << 24
+
+// dial connects over the unix socket. ctx bounds the connection's whole life.
+func dial(ctx context.Context, socket, user, database string) (*wire, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{conn: conn, r: bufio.NewReader(conn)}
+	w.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	startup := binary.BigEndian.AppendUint32(nil, 3<<16)
+	for _, s := range []string{"user", user, "database", database, "application_name", "lockkeeper-pgserver"} {
+		startup = append(append(startup, s...), 0)
+	}
+	startup = append(startup, 0)
+	size := binary.BigEndian.AppendUint32(nil, uint32(4+len(startup)))
+	if _, err := conn.Write(append(size, startup...)); err != nil {
+		w.close()
+		return nil, w.cause(ctx, err)
+	}
+	if _, err := w.readReply(); err != nil {
+		w.close()
+		return nil, w.cause(ctx, err)
+	}
+	return w, nil
+}
+
+// query runs a statement and returns its rows as text; NULL is "".
+func (w *wire) query(ctx context.Context, sql string) ([][]string, error) {
+	msg := append([]byte{'Q'}, binary.BigEndian.AppendUint32(nil, uint32(4+len(sql)+1))...)
+	msg = append(append(msg, sql...), 0)
+	if _, err := w.conn.Write(msg); err != nil {
+		return nil, w.cause(ctx, err)
+	}
+	rows, err := w.readReply()
+	return rows, w.cause(ctx, err)
+}
+
+func (w *wire) close() {
+	w.stop()
+	w.conn.Close()
+}
+
+// cause names the context's end where that is what broke the connection.
+func (w *wire) cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
+}
+
+// readReply reads up to ReadyForQuery.
+func (w *wire) readReply() (rows [][]string, err error) {
+	var failed error
+	for {
+		kind, body, err := w.readMessage()
+		if err != nil {
+			return nil, errors.Join(failed, err)
+		}
+		switch kind {
+		case 'Z':
+			return rows, failed
+		case 'E':
+			failed = parseError(body)
+		case 'D':
+			row, err := parseRow(body)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, row)
+		case 'R':
+			if len(body) < 4 || binary.BigEndian.Uint32(body) != 0 {
+				return nil, errors.New("the server asks for a password on its unix socket")
+			}
+		}
+	}
+}
+
+func (w *wire) readMessage() (kind byte, body []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(w.r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	size := binary.BigEndian.Uint32(head[1:])
+	if size < 4 || size > maxMessage {
+		return 0, nil, fmt.Errorf("message of %d bytes", size)
+	}
+	body = make([]byte, size-4)
+	if _, err := io.ReadFull(w.r, body); err != nil {
+		return 0, nil, err
+	}
+	return head[0], body, nil
+}
+
+func parseError(body []byte) error {
+	e := &serverError{}
+	for field := range bytes.SplitSeq(body, []byte{0}) {
+		if len(field) == 0 {
+			continue
+		}
+		switch value := string(field[1:]); field[0] {
+		case 'S':
+			e.severity = value
+		case 'C':
+			e.code = value
+		case 'M':
+			e.message = value
+		}
+	}
+	return e
+}
+
+func parseRow(body []byte) ([]string, error) {
+	short := errors.New("malformed row")
+	if len(body) < 2 {
+		return nil, short
+	}
+	row := make([]string, binary.BigEndian.Uint16(body))
+	body = body[2:]
+	for i := range row {
+		if len(body) < 4 {
+			return nil, short
+		}
+		n := int32(binary.BigEndian.Uint32(body))
+		body = body[4:]
+		if n < 0 {
+			continue
+		}
+		if int(n) > len(body) {
+			return nil, short
+		}
+		row[i], body = string(body[:n]), body[n:]
+	}
+	return row, nil
+}

@@ -1,0 +1,124 @@
+package manager
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/pg"
+)
+
+// The conditions that errors.Is finds in what this package returns. Context errors and *pgconn.PgError are found as well.
+var (
+	// ErrNotAcquired: TryAcquire found the lock held, or somebody else first in line for it.
+	ErrNotAcquired = actor.ErrNotAcquired
+	// ErrWaitTimeout: the time of [WithWaitTimeout] is over.
+	ErrWaitTimeout = errors.New("wait timeout")
+	// ErrLost: the hold ended although its holder had not released it; the work under it may have overlapped another's.
+	ErrLost = actor.ErrLost
+	// ErrReleased: the hold ended by Release. It is the cause of the lock's context then.
+	ErrReleased = actor.ErrReleased
+	// ErrReleaseUnknown: the server did not confirm a release. The session was destroyed, which releases the lock as
+	// soon as the server notices.
+	ErrReleaseUnknown = actor.ErrReleaseUnknown
+	// ErrClosed: the manager is closed, or closing.
+	ErrClosed = actor.ErrClosed
+	// ErrTooManyWaiters: the key's line is full; see [WithMaxWaiters].
+	ErrTooManyWaiters = actor.ErrTooManyWaiters
+	// ErrTooManyKeys: too many keys are in use; see [WithMaxKeys].
+	ErrTooManyKeys = actor.ErrTooManyKeys
+	// ErrAttempts: each attempt that the retry policy allows failed. The failures are joined.
+	ErrAttempts = actor.ErrAttempts
+	// ErrKeeperFailed: the key's keeper panicked, which is a bug of ours. The claim was not granted, or its hold is lost.
+	ErrKeeperFailed = actor.ErrKeeperFailed
+	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
+	ErrUnsafe = pg.ErrUnsafe
+	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.
+	ErrEmptyKey = errors.New("the key is empty")
+	// ErrNilContext: a nil context was passed.
+	ErrNilContext = errors.New("the context is nil")
+)
+
+// Holder is who holds a lock, as far as is known.
+type Holder = actor.Holder
+
+// AcquireError says why a lock was not acquired, and all that happened on the way.
+type AcquireError struct {
+	Key string
+	ID  int64
+	// Reason is a sentinel of this package, or what ended the wait: the context's error and its cause.
+	Reason error
+	// Attempts is how many times the server was asked.
+	Attempts int
+	// Waited is how long the caller waited.
+	Waited time.Duration
+	// Holder is who held the lock when this was last known, nil if it is not known. A wait shorter than about 100 ms,
+	// or half of the time to its deadline, ends before anybody has asked.
+	Holder *Holder
+	// Failures are the errors of the attempts that failed, oldest first.
+	Failures []error
+}
+
+// maxKeyText bounds how much of a key an error shows.
+const maxKeyText = 64
+
+func quoteKey(key string) string {
+	if len(key) <= maxKeyText {
+		return strconv.Quote(key)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", key[:maxKeyText], len(key))
+}
+
+func (e *AcquireError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "acquire %s (id %d): %v", quoteKey(e.Key), e.ID, e.Reason)
+	fmt.Fprintf(&b, "; waited %v", e.Waited.Round(10*time.Microsecond))
+	if e.Attempts > 0 {
+		fmt.Fprintf(&b, ", %s at the server", plural(e.Attempts, "attempt"))
+	}
+	if h := e.Holder; h != nil {
+		b.WriteString("; " + describe(h))
+	}
+	for i, err := range e.Failures {
+		if i == 0 {
+			fmt.Fprintf(&b, "; %s: ", plural(len(e.Failures), "failed attempt"))
+		} else {
+			b.WriteString(" | ")
+		}
+		b.WriteString(err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives the reason and every failed attempt's error.
+func (e *AcquireError) Unwrap() []error { return append([]error{e.Reason}, e.Failures...) }
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+func describe(h *Holder) string {
+	var b strings.Builder
+	if h.Local {
+		fmt.Fprintf(&b, "held by this process (server pid %d) since %s", h.PID, h.Since.Format(time.RFC3339Nano))
+		return b.String()
+	}
+	fmt.Fprintf(&b, "held by server pid %d", h.PID)
+	if h.ApplicationName != "" {
+		fmt.Fprintf(&b, ", application %q", h.ApplicationName)
+	}
+	if h.ClientAddr != "" {
+		fmt.Fprintf(&b, ", client %s", h.ClientAddr)
+	}
+	if !h.Since.IsZero() {
+		fmt.Fprintf(&b, ", whose session began at %s", h.Since.Format(time.RFC3339))
+	}
+	fmt.Fprintf(&b, " (seen %s)", h.Seen.Format(time.RFC3339))
+	return b.String()
+}

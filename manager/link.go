@@ -1,0 +1,128 @@
+package manager
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/pg"
+)
+
+// store lets keepers use the pool of sessions: the two packages know nothing of each other.
+type store struct {
+	pool    *pg.Pool
+	lastAsk atomic.Int64 // when who holds a lock was last asked, in nanoseconds since start
+	start   time.Time
+}
+
+// askGap is the least time between two questions for a lock's holder, over all keys: each makes the server look through
+// its whole lock table.
+const askGap = 20 * time.Millisecond
+
+func (s *store) Attach(id int64, o actor.Observer) actor.Link {
+	l := &link{store: s, observer: o}
+	l.request.ID, l.request.Client = id, l
+	return l
+}
+
+func (s *store) mayAsk() bool {
+	now, last := int64(time.Since(s.start)), s.lastAsk.Load()
+	return now-last >= int64(askGap) && s.lastAsk.CompareAndSwap(last, now)
+}
+
+// link is one keeper's requests to the pool: one for the lock, in use again and again, one for the question who holds
+// it, and one reservation. The keeper starts them; the pool's goroutines answer.
+type link struct {
+	store       *store
+	observer    actor.Observer
+	request     pg.Request
+	reservation *pg.Reservation
+	own         *pg.Session // the reserved one; set when the reservation is answered
+	question    *question
+}
+
+type question struct {
+	request pg.Request
+	link    *link
+	busy    atomic.Bool
+}
+
+func (l *link) Try() { l.store.pool.Try(&l.request) }
+
+func (l *link) Reserve(dedicated bool) {
+	use := pg.UseWaiting
+	if dedicated {
+		use = pg.UseDedicated
+	}
+	l.reservation = &pg.Reservation{Client: l, Use: use}
+	l.store.pool.Reserve(l.reservation)
+}
+
+func (l *link) Withdraw() { l.store.pool.Withdraw(l.reservation) }
+
+func (l *link) TryReserved() {
+	l.request.Op = pg.OpTry
+	l.own.Submit(&l.request)
+}
+
+func (l *link) Wait() {
+	l.request.Op = pg.OpWait
+	l.own.Submit(&l.request)
+}
+
+func (l *link) Abandon() { l.own.Abandon(&l.request) }
+
+func (l *link) Unlock() {
+	l.request.Op = pg.OpUnlock
+	l.request.Session.Submit(&l.request)
+}
+
+func (l *link) GiveBack() {
+	l.store.pool.Return(l.own)
+	l.own = nil
+}
+
+func (l *link) Ask() {
+	if l.question == nil {
+		l.question = &question{link: l}
+		l.question.request.ID, l.question.request.Client = l.request.ID, l.question
+	}
+	if l.store.mayAsk() && l.question.busy.CompareAndSwap(false, true) {
+		l.store.pool.Who(&l.question.request)
+	}
+}
+
+func (l *link) Gone() error { return l.request.Session.Lost() }
+
+func (l *link) Session() actor.Session { return l.request.Session }
+
+func (l *link) Detach() {}
+
+// Done implements [pg.Client], as does Lost.
+func (l *link) Done(r *pg.Request) {
+	l.observer.Answered(answer(r.OK, r.Err))
+}
+
+func (l *link) Lost(*pg.Session, int64, error) { l.observer.Lost() }
+
+// Reserved implements [pg.Reserver].
+func (l *link) Reserved(_ *pg.Reservation, s *pg.Session, err error) {
+	l.own = s
+	l.observer.Reserved(answer(err == nil, err))
+}
+
+func answer(ok bool, err error) actor.Answer {
+	return actor.Answer{OK: ok, Err: err, Transient: err != nil && pg.Transient(err)}
+}
+
+func (q *question) Done(r *pg.Request) {
+	var told *actor.Holder
+	if h := r.Holder; h != nil {
+		told = &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr,
+			Since: h.SessionSince, Seen: time.Now()}
+	}
+	q.busy.Store(false)
+	q.link.observer.Told(told)
+}
+
+func (q *question) Lost(*pg.Session, int64, error) {}

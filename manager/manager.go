@@ -1,0 +1,248 @@
+package manager
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
+	"github.com/lockkeeper/lockkeeper/pg"
+)
+
+// Manager gives locks. One per program and database is enough; it must be closed.
+type Manager struct {
+	config    Config
+	pool      *pg.Pool
+	directory *actor.Directory
+	log       journal
+	waits     latency.Histogram
+
+	closing atomic.Bool
+	closed  chan struct{} // closed when nothing of the manager is left
+}
+
+// Source is where a manager's connections come from.
+type Source = pg.Source
+
+// FromConfig takes connections by a configuration that pgx.ParseConfig made. It is copied.
+func FromConfig(c *pgx.ConnConfig) (Source, error) { return pg.FromConfig(c) }
+
+// FromPool takes connections out of the user's own pool, for good: one that may still hold a lock never goes back.
+func FromPool(p *pgxpool.Pool) (Source, error) { return pg.FromPool(p) }
+
+// FromDB takes connections out of a database/sql pool on pgx's stdlib driver, for good.
+func FromDB(db *sql.DB) (Source, error) { return pg.FromDB(db) }
+
+// Open connects to a server and makes sure that its locks can be relied on. The DSN is all that pgx parses: URL or
+// key=value form, several hosts, TLS, service files, and the PG* variables where it is silent. It blocks for a few round
+// trips on two connections (four behind a proxy); ctx bounds it. No error quotes the DSN. [ErrUnsafe] says that
+// this server or proxy cannot keep a lock.
+func Open(ctx context.Context, dsn string, opts ...Option) (*Manager, error) {
+	source, err := pg.FromDSN(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("lockkeeper: %w", err)
+	}
+	return New(ctx, source, opts...)
+}
+
+// New is [Open] on connections from elsewhere.
+func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	}
+	if source == nil {
+		return nil, errors.New("lockkeeper: the source of connections is nil")
+	}
+	m := &Manager{closed: make(chan struct{})}
+	for _, opt := range opts {
+		opt(&m.config)
+	}
+	if err := m.config.complete(); err != nil {
+		return nil, fmt.Errorf("lockkeeper: %w", err)
+	}
+	m.config.Sessions.Event = m.log.session
+	m.log.start(m.config.Logger)
+	pool, err := pg.Open(ctx, source, m.config.Sessions)
+	if err != nil {
+		m.log.stop()
+		return nil, fmt.Errorf("lockkeeper: %w", err)
+	}
+	m.pool = pool
+	m.directory = actor.NewDirectory(m.config.directory(&store{pool: pool, start: time.Now()}, m.log.keeper))
+	return m, nil
+}
+
+// Key is a key whose id has been computed, for hot paths. It is valid as long as its manager.
+type Key struct {
+	m    *Manager
+	name string
+	id   int64
+}
+
+// Key computes a key's id once.
+func (m *Manager) Key(name string) Key { return Key{m: m, name: name, id: m.config.Hash(name)} }
+
+// Name is the key's name, without the namespace.
+func (k Key) Name() string { return k.name }
+
+// ID is the lock's number at the server, as pg_locks shows it: the high half in classid, the low half in objid.
+func (k Key) ID() int64 { return k.id }
+
+// Acquire takes the lock, waiting for as long as somebody else holds it. See [Manager.Acquire].
+func (k Key) Acquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
+	return k.m.acquire(ctx, k, false, opts)
+}
+
+// TryAcquire takes the lock if it is free. See [Manager.TryAcquire].
+func (k Key) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
+	return k.m.acquire(ctx, k, true, opts)
+}
+
+// Acquire takes the lock of a key, waiting for as long as somebody else holds it. ctx bounds the wait AND the hold: when
+// it ends the lock is released. Local callers are served first come, first served. The error is an [*AcquireError]
+// with the whole story. Any bytes are a legal key, of any length, but not none.
+func (m *Manager) Acquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
+	return m.acquire(ctx, m.Key(key), false, opts)
+}
+
+// TryAcquire takes the lock of a key if it is free, and answers [ErrNotAcquired] if not. It waits for one round trip at
+// most, never for a holder. ctx bounds the hold as with Acquire.
+func (m *Manager) TryAcquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
+	return m.acquire(ctx, m.Key(key), true, opts)
+}
+
+// Do runs f while holding the lock. f's context ends when ctx does and when the lock is lost; f should return then.
+// The error joins f's own with [ErrLost] where the lock was lost meanwhile: what f did may have overlapped. A panic in f
+// passes through, after the lock has been released.
+func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) (err error) {
+	lock, err := m.Acquire(ctx, key, opts...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The lock's own end, not ctx, bounds the release: it must be tried when ctx has ended.
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.pool.Trust())
+		defer cancel()
+		if release := lock.Release(bound); release != nil {
+			err = errors.Join(err, release)
+		}
+	}()
+	return f(lock.Context())
+}
+
+func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOption) (*Lock, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	}
+	var o acquireOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	l := &Lock{m: m, parent: ctx}
+	switch {
+	case k.name == "":
+		return nil, l.failure(k, ErrEmptyKey, 0)
+	case o.waitTimeout < 0:
+		return nil, l.failure(k, fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout), 0)
+	case ctx.Err() != nil:
+		return nil, l.failure(k, contextReason(ctx), 0)
+	case m.closing.Load():
+		return nil, l.failure(k, ErrClosed, 0)
+	}
+	terms := actor.Terms{Name: k.name, ID: k.id, Try: try, Dedicated: o.dedicated}
+	retry := &m.config.Retry
+	if o.retry != nil {
+		if err := o.retry.validate(); err != nil {
+			return nil, l.failure(k, err, 0)
+		}
+		retry = o.retry
+	}
+	terms.PollFirst, terms.MaxAttempts, terms.NewBackoff = retry.PollFirst, retry.Attempts, retry.Backoff
+	start := time.Now()
+	terms.Deadline, _ = ctx.Deadline()
+	if o.waitTimeout > 0 {
+		if by := start.Add(o.waitTimeout); terms.Deadline.IsZero() || by.Before(terms.Deadline) {
+			terms.Deadline = by
+		}
+	}
+	l.claim.Init(m.directory, terms)
+	if ctx.Done() != nil {
+		l.claim.Unregister = context.AfterFunc(ctx, l.contextEnded)
+	}
+	var timer *time.Timer
+	if o.waitTimeout > 0 {
+		timer = time.AfterFunc(o.waitTimeout, func() { l.claim.End(ErrWaitTimeout) })
+	}
+	m.directory.Submit(&l.claim)
+	err := l.claim.Wait()
+	waited := time.Since(start)
+	m.waits.Record(waited)
+	switch {
+	case timer != nil && !timer.Stop() && err == nil:
+		err = ErrWaitTimeout // it fired just as the lock was granted, and is releasing it
+	case err == nil && o.detach:
+		if l.claim.Unregister != nil && !l.claim.Unregister() {
+			err = contextReason(ctx) // likewise
+			break
+		}
+		l.parent = context.WithoutCancel(ctx)
+	case err == nil && ctx.Err() != nil:
+		err = contextReason(ctx)
+	}
+	if err != nil {
+		l.detach()
+		return nil, l.failure(k, err, waited)
+	}
+	return l, nil
+}
+
+// contextReason keeps both findable: what the context says, and the cause that its owner gave.
+func contextReason(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		if cause != nil {
+			return cause
+		}
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+func (l *Lock) failure(k Key, reason error, waited time.Duration) error {
+	c := &l.claim
+	return &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
+		Failures: c.Failures}
+}
+
+// Close ends the manager: who waits gets [ErrClosed], who holds a lock finds its context ended with that cause, every
+// lock is released, every connection closed. It waits until nothing is left, and is idempotent. When ctx ends first it
+// returns an error, and the rest ends by itself within the health and connect timeouts.
+func (m *Manager) Close(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	}
+	if m.closing.CompareAndSwap(false, true) {
+		go m.close()
+	}
+	select {
+	case <-m.closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("lockkeeper: closing is still under way: %w", contextReason(ctx))
+	}
+}
+
+// close is bounded by the sessions' own deadlines: a server that does not answer is given up when trust in it ends.
+func (m *Manager) close() {
+	defer close(m.closed)
+	_ = m.directory.Close(context.Background())
+	_ = m.pool.Close(context.Background())
+	m.log.stop()
+}

@@ -1,0 +1,29 @@
+package manager
+
+import "time"
+
+// AcquireOption changes one acquisition.
+type AcquireOption func(*acquireOptions)
+
+type acquireOptions struct {
+	waitTimeout time.Duration
+	detach      bool
+	dedicated   bool
+	retry       *RetryPolicy
+}
+
+// WithWaitTimeout bounds the wait alone: after d the call returns [ErrWaitTimeout]. The hold is not bounded by it.
+func WithWaitTimeout(d time.Duration) AcquireOption {
+	return func(o *acquireOptions) { o.waitTimeout = d }
+}
+
+// DetachHold lets the hold outlive the context: that bounds the wait only. The lock must then be released by hand, or it
+// is held until its session ends.
+func DetachHold() AcquireOption { return func(o *acquireOptions) { o.detach = true } }
+
+// WithDedicatedSession gives the lock a connection of its own, so that it is not lost with the session of others. It
+// waits for one if as many as [WithMaxSessions] allows are in use.
+func WithDedicatedSession() AcquireOption { return func(o *acquireOptions) { o.dedicated = true } }
+
+// WithRetryPolicy is [WithRetry] for one acquisition.
+func WithRetryPolicy(p RetryPolicy) AcquireOption { return func(o *acquireOptions) { o.retry = &p } }

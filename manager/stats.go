@@ -1,0 +1,85 @@
+package manager
+
+import (
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/latency"
+	"github.com/lockkeeper/lockkeeper/pg"
+)
+
+// Stats is what a manager has and has done since it was opened.
+type Stats struct {
+	// Keys in use; Held locks; Waiting callers.
+	Keys, Held, Waiting int
+	Sessions            SessionStats
+	// GrantsLocal were handed from one local holder to the next, GrantsServer given by the server.
+	GrantsLocal, GrantsServer uint64
+	// Attempts is how many times the server was asked for a lock.
+	Attempts uint64
+	// Losses counts locks that were lost, by cause.
+	Losses map[string]uint64
+	// Restarts of keepers that failed.
+	Restarts uint64
+	// Collisions counts acquisitions whose key has the id of another key in use: they exclude each other needlessly.
+	Collisions uint64
+	Batches    BatchStats
+	// Wait is how long Acquire took, successful or not. RoundTrip is of statements that do not wait.
+	Wait, RoundTrip Percentiles
+	// SettingsRefused names the session settings that this server does not take, with its reason.
+	SettingsRefused map[string]string
+	// LogDropped counts log records that the logger was too slow for.
+	LogDropped uint64
+}
+
+// SessionStats counts sessions by what they are used for.
+type SessionStats struct {
+	Shared, Waiting, Dedicated, Idle, Opening int
+	// Queued keys wait for a session of their own.
+	Queued int
+}
+
+// Total is how many connections are open.
+func (s SessionStats) Total() int { return s.Shared + s.Waiting + s.Dedicated + s.Idle }
+
+// BatchStats is about the statements that carry locks: Operations in Count statements, at most Largest in one.
+type BatchStats struct {
+	Count, Operations uint64
+	Largest           int
+}
+
+// Percentiles of a duration. Each is at most one eighth above the true value.
+type Percentiles struct {
+	Count                    uint64
+	P50, P90, P99, P999, Max time.Duration
+}
+
+func percentiles(p latency.Percentiles) Percentiles { return Percentiles(p) }
+
+const lossKeeper = "keeper failed"
+
+// Stats may be called at any time, after Close too. It waits for the pool's owner, not for the network.
+func (m *Manager) Stats() Stats {
+	c, p := &m.directory.Counters, m.pool.Stats()
+	out := Stats{
+		Keys: int(c.Keys.Load()), Held: int(c.Held.Load()), Waiting: int(c.Waiting.Load()),
+		Sessions: SessionStats{Shared: p.Shared, Waiting: p.Waiting, Dedicated: p.Dedicated, Idle: p.Idle,
+			Opening: p.Opening, Queued: p.Queued},
+		GrantsLocal: c.GrantsLocal.Load(), GrantsServer: c.GrantsServer.Load(), Attempts: c.Attempts.Load(),
+		Losses: losses(p), Restarts: c.Restarts.Load(), Collisions: c.Collisions.Load(),
+		Batches: BatchStats{Count: p.Batches, Operations: p.Operations, Largest: p.Largest},
+		Wait:    percentiles(m.waits.Percentiles()), RoundTrip: percentiles(p.RoundTrip),
+		SettingsRefused: p.Refused, LogDropped: m.log.dropped.Load(),
+	}
+	if n := c.Failures.Load(); n > 0 {
+		out.Losses[lossKeeper] = n
+	}
+	return out
+}
+
+func losses(p pg.Stats) map[string]uint64 {
+	out := make(map[string]uint64, len(p.Losses)+1)
+	for cause, n := range p.Losses {
+		out[string(cause)] = n
+	}
+	return out
+}

@@ -1,0 +1,137 @@
+package pg
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config says how sessions are kept. The zero value of a field means its default.
+type Config struct {
+	// ApplicationName is what pg_stat_activity shows for every session. Default: the connection's own, else "lockkeeper".
+	ApplicationName string
+	// HealthInterval is how often each session is asked who it is. Default 5 s.
+	HealthInterval time.Duration
+	// HealthTimeout is how long an answer may take. Default 2 s. HealthInterval + HealthTimeout is the trust: how long a
+	// session that has stopped answering is believed in, counted from the send time of its last answered round trip.
+	HealthTimeout time.Duration
+	// SessionTimeout is after how much silence the server ends a session (idle_session_timeout and the TCP settings).
+	// It must be longer than the trust, else a lock is free before its holder hears. Default: twice the trust.
+	SessionTimeout time.Duration
+	// WaitSlice bounds one wait in the server's queue. A backend that waits holds a snapshot, which stops vacuum and
+	// CREATE INDEX CONCURRENTLY; between slices it lets go. Default 2 s, and never more than HealthInterval, so that
+	// what is granted at the end of a slice still has the whole HealthTimeout of trust left.
+	WaitSlice time.Duration
+	// ConnectTimeout bounds the opening of a session, its set-up included. Default 5 s.
+	ConnectTimeout time.Duration
+	// CloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
+	CloseTimeout time.Duration
+	// IdleTime is after how long an unused solo session is closed. Default 30 s.
+	IdleTime time.Duration
+	// SharedSessions is the most sessions that hold many locks each. Default 4.
+	SharedSessions int
+	// WaitingSessions is the most sessions that wait in the server's queue. Default 16.
+	WaitingSessions int
+	// MaxSessions bounds all sessions together, dedicated ones included. Default 64.
+	MaxSessions int
+	// Event, where set, is told of what is worth a human's eye. It is called on owners and must not block.
+	Event func(Event)
+}
+
+// EventKind says what an [Event] is about.
+type EventKind string
+
+// The events of a pool.
+const (
+	EventOpened  EventKind = "session opened"
+	EventLost    EventKind = "session lost"
+	EventFailed  EventKind = "session could not be opened"
+	EventRefused EventKind = "setting refused by the server"
+)
+
+// Event is something that happened to a session. It never holds a secret.
+type Event struct {
+	Kind  EventKind
+	PID   uint32
+	Use   Use
+	Locks int // held when it happened
+	Cause string
+	Err   error
+}
+
+const (
+	defaultInterval        = 5 * time.Second
+	defaultTimeout         = 2 * time.Second
+	defaultSlice           = 2 * time.Second
+	defaultConnectTimeout  = 5 * time.Second
+	defaultCloseTimeout    = time.Second
+	defaultIdleTime        = 30 * time.Second
+	defaultSharedSessions  = 4
+	defaultWaitingSessions = 16
+	defaultMaxSessions     = 64
+	defaultApplication     = "lockkeeper"
+	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).
+	minDuration = 10 * time.Millisecond
+	maxDuration = (1<<31 - 1) * time.Millisecond
+)
+
+// Trust is how long a session that has stopped answering is believed in.
+func (c *Config) Trust() time.Duration { return c.HealthInterval + c.HealthTimeout }
+
+// WithDefaults fills the zero fields in and checks the rest. The error names the field.
+func (c Config) WithDefaults() (Config, error) {
+	durations := []struct {
+		name  string
+		field *time.Duration
+		value time.Duration
+	}{
+		{"HealthInterval", &c.HealthInterval, defaultInterval},
+		{"HealthTimeout", &c.HealthTimeout, defaultTimeout},
+		{"WaitSlice", &c.WaitSlice, defaultSlice},
+		{"ConnectTimeout", &c.ConnectTimeout, defaultConnectTimeout},
+		{"CloseTimeout", &c.CloseTimeout, defaultCloseTimeout},
+		{"IdleTime", &c.IdleTime, defaultIdleTime},
+	}
+	for _, d := range durations {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+		if *d.field < minDuration || *d.field > maxDuration {
+			return c, fmt.Errorf("%s is %v: it must lie between %v and %v", d.name, *d.field, minDuration, maxDuration)
+		}
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 2 * c.Trust()
+	}
+	if c.SessionTimeout <= c.Trust() || c.SessionTimeout > maxDuration {
+		return c, fmt.Errorf("SessionTimeout is %v: it must be longer than HealthInterval + HealthTimeout (%v), "+
+			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
+	}
+	c.WaitSlice = min(c.WaitSlice, c.HealthInterval)
+	counts := []struct {
+		name  string
+		field *int
+		value int
+	}{
+		{"SharedSessions", &c.SharedSessions, defaultSharedSessions},
+		{"WaitingSessions", &c.WaitingSessions, defaultWaitingSessions},
+		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
+	}
+	for _, n := range counts {
+		if *n.field == 0 {
+			*n.field = n.value
+		}
+		if *n.field < 1 {
+			return c, fmt.Errorf("%s is %d: it must be at least 1", n.name, *n.field)
+		}
+	}
+	if c.MaxSessions < 2 {
+		return c, fmt.Errorf("MaxSessions is %d: one session holds and one waits, so it must be at least 2", c.MaxSessions)
+	}
+	// A default gives way to a lower bound that the user set; at least one session is left for waiting.
+	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)
+	c.WaitingSessions = min(c.WaitingSessions, c.MaxSessions-c.SharedSessions)
+	if c.Event == nil {
+		c.Event = func(Event) {}
+	}
+	return c, nil
+}

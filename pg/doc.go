@@ -1,0 +1,32 @@
+// Package pg keeps PostgreSQL sessions that hold advisory locks, many locks on each.
+//
+// # Owners
+//
+// A [Session] is one connection. Two goroutines share its work and pass one token, the flight, between them: the
+// owner collects whatever requests have queued and sends them as one statement; the reader, which is always parked in
+// a read so that a dead connection is seen at once, decodes the answer, tells each client, and hands the flight back.
+// While a flight is out the next one collects. A [Pool] owns the sessions: it opens them as load asks, gives whole
+// sessions to keys that must wait, and replaces what was lost.
+//
+//	requests ──▶ inbox ──▶ owner ──▶ socket ──▶ server
+//	                         ▲                    │
+//	                         └─ flight ── reader ◀┘ ──▶ Client.Done
+//
+// # Two kinds of use
+//
+//   - shared: thousands of locks. Only try and unlock are ever sent, in batches, so no wait delays a release.
+//   - solo: one key's own session, either to wait in the server's queue or because its user asked for isolation.
+//
+// # What holds
+//
+//   - Every request is answered exactly once, also when the session dies.
+//   - No caller's context ever reaches a connection: cancelling a statement closes it, and every lock on it is lost.
+//   - An error does not mean "not acquired". After any error each id in doubt is unlocked once, which settles it, or the
+//     session is destroyed; until then nobody is answered.
+//   - A session is trusted until the send time of its last answered round trip, plus the health interval, plus the health
+//     timeout. Past that every lock on it is lost, whatever the socket says. The server is told to end a silent
+//     session later than that.
+//   - A session of which anything is in doubt is destroyed and never used again.
+//
+// Nothing here is safe without its owner: clients are called on the goroutines above and must not block.
+package pg

@@ -1,0 +1,165 @@
+package pg
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// serverEnd is the server's own last word: a FATAL or PANIC, after which it hangs up.
+type serverEnd struct{ err *pgconn.PgError }
+
+func (e *serverEnd) Error() string { return e.err.Error() }
+func (e *serverEnd) Unwrap() error { return e.err }
+
+// read is the reader: always in Receive, so that the end of the connection is seen when it comes, not when somebody
+// next has something to send.
+func (s *Session) read() {
+	defer close(s.readDone)
+	var f *flight // the statement whose answer is coming in
+	var last error
+	for {
+		message, err := s.front.Receive()
+		if err != nil {
+			if last != nil {
+				err = last
+			}
+			s.readErr = orEOF(err)
+			return
+		}
+		switch message.(type) {
+		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
+			continue // unasked for, and allowed at any time
+		}
+		if e, ok := message.(*pgproto3.ErrorResponse); ok {
+			server := pgconn.ErrorResponseToPgError(e)
+			if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
+				last = &serverEnd{server}
+				continue
+			}
+		}
+		if f == nil {
+			select {
+			case f = <-s.toReader:
+			default:
+				s.readErr = fmt.Errorf("the server sent %T, and nothing was asked", message)
+				return
+			}
+		}
+		if done := f.take(message); !done {
+			continue
+		}
+		s.trust(f.sent)
+		s.pool.stats.roundTrip(time.Since(f.sent), f)
+		f.check()
+		f.deliver(s)
+		s.answers <- f
+		f = nil
+	}
+}
+
+// take adds one message to the answer and reports whether that is complete.
+func (f *flight) take(message pgproto3.BackendMessage) bool {
+	switch m := message.(type) {
+	case *pgproto3.DataRow:
+		f.rows++
+		f.row(m.Values)
+	case *pgproto3.ErrorResponse:
+		f.err = pgconn.ErrorResponseToPgError(m)
+	case *pgproto3.BindComplete, *pgproto3.CommandComplete, *pgproto3.EmptyQueryResponse:
+	case *pgproto3.ReadyForQuery:
+		if m.TxStatus != 'I' {
+			f.broken = fmt.Errorf("the session is inside a transaction (status %q)", m.TxStatus)
+		}
+		return true
+	default:
+		f.broken = fmt.Errorf("unexpected message %T", message)
+	}
+	return false
+}
+
+func (f *flight) row(values [][]byte) {
+	switch f.kind {
+	case flightAsk:
+		if len(values) == 1 {
+			f.identity = string(values[0])
+		}
+	case flightWho:
+		if len(values) == 4 {
+			f.holder = parseHolder(values)
+		}
+	case flightCancel:
+	case flightOps, flightSettle:
+		if !f.single {
+			for _, v := range values { // a null where there was no id of that kind
+				f.letters = append(f.letters, v...)
+			}
+			return
+		}
+		if f.kind == flightOps && f.entries[0].op == OpWait {
+			f.letters = append(f.letters, 't') // pg_advisory_lock returns void: that it returned is the answer
+			return
+		}
+		if len(values) == 1 && len(values[0]) == 1 {
+			f.letters = append(f.letters, "ft"[values[0][0]&1])
+		}
+	}
+}
+
+// check refuses an answer of another form than was asked for: a server that answers so keeps no locks that we know.
+func (f *flight) check() {
+	if f.err != nil || f.broken != nil || f.kind != flightOps && f.kind != flightSettle {
+		return
+	}
+	if f.rows != 1 || len(f.letters) != len(f.entries) {
+		f.broken = fmt.Errorf("%d rows with %d answers came for %d locks", f.rows, len(f.letters), len(f.entries))
+		return
+	}
+	for _, letter := range f.letters {
+		if letter != 't' && letter != 'f' {
+			f.broken = errors.New("an answer is neither true nor false")
+			return
+		}
+	}
+}
+
+// deliver tells the clients what came of their requests, on the reader, to spare a hand-over. What failed is left to the
+// owner: it has to be settled first.
+func (f *flight) deliver(s *Session) {
+	switch {
+	case f.kind == flightWho || f.kind == flightCancel:
+		e := &f.entries[0]
+		e.req.Holder = f.holder
+		f.answered = true
+		e.req.answer(s, f.err == nil, f.err)
+	case f.kind == flightOps && f.err == nil && f.broken == nil:
+		f.answered = true
+		for i := range f.entries {
+			e := &f.entries[i]
+			e.ok = f.letters[i] == 't'
+			e.req.answer(s, e.ok, nil)
+		}
+	}
+}
+
+func parseHolder(values [][]byte) *Holder {
+	pid, _ := strconv.ParseUint(string(values[0]), 10, 32)
+	h := &Holder{PID: uint32(pid), ApplicationName: string(values[1]), ClientAddr: string(values[2])}
+	if seconds, err := strconv.ParseFloat(string(values[3]), 64); err == nil {
+		h.SessionSince = time.UnixMicro(int64(seconds * 1e6))
+	}
+	return h
+}
+
+// orEOF makes an end of file say what it was.
+func orEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}

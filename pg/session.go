@@ -1,0 +1,341 @@
+package pg
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/lockkeeper/lockkeeper/internal/mailbox"
+)
+
+// Use is what a session is for.
+type Use uint8
+
+// The uses.
+const (
+	UseShared    Use = iota // many locks
+	UseWaiting              // one key that waits, or got its lock by waiting
+	UseDedicated            // one key whose user asked for a connection of its own
+)
+
+func (u Use) String() string { return [...]string{"shared", "waiting", "dedicated"}[u] }
+
+// maxBatch bounds the locks of one statement: enough to spread the cost of a round trip thin, few enough that the first
+// of them need not wait long for the last.
+const maxBatch = 512
+
+// Session is one connection and the locks on it. See the package's text for who owns what.
+type Session struct {
+	pool     *Pool
+	config   *Config
+	use      atomic.Uint32 // a Use; set by the pool when it hands a solo session out
+	pid      uint32
+	identity string // the answer to the health question, which never changes
+	conn     net.Conn
+	front    *pgproto3.Frontend // its receiving half is the reader's; we encode for ourselves
+	base     time.Time          // what trusted counts from; carries the monotonic clock
+
+	inbox   mailbox.Mailbox[*Request]
+	waiting atomic.Int64 // requests posted and not yet answered: what the pool chooses by
+	locks   atomic.Int64 // length of held, published for the same reason
+	trusted atomic.Int64 // until when, in nanoseconds since base; written by the reader at each answer
+
+	toReader chan *flight  // capacity 1: sent by the owner, at most one is under way; received by the reader
+	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
+	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
+	readErr  error
+	nudge    chan struct{}             // capacity 1: look at whether the wait under way was abandoned
+	quit     chan struct{}             // closed by stop, once: end in good order
+	stopped  atomic.Bool               // stop has been called
+	ending   chan struct{}             // closed by the owner: no request is sent any more
+	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
+	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
+
+	// The owner's alone.
+	loss     *LossError // why it ends, nil for an orderly end
+	held     map[int64]Client
+	backlog  []*Request
+	current  *flight
+	spare    *flight // the last flight, to be filled again
+	encode   encoder
+	asked    time.Time // when the health question was last sent
+	timer    *time.Timer
+	canWrite time.Time  // the write deadline that the socket has
+	wait     *Request   // the wait under way
+	cancel   *canceller // the cancellation of our own wait under way: until it is answered nothing else is sent
+	parked   *flight    // a failed wait that is settled after that
+}
+
+func newSession(p *Pool, c *connected) *Session {
+	s := &Session{
+		pool: p, config: &p.config, pid: c.pid, identity: c.identity, conn: c.conn, front: c.front, base: c.answered,
+		toReader: make(chan *flight, 1), answers: make(chan *flight, 1), readDone: make(chan struct{}),
+		nudge: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
+		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
+	}
+	s.inbox.Init()
+	s.trust(c.asked)
+	go s.read()
+	go s.run()
+	return s
+}
+
+// PID is the backend's process number.
+func (s *Session) PID() uint32 { return s.pid }
+
+// Use is what the session is for.
+func (s *Session) Use() Use { return Use(s.use.Load()) }
+
+// TrustedUntil is when the session's locks are lost unless an answer comes. It may be called from any goroutine: whoever
+// hands out a grant, or is asked whether one still stands, compares it with the clock, since a process that was
+// stopped wakes before its timers fire.
+func (s *Session) TrustedUntil() time.Time { return s.base.Add(time.Duration(s.trusted.Load())) }
+
+func (s *Session) trust(sent time.Time) {
+	s.trusted.Store(int64(sent.Add(s.config.Trust()).Sub(s.base)))
+}
+
+// Lost is why the session's locks are gone, nil while they are not. It may be called from any goroutine.
+func (s *Session) Lost() error {
+	if loss := s.lost.Load(); loss != nil {
+		return loss
+	}
+	return nil
+}
+
+// Ended is closed when nothing of the session is left.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
+// Submit hands a request to the session. It never blocks, and Done is called exactly once, possibly at once.
+func (s *Session) Submit(r *Request) {
+	r.Session, r.OK, r.Err, r.Holder = s, false, nil, nil
+	r.abandoned.Store(false)
+	s.waiting.Add(1)
+	r.post(&s.inbox)
+	select {
+	case <-s.ending:
+		// The owner may have looked for the last time before this request came. Whoever takes it answers it.
+		s.sweep()
+	default:
+	}
+}
+
+// stop asks for an orderly end.
+func (s *Session) stop() {
+	if s.stopped.CompareAndSwap(false, true) {
+		close(s.quit)
+	}
+}
+
+// Abandon asks that a wait end soon: its answer may still be a grant.
+func (s *Session) Abandon(r *Request) {
+	r.abandoned.Store(true)
+	s.poke()
+}
+
+func (s *Session) run() {
+	defer s.finish()
+	for s.loss == nil {
+		s.sendNext()
+		if s.loss != nil {
+			return
+		}
+		var wake <-chan struct{}
+		if s.current == nil && s.cancel == nil {
+			wake = s.inbox.Wake()
+		}
+		s.setTimer()
+		select {
+		case <-wake:
+		case f := <-s.answers:
+			s.landed(f)
+		case <-s.readDone:
+			s.readEnded()
+		case <-s.nudge:
+			s.nudged()
+		case <-s.timer.C:
+			s.checkTime()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// setTimer aims at whatever is due first: the answer under way, the next health question, the end of trust.
+func (s *Session) setTimer() {
+	due := s.asked.Add(s.config.HealthInterval)
+	switch {
+	case s.current != nil:
+		due = s.current.deadline
+	case s.cancel != nil: // its answer comes by itself, or with the end of the session that it was sent on
+		due = time.Now().Add(s.config.Trust())
+	}
+	if until := s.TrustedUntil(); len(s.held) > 0 && until.Before(due) {
+		due = until
+	}
+	s.timer.Reset(time.Until(due))
+}
+
+func (s *Session) checkTime() {
+	now := time.Now()
+	switch {
+	case s.current != nil && !now.Before(s.current.deadline), !now.Before(s.TrustedUntil()) && len(s.held) > 0:
+		// An answer may lie ready that the clock overtook (this process was stopped, or starved): it counts, if what
+		// it renews reaches to now.
+		select {
+		case f := <-s.answers:
+			s.landed(f)
+			if s.loss != nil || now.Before(s.TrustedUntil()) {
+				return
+			}
+		default:
+		}
+		s.lose(CauseSilence, fmt.Errorf("no answer within %v", s.config.Trust()))
+	}
+}
+
+// sendNext sends the next statement where none is under way: the health question when it is due, else what has queued.
+func (s *Session) sendNext() {
+	if s.current != nil || s.cancel != nil {
+		return
+	}
+	if time.Since(s.asked) >= s.config.HealthInterval {
+		s.ask()
+		return
+	}
+	for list := s.inbox.Take(); ; {
+		r, ok := list.Next()
+		if !ok {
+			break
+		}
+		s.backlog = append(s.backlog, r)
+	}
+	if len(s.backlog) == 0 {
+		return
+	}
+	switch s.backlog[0].Op {
+	case OpWho, opCancel, OpWait:
+		r := s.backlog[0]
+		s.backlog = s.backlog[:copy(s.backlog, s.backlog[1:])]
+		s.sendAlone(r)
+	default:
+		s.sendBatch()
+	}
+}
+
+func (s *Session) newFlight(kind flightKind) *flight {
+	f := s.spare
+	if f == nil {
+		f = new(flight)
+	}
+	s.spare = nil
+	clear(f.entries)
+	*f = flight{kind: kind, entries: f.entries[:0], letters: f.letters[:0]}
+	return f
+}
+
+func (s *Session) ask() {
+	message, err := s.encode.int4(&askStatement, textFormat)
+	s.asked = time.Now()
+	s.send(s.newFlight(flightAsk), message, err, s.asked.Add(s.config.HealthTimeout))
+}
+
+func (s *Session) sendAlone(r *Request) {
+	var message []byte
+	var err error
+	f := s.newFlight(flightOps)
+	deadline := s.answerBy()
+	switch r.Op {
+	case OpWait:
+		s.wait = r
+		deadline = time.Now().Add(s.config.WaitSlice + s.config.HealthTimeout)
+		message, err = s.encode.int8(&waitStatement, r.ID)
+		f.single = true
+	case OpWho:
+		f.kind = flightWho
+		message, err = s.encode.int4(&whoStatement, textFormat, uint32(uint64(r.ID)>>32), uint32(uint64(r.ID)))
+	case opCancel:
+		f.kind = flightCancel
+		message, err = s.encode.int4(&cancelStatement, binaryFormat, uint32(r.ID))
+	}
+	f.entries = append(f.entries, entry{id: r.ID, op: r.Op, client: r.Client, req: r})
+	s.send(f, message, err, deadline)
+}
+
+// sendBatch sends the tries and unlocks at the head of the backlog, up to the first request of another kind.
+func (s *Session) sendBatch() {
+	f := s.newFlight(flightOps)
+	n := 0
+	for n < len(s.backlog) && n < maxBatch && (s.backlog[n].Op == OpTry || s.backlog[n].Op == OpUnlock) {
+		n++
+	}
+	for _, op := range [...]Op{OpUnlock, OpTry} {
+		for _, r := range s.backlog[:n] {
+			if r.Op == op {
+				f.entries = append(f.entries, entry{id: r.ID, op: op, client: r.Client, req: r})
+			}
+		}
+		if op == OpUnlock {
+			f.unlocks = len(f.entries)
+		}
+	}
+	rest := copy(s.backlog, s.backlog[n:])
+	clear(s.backlog[rest:])
+	s.backlog = s.backlog[:rest]
+	for i := range f.entries {
+		e := &f.entries[i]
+		if _, have := s.held[e.id]; have != (e.op == OpUnlock) {
+			// PostgreSQL stacks a session's own lock without a word. That it is asked to is our own broken invariant.
+			s.current = f
+			s.lose(CauseDoubt, fmt.Errorf("BUG: %v of id %d, held by this session: %v", e.op, e.id, have))
+			return
+		}
+	}
+	message, err := s.encodeOps(f)
+	s.send(f, message, err, s.answerBy())
+	s.pool.stats.batch(n)
+}
+
+func (s *Session) encodeOps(f *flight) ([]byte, error) {
+	if len(f.entries) != 1 {
+		return s.encode.batch(f.entries[:f.unlocks], f.entries[f.unlocks:])
+	}
+	f.single = true
+	if f.unlocks == 1 {
+		return s.encode.int8(&unlockStatement, f.entries[0].id)
+	}
+	return s.encode.int8(&tryStatement, f.entries[0].id)
+}
+
+// answerBy is how long a statement may take: as long as the session is trusted, and never less than a health question.
+func (s *Session) answerBy() time.Time {
+	least := time.Now().Add(s.config.HealthTimeout)
+	if until := s.TrustedUntil(); until.After(least) {
+		return until
+	}
+	return least
+}
+
+// send writes a statement. The socket's buffer is empty when it is called, since everything before was answered, so
+// the write returns at once; a deadline stands in case it does not, renewed only now and then, as each renewal costs a
+// timer.
+func (s *Session) send(f *flight, message []byte, err error, deadline time.Time) {
+	s.current = f
+	f.sent = time.Now()
+	f.deadline = deadline
+	if err == nil && s.canWrite.Before(f.sent.Add(s.config.HealthTimeout)) {
+		s.canWrite = f.sent.Add(s.config.Trust())
+		err = s.conn.SetWriteDeadline(s.canWrite)
+	}
+	if err != nil {
+		s.lose(CauseDoubt, err)
+		return
+	}
+	s.toReader <- f
+	if _, err := s.conn.Write(message); err != nil {
+		s.lose(CauseConnection, err)
+	}
+}

@@ -1,0 +1,96 @@
+package pg
+
+import "slices"
+
+// How the shared session for a new lock is chosen.
+
+const (
+	// locksPerRequest: a statement on a session takes the server longer the more locks the session holds, about as much
+	// for this many as for one more request in the batch.
+	locksPerRequest = 20
+	// secondAt and moreAt are how much must queue on the least loaded session before another is opened. Two are twice
+	// as fast as one from a handful of goroutines on; more only pay where batches are large or sessions full.
+	secondAt = 2
+	moreAt   = 512
+	// fullAt is how many locks the least loaded session may hold before another is opened.
+	fullAt = 1000
+)
+
+// share and unshare change the snapshot; the pool's owner and an ending session may do so at the same time.
+func (p *Pool) share(s *Session) {
+	p.updateShared(func(old []*Session) []*Session { return append(old, s) })
+	select {
+	case <-s.ending: // it may have taken itself out before it was in
+		p.unshare(s)
+	default:
+	}
+}
+
+func (p *Pool) unshare(s *Session) {
+	p.updateShared(func(old []*Session) []*Session {
+		return slices.DeleteFunc(old, func(other *Session) bool { return other == s })
+	})
+}
+
+func (p *Pool) updateShared(change func([]*Session) []*Session) {
+	for {
+		old := p.shared.Load()
+		fresh := change(slices.Clone(*old))
+		if p.shared.CompareAndSwap(old, &fresh) {
+			return
+		}
+	}
+}
+
+func (s *Session) load() int64 { return s.waiting.Load() + s.locks.Load()/locksPerRequest }
+
+// Try submits an OpTry to a shared session. Without one, the request waits until one has been opened, or could not be.
+// It never blocks.
+func (p *Pool) Try(r *Request) {
+	r.Op = OpTry
+	if s := p.choose(); s != nil {
+		s.Submit(r)
+		return
+	}
+	p.post(poolMessage{kind: poolPending, request: r})
+	p.afterEnd()
+}
+
+// Who submits an OpWho where that can be done at once; otherwise it answers without a holder.
+func (p *Pool) Who(r *Request) {
+	r.Op = OpWho
+	if s := p.choose(); s != nil {
+		s.Submit(r)
+		return
+	}
+	r.answer(nil, false, nil)
+}
+
+func (p *Pool) submitCancel(r *Request) bool {
+	s := p.choose()
+	if s != nil {
+		s.Submit(r)
+	}
+	return s != nil
+}
+
+func (p *Pool) choose() *Session {
+	sessions := *p.shared.Load()
+	var best *Session
+	var least int64
+	for _, s := range sessions {
+		if load := s.load(); best == nil || load < least {
+			best, least = s, load
+		}
+	}
+	if best != nil && len(sessions) < p.config.SharedSessions {
+		at := int64(secondAt)
+		if len(sessions) > 1 {
+			at = moreAt
+		}
+		if (best.waiting.Load() >= at || best.locks.Load() >= fullAt) && p.growing.CompareAndSwap(false, true) {
+			p.post(poolMessage{kind: poolGrow})
+		}
+	}
+	return best
+}

@@ -1,0 +1,107 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// Source is where connections come from. Connect gives a connection that is the caller's alone from then on: nobody
+// else closes, reuses or counts it. It may be called from several goroutines at once.
+type Source interface {
+	Connect(ctx context.Context) (*pgconn.PgConn, error)
+}
+
+type configSource struct{ config *pgx.ConnConfig }
+
+// FromDSN makes a source of all that pgx parses: URL or key=value form, several hosts, service files, PG* variables.
+func FromDSN(dsn string) (Source, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, connectError(err, "")
+	}
+	return FromConfig(config)
+}
+
+// FromConfig makes a source of a parsed configuration, which is copied. It must come from pgx.ParseConfig.
+func FromConfig(config *pgx.ConnConfig) (Source, error) {
+	if config == nil {
+		return nil, errors.New("the connection config is nil")
+	}
+	return configSource{config.Copy()}, nil
+}
+
+func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	conn, err := pgconn.ConnectConfig(ctx, &s.config.Config)
+	if err != nil {
+		return nil, connectError(err, s.config.Password)
+	}
+	return conn, nil
+}
+
+type poolSource struct{ pool *pgxpool.Pool }
+
+// FromPool makes a source of the user's own pool. Each session takes one connection out of it for good: a connection
+// that may still hold a lock never goes back. The pool's size bounds those it keeps, not those that were taken out.
+func FromPool(pool *pgxpool.Pool) (Source, error) {
+	if pool == nil {
+		return nil, errors.New("the pgxpool.Pool is nil")
+	}
+	return poolSource{pool}, nil
+}
+
+func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, connectError(err, s.pool.Config().ConnConfig.Password)
+	}
+	return conn.Hijack().PgConn(), nil
+}
+
+type dbSource struct{ db *sql.DB }
+
+// FromDB makes a source of a database/sql pool on pgx's stdlib driver. As with [FromPool], a session's connection is
+// taken out of it for good.
+func FromDB(db *sql.DB) (Source, error) {
+	if db == nil {
+		return nil, errors.New("the sql.DB is nil")
+	}
+	if _, ok := db.Driver().(*stdlib.Driver); !ok {
+		return nil, fmt.Errorf("the sql.DB uses the driver %T: only pgx's stdlib driver is supported", db.Driver())
+	}
+	return dbSource{db}, nil
+}
+
+func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, connectError(err, "")
+	}
+	var taken *pgconn.PgConn
+	err = conn.Raw(func(driverConn any) error {
+		std, ok := driverConn.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("the sql.DB gave a %T, not a connection of pgx's stdlib driver", driverConn)
+		}
+		hijacked, err := std.Conn().PgConn().Hijack()
+		if err != nil {
+			return err
+		}
+		if taken, err = pgconn.Construct(hijacked); err != nil {
+			return err
+		}
+		// The husk that stays behind is closed, and database/sql drops it from the pool on this error.
+		return driver.ErrBadConn
+	})
+	if taken != nil {
+		return taken, nil
+	}
+	return nil, errors.Join(err, conn.Close())
+}

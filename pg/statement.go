@@ -1,0 +1,126 @@
+package pg
+
+import (
+	"encoding/binary"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// A statement is prepared on every session at its opening. Each name in it carries its schema, operators too: with a
+// hostile search_path a function of the same name, or a better matching overload, would be found instead, say "true" and
+// lock nothing.
+type statement struct {
+	name   string
+	sql    string
+	params []uint32
+}
+
+var (
+	tryStatement = statement{"lockkeeper_try",
+		"SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
+
+	unlockStatement = statement{"lockkeeper_unlock",
+		"SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
+
+	waitStatement = statement{"lockkeeper_wait",
+		"SELECT pg_catalog.pg_advisory_lock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
+
+	// One round trip for many locks. Each function is called once per id, outside any filter (a plan may evaluate a
+	// filter twice), and answers one letter, in the order of the ids.
+	batchStatement = statement{"lockkeeper_batch", `SELECT
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_advisory_unlock(u.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+    FROM pg_catalog.unnest($1::pg_catalog.int8[]) AS u(id)),
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_try_advisory_lock(t.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+    FROM pg_catalog.unnest($2::pg_catalog.int8[]) AS t(id))`,
+		[]uint32{pgtype.Int8ArrayOID, pgtype.Int8ArrayOID}}
+
+	// The health question. A bare SELECT 1 proves nothing behind a pooler, which answers it from any backend, and a proxy
+	// may answer a bare pg_backend_pid() itself; inside an expression it has to ask the server. Whatever makes a session
+	// this session is in the answer, which must never change.
+	askStatement = statement{"lockkeeper_ask", `SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ',
+ pg_catalog.pg_is_in_recovery(), ' ', pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), ' ',
+ pg_catalog.current_database(), ' ', session_user)`, nil}
+
+	// Who holds one id. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
+	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, a.client_addr::pg_catalog.text,
+ pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text
+ FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
+ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted
+ AND l.classid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
+ AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
+ AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
+  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) LIMIT 1`,
+		[]uint32{pgtype.OIDOID, pgtype.OIDOID}}
+
+	// Ends the statement that another session of ours is in, without a connection of its own.
+	cancelStatement = statement{"lockkeeper_cancel",
+		"SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)", []uint32{pgtype.Int4OID}}
+
+	statements = []*statement{&tryStatement, &unlockStatement, &waitStatement, &batchStatement, &askStatement,
+		&whoStatement, &cancelStatement}
+)
+
+// encoder writes the messages of one statement: bind, execute, sync. Its buffers are kept from one to the next.
+type encoder struct {
+	out, a, b []byte
+	params    [][]byte
+}
+
+var (
+	binaryFormat = []int16{1}
+	textFormat   = []int16{0}
+)
+
+func (e *encoder) finish(s *statement, results []int16) ([]byte, error) {
+	bind := pgproto3.Bind{PreparedStatement: s.name, ParameterFormatCodes: binaryFormat, Parameters: e.params,
+		ResultFormatCodes: results}
+	var err error
+	if e.out, err = bind.Encode(e.out[:0]); err != nil {
+		return nil, err
+	}
+	if e.out, err = (&pgproto3.Execute{}).Encode(e.out); err != nil {
+		return nil, err
+	}
+	e.out, err = (&pgproto3.Sync{}).Encode(e.out)
+	return e.out, err
+}
+
+func (e *encoder) int8(s *statement, id int64) ([]byte, error) {
+	e.a = binary.BigEndian.AppendUint64(e.a[:0], uint64(id))
+	e.params = append(e.params[:0], e.a)
+	return e.finish(s, binaryFormat)
+}
+
+// int4 fits oid as well: both are four bytes, big end first.
+func (e *encoder) int4(s *statement, results []int16, values ...uint32) ([]byte, error) {
+	e.a, e.params = e.a[:0], e.params[:0]
+	for _, v := range values {
+		e.a = binary.BigEndian.AppendUint32(e.a, v)
+	}
+	for i := range values {
+		e.params = append(e.params, e.a[4*i:4*i+4])
+	}
+	return e.finish(s, results)
+}
+
+func (e *encoder) batch(unlocks, tries []entry) ([]byte, error) {
+	e.a, e.b = appendIDs(e.a[:0], unlocks), appendIDs(e.b[:0], tries)
+	e.params = append(e.params[:0], e.a, e.b)
+	return e.finish(&batchStatement, textFormat)
+}
+
+// appendIDs is int8[] in PostgreSQL's binary form: dimensions, has-null flag, element type, then per dimension its
+// length and lower bound, then each element with its size. (array_recv in src/backend/utils/adt/arrayfuncs.c)
+func appendIDs(dst []byte, entries []entry) []byte {
+	be := binary.BigEndian
+	if len(entries) == 0 {
+		return be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 0), 0), pgtype.Int8OID)
+	}
+	dst = be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 1), 0), pgtype.Int8OID)
+	dst = be.AppendUint32(be.AppendUint32(dst, uint32(len(entries))), 1)
+	for i := range entries {
+		dst = be.AppendUint64(be.AppendUint32(dst, 8), uint64(entries[i].id))
+	}
+	return dst
+}

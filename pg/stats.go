@@ -1,0 +1,90 @@
+package pg
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/latency"
+)
+
+// Stats is what a pool has done and has.
+type Stats struct {
+	// Sessions by what they are used for. Idle ones are open and wait for a use.
+	Shared, Waiting, Dedicated, Idle, Opening int
+	// Queued reservations wait for a session of their own.
+	Queued int
+	// Batches is the number of statements that carried locks; Operations the locks in them; Largest the most in one.
+	Batches, Operations uint64
+	Largest             int
+	// Losses counts locks that were lost with their session, by cause.
+	Losses map[Cause]uint64
+	// RoundTrip is of statements that do not wait.
+	RoundTrip latency.Percentiles
+	// Refused names the settings that the server did not take, with its reason.
+	Refused map[string]string
+}
+
+var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseDoubt, CauseClosed}
+
+// stats are counters that sessions write and anybody reads.
+type stats struct {
+	batches, operations atomic.Uint64
+	largest             atomic.Int64
+	losses              [len(causes)]atomic.Uint64
+	trips               latency.Histogram
+}
+
+func (s *stats) batch(n int) {
+	s.batches.Add(1)
+	s.operations.Add(uint64(n))
+	for {
+		old := s.largest.Load()
+		if int64(n) <= old || s.largest.CompareAndSwap(old, int64(n)) {
+			return
+		}
+	}
+}
+
+func (s *stats) lost(cause Cause, locks int) {
+	for i := range causes {
+		if causes[i] == cause {
+			s.losses[i].Add(uint64(locks))
+		}
+	}
+}
+
+func (s *stats) roundTrip(d time.Duration, f *flight) {
+	if f.kind == flightOps && f.entries[0].op == OpWait {
+		return
+	}
+	s.trips.Record(d)
+}
+
+// Stats reads the counters. It blocks for as long as the pool's owner takes to come round to it, not on the network.
+func (p *Pool) Stats() Stats {
+	reply := make(chan Stats, 1)
+	p.post(poolMessage{kind: poolStats, stats: reply})
+	select {
+	case s := <-reply:
+		return s
+	case <-p.done:
+		return p.counters()
+	}
+}
+
+func (p *Pool) counters() Stats {
+	out := Stats{Batches: p.stats.batches.Load(), Operations: p.stats.operations.Load(),
+		Largest: int(p.stats.largest.Load()), Losses: make(map[Cause]uint64), RoundTrip: p.stats.trips.Percentiles(),
+		Refused: make(map[string]string)}
+	for i := range causes {
+		if n := p.stats.losses[i].Load(); n > 0 {
+			out.Losses[causes[i]] = n
+		}
+	}
+	if refused := p.refused.Load(); refused != nil {
+		for name, why := range *refused {
+			out.Refused[name] = why
+		}
+	}
+	return out
+}

@@ -26,9 +26,19 @@ func (j *journal) start(l *slog.Logger) {
 	go func() {
 		defer close(j.done)
 		for record := range j.records {
-			record(l)
+			j.guard(l, record)
 		}
 	}()
+}
+
+// guard keeps a handler that panics from ending the process: a lost log record is the smaller harm.
+func (j *journal) guard(l *slog.Logger, record func(*slog.Logger)) {
+	defer func() {
+		if recover() != nil {
+			j.dropped.Add(1)
+		}
+	}()
+	record(l)
 }
 
 func (j *journal) write(record func(*slog.Logger)) {

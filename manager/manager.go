@@ -198,6 +198,9 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	}
 	if err != nil {
 		l.detach()
+		if l.claim.Err == nil {
+			l.claim.End(err) // granted all the same; the registration may have been taken back before it could say so
+		}
 		return nil, l.failure(k, err, waited)
 	}
 	return l, nil

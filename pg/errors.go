@@ -58,13 +58,13 @@ func (e *LossError) Unwrap() error { return e.Err }
 // Transient reports whether trying again may help: the connection broke or could not be made, the server is starting,
 // stopping, out of a resource, or ended the statement. A wrong password, a missing right or a bad setting is not.
 func Transient(err error) bool {
+	var loss *LossError
+	if errors.As(err, &loss) { // whatever ended that session, the next one may do
+		return loss.Cause != CauseClosed
+	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		return transientCode(pgErr.Code)
-	}
-	var loss *LossError
-	if errors.As(err, &loss) {
-		return loss.Cause != CauseClosed
 	}
 	var connect *ConnectError
 	if errors.As(err, &connect) {

@@ -387,15 +387,11 @@ func (p *Pool) openFailed(use Use, err error) {
 
 func (p *Pool) returned(s *Session) {
 	seat, alive := p.sessions[s]
-	if !alive || seat.resource == nil {
-		return // it ended, and its seat was cleared then
+	if !alive || seat.resource == nil || p.closing {
+		return // it has ended, or has been told to; the rest is done then
 	}
-	p.inUse[seat.use]--
 	use := seat.use
-	if p.closing {
-		p.inUse[use]++
-		return // it has been told to quit, and ended does the rest
-	}
+	p.inUse[use]--
 	if p.queued[use] == 0 && p.queued[UseWaiting] > 0 && p.inUse[UseWaiting] < p.config.WaitingSessions {
 		use = UseWaiting
 	}

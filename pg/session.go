@@ -250,6 +250,13 @@ func (s *Session) sendAlone(r *Request) {
 	deadline := s.answerBy()
 	switch r.Op {
 	case OpWait:
+		if r.abandoned.Load() { // before it was sent
+			s.spare = f
+			s.waiting.Add(-1)
+			r.answer(s, false, nil)
+			s.sendNext()
+			return
+		}
 		s.wait = r
 		deadline = time.Now().Add(s.config.WaitSlice + s.config.HealthTimeout)
 		message, err = s.encode.int8(&waitStatement, r.ID)

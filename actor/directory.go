@@ -196,6 +196,7 @@ func (d *Directory) stop() {
 
 // finish lets go of what came too late.
 func (d *Directory) finish() {
+	d.Counters.Keys.Add(-int64(len(d.keys)))
 	close(d.done)
 	d.sweep()
 }

@@ -157,8 +157,9 @@ func (k *keeper) note(m message, e *event) {
 		}
 	case evTold:
 		e.holder = k.toldHolder
+	default: // the message says it all
 	}
-	if k.ledger.held {
+	if k.ledger.held && !k.ledger.busy { // what is under way is answered into the link, which is not ours until then
 		e.trust = k.link.Session().TrustedUntil()
 	}
 }
@@ -245,6 +246,8 @@ func (k *keeper) operate(kind effectKind) {
 		k.link.Wait()
 	case fxUnlock:
 		k.link.Unlock()
+	default:
+		panic("BUG: not an operation: " + kind.String())
 	}
 }
 

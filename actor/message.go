@@ -24,12 +24,11 @@ const (
 	evDismiss                    // the directory has forgotten this keeper: nothing comes after this
 	evRetirable                  // to the directory: this keeper is idle
 	evExited                     // to the directory: this keeper's goroutine is about to end
-	evQuery                      // to the directory: count
 )
 
 func (k eventKind) String() string {
 	return [...]string{"acquire", "end", "answered", "reserved", "lost", "told", "timer", "stop", "retire", "dismiss",
-		"retirable", "exited", "query"}[k]
+		"retirable", "exited"}[k]
 }
 
 // event is a message with all that the machine needs to know about it, the clock included.
@@ -56,13 +55,12 @@ const (
 	fxUnlock
 	fxGiveBack
 	fxAsk
-	fxTimer    // wake me at
-	fxGrant    // the claim holds the lock
-	fxRefuse   // the claim gets err
-	fxOver     // the claim's hold is over, for err
-	fxSettle   // and this is what became of its lock
-	fxExit     // nothing is left to do
-	fxLastKind // not an effect
+	fxTimer  // wake me at
+	fxGrant  // the claim holds the lock
+	fxRefuse // the claim gets err
+	fxOver   // the claim's hold is over, for err
+	fxSettle // and this is what became of its lock
+	fxExit   // nothing is left to do
 )
 
 func (k effectKind) String() string {
@@ -76,5 +74,4 @@ type effect struct {
 	claim *Claim
 	err   error
 	at    time.Time
-	local bool
 }

@@ -158,6 +158,7 @@ func (k *keeper) coolDown(until time.Time, err error) {
 			k.machine.closing = true
 		case evRetire:
 			k.retiring = true
+		default: // note has taken what concerns the server; the rest is over
 		}
 	}
 }

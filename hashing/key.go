@@ -27,7 +27,7 @@ func FNV1a(name string) int64 {
 // fnv1aFrom goes on from state over the bytes of s. hash/fnv would do the same
 // through an interface and a []byte, which costs an allocation for each name.
 func fnv1aFrom(state uint64, s string) uint64 {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		state ^= uint64(s[i])
 		state *= fnvPrime64
 	}

@@ -73,7 +73,7 @@ func word(s string) uint32 {
 // partialWord is word for at most four bytes; the missing ones are zero.
 func partialWord(s string) uint32 {
 	var w uint32
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		w |= uint32(s[i]) << (8 * i)
 	}
 	return w

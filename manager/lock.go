@@ -14,14 +14,14 @@ import (
 type Lock struct {
 	m       *Manager
 	claim   actor.Claim
-	parent  context.Context // of the lock's context: a worker's own lifetime
+	parent  context.Context //nolint:containedctx // a hold is a lifetime: its context derives from this
 	expired atomic.Bool     // the clock has passed the session's trust, seen by Err
 	watcher atomic.Pointer[watcher]
 }
 
 // watcher is what a hold's end is announced on. It is made when somebody first asks for it: most holds end before.
 type watcher struct {
-	context.Context // of the hold
+	context.Context //nolint:containedctx // it is the hold's context, with a clock of its own
 	lock            *Lock
 	cancel          context.CancelCauseFunc
 	lost            chan struct{} // closed by end

@@ -146,32 +146,12 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		opt(&o)
 	}
 	l := &Lock{m: m, parent: ctx}
-	switch {
-	case k.name == "":
-		return nil, l.failure(k, ErrEmptyKey, 0)
-	case o.waitTimeout < 0:
-		return nil, l.failure(k, fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout), 0)
-	case ctx.Err() != nil:
-		return nil, l.failure(k, contextReason(ctx), 0)
-	case m.closing.Load():
-		return nil, l.failure(k, ErrClosed, 0)
+	terms, err := m.terms(ctx, k, &o)
+	if err != nil {
+		return nil, l.failure(k, err, 0)
 	}
-	terms := actor.Terms{Name: k.name, ID: k.id, Try: try, Dedicated: o.dedicated}
-	retry := &m.config.Retry
-	if o.retry != nil {
-		if err := o.retry.validate(); err != nil {
-			return nil, l.failure(k, err, 0)
-		}
-		retry = o.retry
-	}
-	terms.PollFirst, terms.MaxAttempts, terms.NewBackoff = retry.PollFirst, retry.Attempts, retry.Backoff
+	terms.Try = try
 	start := time.Now()
-	terms.Deadline, _ = ctx.Deadline()
-	if o.waitTimeout > 0 {
-		if by := start.Add(o.waitTimeout); terms.Deadline.IsZero() || by.Before(terms.Deadline) {
-			terms.Deadline = by
-		}
-	}
 	l.claim.Init(m.directory, terms)
 	if ctx.Done() != nil {
 		l.claim.Unregister = context.AfterFunc(ctx, l.contextEnded)
@@ -181,7 +161,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		timer = time.AfterFunc(o.waitTimeout, func() { l.claim.End(ErrWaitTimeout) })
 	}
 	m.directory.Submit(&l.claim)
-	err := l.claim.Wait()
+	err = l.claim.Wait()
 	waited := time.Since(start)
 	m.waits.Record(waited)
 	switch {
@@ -204,6 +184,35 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		return nil, l.failure(k, err, waited)
 	}
 	return l, nil
+}
+
+// terms is what an acquisition asks for; the error says why there will be none.
+func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions) (actor.Terms, error) {
+	retry := &m.config.Retry
+	if o.retry != nil {
+		if err := o.retry.validate(); err != nil {
+			return actor.Terms{}, err
+		}
+		retry = o.retry
+	}
+	switch {
+	case k.name == "":
+		return actor.Terms{}, ErrEmptyKey
+	case o.waitTimeout < 0:
+		return actor.Terms{}, fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout)
+	case ctx.Err() != nil:
+		return actor.Terms{}, contextReason(ctx)
+	case m.closing.Load():
+		return actor.Terms{}, ErrClosed
+	}
+	deadline, _ := ctx.Deadline()
+	if o.waitTimeout > 0 {
+		if by := time.Now().Add(o.waitTimeout); deadline.IsZero() || by.Before(deadline) {
+			deadline = by
+		}
+	}
+	return actor.Terms{Name: k.name, ID: k.id, Dedicated: o.dedicated, PollFirst: retry.PollFirst,
+		MaxAttempts: retry.Attempts, NewBackoff: retry.Backoff, Deadline: deadline}, nil
 }
 
 // contextReason keeps both findable: what the context says, and the cause that its owner gave.
@@ -245,7 +254,8 @@ func (m *Manager) Close(ctx context.Context) error {
 // close is bounded by the sessions' own deadlines: a server that does not answer is given up when trust in it ends.
 func (m *Manager) close() {
 	defer close(m.closed)
-	_ = m.directory.Close(context.Background())
-	_ = m.pool.Close(context.Background())
+	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
+	_ = m.directory.Close(ctx)
+	_ = m.pool.Close(ctx)
 	m.log.stop()
 }

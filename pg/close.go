@@ -95,6 +95,7 @@ func (p *Pool) afterEnd() {
 			m.stats <- p.counters()
 		case poolClose:
 			close(m.done)
+		case poolGrow, poolWithdraw, poolReturn, poolBorn, poolOpened, poolEnded: // nobody waits for these
 		}
 	}
 }

@@ -78,7 +78,12 @@ const (
 func (c *Config) Trust() time.Duration { return c.HealthInterval + c.HealthTimeout }
 
 // WithDefaults fills the zero fields in and checks the rest. The error names the field.
-func (c Config) WithDefaults() (Config, error) {
+func (c *Config) WithDefaults() (Config, error) {
+	out := *c
+	return out, out.complete()
+}
+
+func (c *Config) complete() error {
 	durations := []struct {
 		name  string
 		field *time.Duration
@@ -96,14 +101,14 @@ func (c Config) WithDefaults() (Config, error) {
 			*d.field = d.value
 		}
 		if *d.field < minDuration || *d.field > maxDuration {
-			return c, fmt.Errorf("%s is %v: it must lie between %v and %v", d.name, *d.field, minDuration, maxDuration)
+			return fmt.Errorf("%s is %v: it must lie between %v and %v", d.name, *d.field, minDuration, maxDuration)
 		}
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 2 * c.Trust()
 	}
 	if c.SessionTimeout <= c.Trust() || c.SessionTimeout > maxDuration {
-		return c, fmt.Errorf("SessionTimeout is %v: it must be longer than HealthInterval + HealthTimeout (%v), "+
+		return fmt.Errorf("SessionTimeout is %v: it must be longer than HealthInterval + HealthTimeout (%v), "+
 			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
 	}
 	c.WaitSlice = min(c.WaitSlice, c.HealthInterval)
@@ -121,11 +126,11 @@ func (c Config) WithDefaults() (Config, error) {
 			*n.field = n.value
 		}
 		if *n.field < 1 {
-			return c, fmt.Errorf("%s is %d: it must be at least 1", n.name, *n.field)
+			return fmt.Errorf("%s is %d: it must be at least 1", n.name, *n.field)
 		}
 	}
 	if c.MaxSessions < 2 {
-		return c, fmt.Errorf("MaxSessions is %d: one session holds and one waits, so it must be at least 2", c.MaxSessions)
+		return fmt.Errorf("MaxSessions is %d: one session holds and one waits, so it must be at least 2", c.MaxSessions)
 	}
 	// A default gives way to a lower bound that the user set; at least one session is left for waiting.
 	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)
@@ -133,5 +138,5 @@ func (c Config) WithDefaults() (Config, error) {
 	if c.Event == nil {
 		c.Event = func(Event) {}
 	}
-	return c, nil
+	return nil
 }

@@ -76,7 +76,7 @@ func (p *Pool) connect(ctx context.Context) (*connected, error) {
 }
 
 func closeConn(conn *pgconn.PgConn, timeout time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout) //nolint:forbidigo // cleanup: whatever ctx was is over
 	defer cancel()
 	_ = conn.Close(ctx)
 	select {

@@ -23,9 +23,8 @@ func (s *Session) readEnded() {
 		s.landed(f)
 	default:
 	}
-	var cause = CauseConnection
-	var server *serverEnd
-	if errors.As(s.readErr, &server) {
+	cause := CauseConnection
+	if _, said := errors.AsType[*serverEndError](s.readErr); said {
 		cause = CauseServer
 	}
 	s.lose(cause, s.readErr)

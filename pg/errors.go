@@ -58,16 +58,13 @@ func (e *LossError) Unwrap() error { return e.Err }
 // Transient reports whether trying again may help: the connection broke or could not be made, the server is starting,
 // stopping, out of a resource, or ended the statement. A wrong password, a missing right or a bad setting is not.
 func Transient(err error) bool {
-	var loss *LossError
-	if errors.As(err, &loss) { // whatever ended that session, the next one may do
+	if loss, ok := errors.AsType[*LossError](err); ok { // whatever ended that session, the next one may do
 		return loss.Cause != CauseClosed
 	}
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return transientCode(pgErr.Code)
 	}
-	var connect *ConnectError
-	if errors.As(err, &connect) {
+	if connect, ok := errors.AsType[*ConnectError](err); ok {
 		return !connect.permanent
 	}
 	var netErr net.Error
@@ -103,69 +100,80 @@ func (e *ConnectError) Error() string { return "cannot open a session: " + e.rea
 func (e *ConnectError) Unwrap() []error { return e.chain }
 
 func connectError(err error, secret string) error {
-	var known *ConnectError
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*ConnectError](err); known {
 		return err
 	}
 	out := &ConnectError{}
-	add := func(reason string, link error) {
-		if out.reason == "" {
-			out.reason = reason
-		}
-		if link != nil {
-			out.chain = append(out.chain, link)
-		}
-	}
-	var (
-		pgErr    *pgconn.PgError
-		dns      *net.DNSError
-		errno    syscall.Errno
-		parse    *pgconn.ParseConfigError
-		authErr  x509.UnknownAuthorityError
-		hostErr  x509.HostnameError
-		certErr  x509.CertificateInvalidError
-		verify   *tls.CertificateVerificationError
-		unsafe   = errors.Is(err, ErrUnsafe)
-		timeouts net.Error
-	)
-	switch {
-	case unsafe:
-		out.permanent = true
-		add(err.Error(), err)
-	case errors.As(err, &pgErr):
-		out.permanent = !transientCode(pgErr.Code)
-		add(fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code), pgErr)
-	case errors.As(err, &parse):
-		out.permanent = true
-		add(parseReason(err), nil)
-	case errors.As(err, &authErr), errors.As(err, &hostErr), errors.As(err, &certErr), errors.As(err, &verify):
-		out.permanent = true
-		add("the server's TLS certificate was not accepted (check sslmode and sslrootcert)", nil)
-	case errors.As(err, &dns):
-		add("the host's name could not be resolved", nil)
-	case errors.As(err, &errno):
-		add(errno.Error(), errno)
-	case strings.Contains(err.Error(), "server refused TLS"):
-		out.permanent = true
-		add("the server refused TLS (check sslmode)", nil)
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeouts) && timeouts.Timeout() {
-		add("timed out", context.DeadlineExceeded)
-	}
-	if errors.Is(err, context.Canceled) {
-		add("cancelled", context.Canceled)
-	}
-	if errors.Is(err, os.ErrNotExist) && errno == 0 {
-		add("no such file", os.ErrNotExist)
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		add("the server closed the connection before it was ready", io.ErrUnexpectedEOF)
-	}
-	add("the connection failed", nil)
+	out.classify(err)
+	out.system(err)
+	out.add("the connection failed", nil)
 	if len(secret) > 0 {
 		out.reason = strings.ReplaceAll(out.reason, secret, "(hidden)")
 	}
 	return out
+}
+
+// add links an error that is safe to show; the first reason given is the one that is told.
+func (e *ConnectError) add(reason string, link error) {
+	if e.reason == "" {
+		e.reason = reason
+	}
+	if link != nil {
+		e.chain = append(e.chain, link)
+	}
+}
+
+// classify finds what is most telling in pgx's error.
+func (e *ConnectError) classify(err error) {
+	var (
+		pgErr   *pgconn.PgError
+		dns     *net.DNSError
+		errno   syscall.Errno
+		parse   *pgconn.ParseConfigError
+		authErr x509.UnknownAuthorityError
+		hostErr x509.HostnameError
+		certErr x509.CertificateInvalidError
+		verify  *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(err, ErrUnsafe):
+		e.permanent = true
+		e.add(err.Error(), err)
+	case errors.As(err, &pgErr):
+		e.permanent = !transientCode(pgErr.Code)
+		e.add(fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code), pgErr)
+	case errors.As(err, &parse):
+		e.permanent = true
+		e.add(parseReason(err), nil)
+	case errors.As(err, &authErr), errors.As(err, &hostErr), errors.As(err, &certErr), errors.As(err, &verify):
+		e.permanent = true
+		e.add("the server's TLS certificate was not accepted (check sslmode and sslrootcert)", nil)
+	case errors.As(err, &dns):
+		e.add("the host's name could not be resolved", nil)
+	case errors.As(err, &errno):
+		e.add(errno.Error(), errno)
+	case strings.Contains(err.Error(), "server refused TLS"):
+		e.permanent = true
+		e.add("the server refused TLS (check sslmode)", nil)
+	}
+}
+
+// system adds what a program can act on beside that: contexts, timeouts, missing files.
+func (e *ConnectError) system(err error) {
+	var timeout net.Error
+	var errno syscall.Errno
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		e.add("timed out", context.DeadlineExceeded)
+	}
+	if errors.Is(err, context.Canceled) {
+		e.add("cancelled", context.Canceled)
+	}
+	if errors.Is(err, os.ErrNotExist) && !errors.As(err, &errno) {
+		e.add("no such file", os.ErrNotExist)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		e.add("the server closed the connection before it was ready", io.ErrUnexpectedEOF)
+	}
 }
 
 // parseReason names what is wrong with a DSN in our words. Only fixed phrases are looked for, nothing is quoted.

@@ -23,7 +23,7 @@ type Pool struct {
 	refused atomic.Pointer[map[string]string]
 	growing atomic.Bool // another shared session has been asked for
 	inbox   mailbox.Mailbox[poolMessage]
-	life    context.Context // bounds whatever opens sessions; ends when the pool closes
+	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends when the pool closes
 	endLife context.CancelFunc
 	done    chan struct{} // closed by the owner at its end
 	openers sync.WaitGroup
@@ -113,7 +113,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 	p := &Pool{config: config, source: source, done: make(chan struct{}), sessions: make(map[*Session]*seat)}
 	p.inbox.Init()
 	p.shared.Store(new([]*Session))
-	p.life, p.endLife = context.WithCancel(context.Background())
+	p.life, p.endLife = context.WithCancel(context.Background()) //nolint:forbidigo // the pool's own lifetime: Close ends it
 	p.puddle, err = puddle.NewPool(&puddle.Config[*Session]{
 		MaxSize:     int32(min(config.MaxSessions, 1<<20)),
 		Constructor: p.construct,

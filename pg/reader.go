@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// serverEnd is the server's own last word: a FATAL or PANIC, after which it hangs up.
-type serverEnd struct{ err *pgconn.PgError }
+// serverEndError is the server's own last word: a FATAL or PANIC, after which it hangs up.
+type serverEndError struct{ err *pgconn.PgError }
 
-func (e *serverEnd) Error() string { return e.err.Error() }
-func (e *serverEnd) Unwrap() error { return e.err }
+func (e *serverEndError) Error() string { return e.err.Error() }
+func (e *serverEndError) Unwrap() error { return e.err }
 
 // read is the reader: always in Receive, so that the end of the connection is seen when it comes, not when somebody
 // next has something to send.
@@ -39,7 +39,7 @@ func (s *Session) read() {
 		if e, ok := message.(*pgproto3.ErrorResponse); ok {
 			server := pgconn.ErrorResponseToPgError(e)
 			if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
-				last = &serverEnd{server}
+				last = &serverEndError{server}
 				continue
 			}
 		}

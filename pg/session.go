@@ -264,11 +264,16 @@ func (s *Session) sendAlone(r *Request) {
 	case OpWho:
 		f.kind = flightWho
 		message, err = s.encode.int4(&whoStatement, textFormat, uint32(uint64(r.ID)>>32), uint32(uint64(r.ID)))
+	case OpTry, OpUnlock:
+		panic("BUG: a " + r.Op.String() + " goes with a batch")
 	case opCancel:
 		f.kind = flightCancel
 		message, err = s.encode.int4(&cancelStatement, binaryFormat, uint32(r.ID))
 	}
 	f.entries = append(f.entries, entry{id: r.ID, op: r.Op, client: r.Client, req: r})
+	if r.Op == OpWait && s.misused(f) {
+		return
+	}
 	s.send(f, message, err, deadline)
 }
 
@@ -292,18 +297,52 @@ func (s *Session) sendBatch() {
 	rest := copy(s.backlog, s.backlog[n:])
 	clear(s.backlog[rest:])
 	s.backlog = s.backlog[:rest]
-	for i := range f.entries {
-		e := &f.entries[i]
-		if _, have := s.held[e.id]; have != (e.op == OpUnlock) {
-			// PostgreSQL stacks a session's own lock without a word. That it is asked to is our own broken invariant.
-			s.current = f
-			s.lose(CauseDoubt, fmt.Errorf("BUG: %v of id %d, held by this session: %v", e.op, e.id, have))
-			return
-		}
+	if s.misused(f) {
+		return
 	}
 	message, err := s.encodeOps(f)
 	s.send(f, message, err, s.answerBy())
 	s.pool.stats.batch(n)
+}
+
+// misused ends the session where it is asked to lock what it holds or to release what it does not. PostgreSQL stacks a
+// session's own lock without a word; that it is asked to is our own broken invariant.
+func (s *Session) misused(f *flight) bool {
+	for i := range f.entries {
+		e := &f.entries[i]
+		if _, have := s.held[e.id]; have != (e.op == OpUnlock) {
+			s.current = f
+			s.lose(CauseDoubt, fmt.Errorf("BUG: %v of id %d, held by this session: %v", e.op, e.id, have))
+			return true
+		}
+	}
+	if id, twice := repeated(f.entries[f.unlocks:]); twice {
+		s.current = f
+		s.lose(CauseDoubt, fmt.Errorf("BUG: two tries of id %d in one statement", id))
+		return true
+	}
+	return false
+}
+
+// repeated finds an id that is there twice. A small table of hash bits almost always says at once that there is none.
+func repeated(entries []entry) (id int64, found bool) {
+	if len(entries) < 2 {
+		return 0, false
+	}
+	var seen [256]uint64
+	for i := range entries {
+		id := entries[i].id
+		hash := uint64(id) * 0x9E3779B97F4A7C15 >> 50 // 14 bits, one for each of the table's
+		if seen[hash/64]&(1<<(hash%64)) != 0 {
+			for j := range i {
+				if entries[j].id == id {
+					return id, true
+				}
+			}
+		}
+		seen[hash/64] |= 1 << (hash % 64)
+	}
+	return 0, false
 }
 
 func (s *Session) encodeOps(f *flight) ([]byte, error) {

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -82,9 +83,7 @@ func (p *Pool) counters() Stats {
 		}
 	}
 	if refused := p.refused.Load(); refused != nil {
-		for name, why := range *refused {
-			out.Refused[name] = why
-		}
+		maps.Copy(out.Refused, *refused)
 	}
 	return out
 }

@@ -66,8 +66,8 @@ func checkStorm(cmd *cobra.Command, p *storm.Plan) error {
 		return usage(cmd, "--waiters is %d: it must be between 1 and %d", p.Waiters, maxWaiters)
 	case p.Keys < 1 || p.Keys > maxStormKeys:
 		return usage(cmd, "--keys is %d: it must be between 1 and %d", p.Keys, maxStormKeys)
-	case p.Bound <= 0 || p.Bound > storm.MaxBound:
-		return usage(cmd, "--bound is %v: it must be more than 0 and at most %v", p.Bound, storm.MaxBound)
+	case p.Bound < time.Millisecond || p.Bound > storm.MaxBound:
+		return usage(cmd, "--bound is %v: it must be between 1ms and %v", p.Bound, storm.MaxBound)
 	case cmd.Flags().Changed("dsn") && p.DSN == "":
 		return usage(cmd, "--dsn is empty: leave it out for a throwaway server")
 	}

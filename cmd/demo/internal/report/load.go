@@ -56,6 +56,7 @@ type Detail struct {
 	Cancel       float64
 	NoLocks      bool
 	Interrupted  bool
+	CutShort     uint64
 	Withdrawn    uint64
 	AfterLoss    uint64
 	PerProcess   []uint64
@@ -123,7 +124,7 @@ func (l *Load) Sum(results []*wire.Result) error {
 		all.Merge(h)
 	}
 	l.Acquired, l.Cancelled, l.Failed, l.Lost = counts.Acquired, counts.Cancelled, counts.Failed, counts.Lost
-	l.Detail.Withdrawn, l.Detail.AfterLoss = counts.Withdrawn, counts.AfterLoss
+	l.Detail.CutShort, l.Detail.Withdrawn, l.Detail.AfterLoss = counts.CutShort, counts.Withdrawn, counts.AfterLoss
 	l.WaitMS = Waits(all)
 	l.FairnessJain = math.Round(Jain(l.Detail.PerProcess)*1e6) / 1e6
 	return nil

@@ -64,7 +64,7 @@ func good() *Load {
 		Server: "PostgreSQL 15.18", Processes: 2, Workers: 8, Keys: 3, Seconds: 2, Acquired: 1234, AcquiredPerSecond: 617,
 		FairnessJain: 0.9991, WaitMS: WaitMS{P50: 1.5, P90: 20.25, P99: 300, P999: 1234, Max: 5000}, Sessions: 14,
 		Detail: Detail{
-			Throwaway: true, Skew: "zipf", Hold: time.Millisecond, Cancel: 0.2, PerProcess: []uint64{600, 634}, Withdrawn: 13,
+			Throwaway: true, Skew: "zipf", Hold: time.Millisecond, Cancel: 0.2, PerProcess: []uint64{600, 634}, Withdrawn: 13, CutShort: 21,
 			GrantsLocal: 900, GrantsServer: 300,
 			Verdict: oracle.Verdict{Grants: 1234, Counted: 1234, Keys: 3, Complete: true},
 		},
@@ -81,7 +81,7 @@ func TestTextAndExitStatus(t *testing.T) {
 		{"all well", func(*Load) {}, ExitOK, []string{
 			"PostgreSQL 15.18, throwaway", "2 processes x 8 workers", "3 keys, zipf", "hold 1ms", "cancel 0.2",
 			"EXCLUSION PROVEN  1,234 acquisitions", "The 3 counters add up to 1,234", "0 violations",
-			"1,234 (617 per second)", "75.0 % handed on within a process, 25.0 % by the server", "13 still waiting",
+			"1,234 (617 per second)", "75.0 % handed on within a process, 25.0 % by the server", "21 more were granted first", "13 still waiting",
 			"p50 1.50 ms   p90 20.2 ms   p99 300 ms   p99.9 1.23 s   max 5.00 s",
 			"0.9991, even", "600 to 634 per process", "14 for locks at most, for 16 workers",
 			"NOTHING LEFT BEHIND  server locks 0 · connections 0 · goroutines 0",

@@ -106,7 +106,12 @@ func (l *Load) figures(b *strings.Builder, style Style) {
 		local := 100 * float64(l.Detail.GrantsLocal) / float64(l.Detail.GrantsLocal+l.Detail.GrantsServer)
 		line("granted", "%.1f %% handed on within a process, %.1f %% by the server", local, 100-local)
 	}
-	line("cancelled", "%s on the way, as asked; %s still waiting at the end withdrew", Count(l.Cancelled), Count(l.Detail.Withdrawn))
+	cancelled := Count(l.Cancelled)
+	if l.Detail.Cancel > 0 {
+		cancelled += fmt.Sprintf(" on the way; %s more were granted first, and their cancellation released them", Count(l.Detail.CutShort))
+	}
+	line("cancelled", "%s", cancelled)
+	line("withdrawn", "%s still waiting at the end", Count(l.Detail.Withdrawn))
 	line("failed", "%s", l.warn(style, l.Failed))
 	line("lost", "%s", l.warn(style, l.Lost))
 	w := l.WaitMS

@@ -20,15 +20,15 @@ type Memory struct {
 
 // usage is what this process has of the system's memory, in bytes.
 type usage struct {
-	goRuntime uint64 // what Go's runtime holds: heap, stacks, its own
-	resident  uint64 // what the kernel counts; 0 where it does not say
+	inUse    uint64 // objects on Go's heap, and goroutines' stacks
+	resident uint64 // what the kernel counts; 0 where it does not say
 }
 
 // measure neither stops the world nor allocates much, so that it can be called while the storm is on.
 func measure() usage {
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	metrics.Read(samples)
-	return usage{goRuntime: samples[0].Value.Uint64() - samples[1].Value.Uint64(), resident: residentSet()}
+	return usage{inUse: samples[0].Value.Uint64() + samples[1].Value.Uint64(), resident: residentSet()}
 }
 
 // settled measures after everything that can be given back has been given back.
@@ -60,7 +60,7 @@ func watch() (stop func() usage) {
 	var peak usage
 	look := func() {
 		now := measure()
-		peak.goRuntime = max(peak.goRuntime, now.goRuntime)
+		peak.inUse = max(peak.inUse, now.inUse)
 		peak.resident = max(peak.resident, now.resident)
 	}
 	end := make(chan struct{})

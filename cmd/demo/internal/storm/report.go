@@ -29,7 +29,7 @@ type Round struct {
 	Granted     int     `json:"granted"`      // waiters that got a lock which another held
 	WrongErrors int     `json:"wrong_errors"` // errors that are not the context's
 	RetakeMS    float64 `json:"retake_ms"`    // to take a key again; the slowest of all keys
-	MemoryMiB   Memory  `json:"memory_mib"`   // what Go's runtime holds
+	MemoryMiB   Memory  `json:"memory_mib"`   // objects and stacks in use
 	ResidentMiB Memory  `json:"resident_mib"` // what the kernel counts
 	Leaked      Leaked  `json:"leaked"`
 
@@ -120,8 +120,11 @@ func (r *Round) text(b *strings.Builder, style report.Style, bound time.Duration
 		retake = "each within %s of its holder's release"
 	}
 	line("retaken", retake, span(r.RetakeMS))
-	memory("Go memory", r.MemoryMiB)
+	memory("memory", r.MemoryMiB)
 	memory("resident", r.ResidentMiB)
+	if r.MemoryMiB.After-r.MemoryMiB.Before > 1 {
+		line("", "(Go's runtime keeps half a KiB of every goroutine that has ended, and gives it to the next)")
+	}
 	line("left", "server locks %d · connections %d · goroutines %d", r.Leaked.ServerLocks, r.Leaked.Connections, r.Leaked.Goroutines)
 	if r.Stacks != "" {
 		fmt.Fprintf(b, "\nGoroutines that are left:\n%s\n", r.Stacks)

@@ -28,6 +28,7 @@ type Plan struct {
 }
 
 const (
+	takeBound   = 30 * time.Second
 	queueBound  = 2 * time.Minute
 	retakeBound = 30 * time.Second
 	closeBound  = 30 * time.Second
@@ -132,7 +133,7 @@ func (r *round) run(ctx context.Context) error {
 	after := settled()
 
 	r.result.Leaked.Goroutines, r.result.Stacks = left.Leaked(), left.Stacks
-	r.result.MemoryMiB.Before, r.result.MemoryMiB.After = mebibytes(before.goRuntime), mebibytes(after.goRuntime)
+	r.result.MemoryMiB.Before, r.result.MemoryMiB.After = mebibytes(before.inUse), mebibytes(after.inUse)
 	r.result.ResidentMiB.Before, r.result.ResidentMiB.After = mebibytes(before.resident), mebibytes(after.resident)
 	return errors.Join(stormErr, r.leftovers(ctx))
 }
@@ -166,7 +167,8 @@ func (r *round) manager(ctx context.Context, who string, waiters int) (locker.Lo
 
 // storm is the round proper: hold, queue, strike, retake.
 func (r *round) storm(ctx context.Context, holder, waiters locker.Locker) error {
-	held, err := takeAll(ctx, holder, r.names)
+	held, release, err := takeAll(ctx, holder, r.names)
+	defer release()
 	if err != nil {
 		return fmt.Errorf("taking the keys for the waiters to wait for: %w", err)
 	}
@@ -189,7 +191,7 @@ func (r *round) storm(ctx context.Context, holder, waiters locker.Locker) error 
 	if example := c.example.Load(); example != nil {
 		r.result.Example = (*example).Error()
 	}
-	r.result.MemoryMiB.Peak, r.result.ResidentMiB.Peak = mebibytes(top.goRuntime), mebibytes(top.resident)
+	r.result.MemoryMiB.Peak, r.result.ResidentMiB.Peak = mebibytes(top.inUse), mebibytes(top.resident)
 	if queueErr != nil {
 		return queueErr
 	}
@@ -198,16 +200,20 @@ func (r *round) storm(ctx context.Context, holder, waiters locker.Locker) error 
 	return err
 }
 
-// takeAll takes every key for the holder.
-func takeAll(ctx context.Context, m locker.Locker, names []string) ([]locker.Lock, error) {
-	held := make([]locker.Lock, len(names))
-	// The context bounds the hold too, and the hold outlives this function.
-	err := each(len(names), func(i int) error {
+// takeAll takes every key for the holder. The contexts bound the holds too, so they last until release is called.
+func takeAll(ctx context.Context, m locker.Locker, names []string) (held []locker.Lock, release context.CancelFunc, err error) {
+	ctx, release = context.WithCancel(ctx)
+	late := time.AfterFunc(takeBound, release)
+	held = make([]locker.Lock, len(names))
+	err = each(len(names), func(i int) error {
 		var err error
 		held[i], err = m.Acquire(ctx, names[i])
 		return err
 	})
-	return held, err
+	if !late.Stop() {
+		err = errors.Join(fmt.Errorf("not every key was granted within %v", takeBound), err)
+	}
+	return held, release, err
 }
 
 // retake has the holder release each key and takes it at once through the manager that the storm went through. It

@@ -74,6 +74,7 @@ const (
 type Counts struct {
 	Acquired  uint64 `json:"acquired"`  // granted, and the read-modify-write was done
 	Cancelled uint64 `json:"cancelled"` // cancelled on the way, as --cancel asks
+	CutShort  uint64 `json:"cut_short"` // of those acquired: granted before the time to be cancelled, and released by it
 	Withdrawn uint64 `json:"withdrawn"` // still waiting when the time was over
 	Failed    uint64 `json:"failed"`    // refused or broken off with an error
 	Lost      uint64 `json:"lost"`      // granted, and lost before it was released
@@ -84,6 +85,7 @@ type Counts struct {
 func (c *Counts) Add(o Counts) {
 	c.Acquired += o.Acquired
 	c.Cancelled += o.Cancelled
+	c.CutShort += o.CutShort
 	c.Withdrawn += o.Withdrawn
 	c.Failed += o.Failed
 	c.Lost += o.Lost

@@ -56,7 +56,10 @@ func (l *load) run(draining context.Context) {
 // planned.
 func (l *load) once(draining context.Context, key int) error {
 	planned := l.job.Cancel > 0 && rand.Float64() < l.job.Cancel
-	after := time.Duration(rand.Int64N(int64(l.tally.cancelWithin())))
+	var after time.Duration
+	if planned {
+		after = l.tally.cancelAfter()
+	}
 	g := newGuard(draining, after, planned)
 	defer g.cancel()
 
@@ -114,6 +117,7 @@ func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCanc
 	// must free the lock as surely as Release does.
 	if byCancel && !lost {
 		cancel()
+		l.tally.cutShort.Add(1)
 		return err
 	}
 	if releaseErr := release(lock); !lost {

@@ -3,6 +3,8 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +17,7 @@ import (
 
 // tally collects what the goroutines of one worker process see.
 type tally struct {
-	acquired, cancelled, withdrawn, failed, lost, afterLoss atomic.Uint64
+	acquired, cancelled, cutShort, withdrawn, failed, lost, afterLoss atomic.Uint64
 
 	keys []keyTally
 	// typicalWait is a moving average in nanoseconds; cancellations are planned within it.
@@ -102,6 +104,7 @@ func (t *tally) counts() wire.Counts {
 	return wire.Counts{
 		Acquired:  t.acquired.Load(),
 		Cancelled: t.cancelled.Load(),
+		CutShort:  t.cutShort.Load(),
 		Withdrawn: t.withdrawn.Load(),
 		Failed:    t.failed.Load(),
 		Lost:      t.lost.Load(),
@@ -143,7 +146,11 @@ func (t *tally) result() (*wire.Result, error) {
 	return r, nil
 }
 
-// cancelWithin is the span in which a cancellation is planned: most acquisitions still wait then.
-func (t *tally) cancelWithin() time.Duration {
-	return max(time.Duration(t.typicalWait.Load())/2, 50*time.Microsecond)
+// cancelAfter draws the moment of a cancellation. Every order of magnitude is as likely as the next, from before the
+// request has left the process to twice the usual wait: so every stage of an acquisition is hit, with keys that are
+// free as with keys that many wait for.
+func (t *tally) cancelAfter() time.Duration {
+	const soonest = 10 * time.Microsecond
+	latest := max(2*time.Duration(t.typicalWait.Load()), time.Millisecond)
+	return time.Duration(float64(soonest) * math.Pow(float64(latest)/float64(soonest), rand.Float64()))
 }

@@ -1,0 +1,37 @@
+// Package actor keeps keys: one keeper each, an owner goroutine that holds all of the key's state and takes messages.
+//
+// # Who does what
+//
+//	caller ── claim ──▶ Directory ── forwards ──▶ keeper ── Link ──▶ store (a database)
+//	   ▲                                            │  ▲               │
+//	   └────────────── the answer ──────────────────┘  └── Observer ◀──┘
+//
+// A [Claim] is one caller's claim on a key: first a waiter, then perhaps the holder. It is answered exactly once, and
+// where it was granted it is settled exactly once, also when the keeper panics and when the directory closes.
+//
+// The keeper's mind is a pure machine (machine.go, attempt.go, hold.go): an event in, effects out, no clock, no I/O. The
+// keeper (keeper.go) runs it and carries its effects out; the supervisor (supervisor.go) gives it a new one when it panics;
+// the [Directory] knows which key has which keeper, and is the only one that sends it claims.
+//
+// # The machine
+//
+//	        claim                     held by another            session for waiting is there
+//	idle ──────────▶ trying ─────────────────────────▶ pausing ─────────────────────────────▶ waiting
+//	 ▲                │   ▲                               │                                      │
+//	 │                │   └─────── pause is over ─────────┘◀────── slice is over, failure ───────┤
+//	 │                │ granted                                                                  │ granted
+//	 │                ▼                                                                          │
+//	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────┘
+//	 └──────┘   release  │▲
+//	                     └┘ release with a waiter in line: handed on, for at most a quantum
+//
+// # What holds
+//
+//   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time.
+//   - A holder hears that its hold is over before the lock is anybody else's.
+//   - A keeper waits for nothing but its mailbox, and a send to a mailbox never blocks.
+//   - Local waiters are served first come, first served.
+//   - After a panic the lock that the keeper had is released, and confirmed released, before the next grant.
+//
+// The package knows the database only through [Store], which it defines.
+package actor

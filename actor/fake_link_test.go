@@ -1,0 +1,278 @@
+package actor
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// fakeLink implements [Link] on a fakeStore.
+type fakeLink struct {
+	store    *fakeStore
+	id       int64
+	observer Observer
+
+	// Written when an operation is answered and read by the keeper without a lock, as a real link's is: whoever reads it
+	// while an operation is under way is caught by the race detector.
+	session *fakeSession
+
+	// ---- under the store's mu
+	busy      bool
+	kind      effectKind // of the operation under way
+	abandoned bool
+	slice     *time.Timer  // of the wait at the server
+	heldOn    *fakeSession // where the lock is held
+	own       *fakeSession // the reserved one
+	asked     bool         // a reservation has no answer yet
+	withdrawn bool         // and has been taken back, or need not be
+	counts    map[effectKind]int
+}
+
+var errWithdrawn = errors.New("reservation withdrawn")
+
+// begin starts an operation on f. Its outcome is decided when its answer comes.
+func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSession)) {
+	s := l.store
+	v := s.noted(l, kind)
+	if l.busy {
+		s.complain("key %d: %v while %v is under way", l.id, kind, l.kind)
+	}
+	if kind == fxUnlock {
+		if f == nil {
+			s.complain("key %d: unlocked and never held", l.id)
+		} else if s.owners[l.id] != l && f.lost.Load() == nil {
+			s.complain("key %d: unlocked and not held", l.id)
+		}
+	} else if s.owners[l.id] != nil {
+		s.complain("key %d: %v of a lock that is held", l.id, kind)
+	}
+	if f == nil {
+		s.complain("key %d: %v without a session", l.id, kind)
+		return
+	}
+	l.busy, l.kind, l.abandoned = true, kind, false
+	finish := func(err error) {
+		s.later(v.after, func() {
+			if err != nil && kind == fxUnlock {
+				s.lose(f, err)
+			}
+			if lost := f.lost.Load(); lost != nil {
+				err = lost.err
+			}
+			if err != nil {
+				l.reply(f, Answer{Err: err, Transient: !v.permanent})
+				return
+			}
+			outcome(f)
+		})
+	}
+	if v.hang {
+		s.hung[l.id] = finish
+		return
+	}
+	finish(v.err)
+}
+
+func (l *fakeLink) reply(f *fakeSession, a Answer) {
+	l.busy, l.session = false, f
+	l.observer.Answered(a)
+}
+
+func (l *fakeLink) granted(f *fakeSession) {
+	s := l.store
+	s.owners[l.id], f.held[l.id], l.heldOn = l, l, f
+	s.tenure[l.id]++
+	l.reply(f, Answer{OK: true})
+}
+
+func (l *fakeLink) tried(f *fakeSession) {
+	if s := l.store; s.owners[l.id] != nil || s.outside[l.id] {
+		l.reply(f, Answer{})
+		return
+	}
+	l.granted(f)
+}
+
+func (l *fakeLink) waited(f *fakeSession) {
+	s := l.store
+	switch {
+	case s.owners[l.id] == nil && !s.outside[l.id]:
+		l.granted(f)
+	case l.abandoned:
+		l.reply(f, Answer{})
+	default:
+		s.queues[l.id] = append(s.queues[l.id], l)
+		l.slice = time.AfterFunc(s.slice, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			l.stopWaiting()
+		})
+	}
+}
+
+// stopWaiting ends the wait at the server, unless it has been answered.
+func (l *fakeLink) stopWaiting() {
+	q := l.store.queues[l.id]
+	if i := slices.Index(q, l); i >= 0 {
+		l.slice.Stop()
+		l.store.queues[l.id] = slices.Delete(slices.Clone(q), i, i+1)
+		l.reply(l.own, Answer{})
+	}
+}
+
+func (l *fakeLink) unlocked(f *fakeSession) {
+	s := l.store
+	delete(s.owners, l.id)
+	delete(f.held, l.id)
+	l.reply(f, Answer{OK: true})
+	s.passOn(l.id)
+}
+
+// Try implements [Link], as do the methods below.
+func (l *fakeLink) Try() {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.begin(fxTry, l.store.shared, l.tried)
+}
+
+func (l *fakeLink) TryReserved() {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.begin(fxTryReserved, l.own, l.tried)
+}
+
+func (l *fakeLink) Wait() {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.begin(fxWait, l.own, l.waited)
+}
+
+func (l *fakeLink) Unlock() {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.begin(fxUnlock, l.heldOn, l.unlocked)
+}
+
+func (l *fakeLink) Abandon() {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noted(l, fxAbandon)
+	if l.kind != fxWait {
+		s.complain("key %d: abandoned %v", l.id, l.kind)
+	}
+	l.abandoned = true
+	s.later(0, l.stopWaiting)
+}
+
+func (l *fakeLink) Reserve(dedicated bool) {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kind := fxReserve
+	if dedicated {
+		kind = fxReserveDedicated
+	}
+	v := s.noted(l, kind)
+	if l.asked || l.own != nil {
+		s.complain("key %d: a second session reserved", l.id)
+	}
+	l.asked, l.withdrawn = true, false
+	s.later(v.after, func() {
+		switch {
+		case !l.asked: // withdrawn
+		case v.err != nil:
+			l.asked = false
+			l.observer.Reserved(Answer{Err: v.err, Transient: !v.permanent})
+		default:
+			s.asking = append(s.asking, l)
+			s.seat()
+		}
+	})
+}
+
+// seat gives the free sessions to those in line for one.
+func (s *fakeStore) seat() {
+	for s.free > 0 && len(s.asking) > 0 {
+		l := s.asking[0]
+		s.asking = s.asking[1:]
+		s.free--
+		l.asked, l.own = false, s.session()
+		l.observer.Reserved(Answer{OK: true})
+	}
+}
+
+func (l *fakeLink) Withdraw() {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noted(l, fxWithdraw)
+	if l.withdrawn {
+		s.complain("key %d: nothing to withdraw", l.id)
+	}
+	l.withdrawn = true
+	s.later(0, func() {
+		if !l.asked {
+			return // its answer is on the way
+		}
+		l.asked = false
+		s.asking = slices.DeleteFunc(s.asking, func(o *fakeLink) bool { return o == l })
+		l.observer.Reserved(Answer{Err: errWithdrawn, Transient: true})
+	})
+}
+
+func (l *fakeLink) GiveBack() {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noted(l, fxGiveBack)
+	switch {
+	case l.own == nil:
+		s.complain("key %d: nothing to give back", l.id)
+		return
+	case len(l.own.held) > 0:
+		s.complain("key %d: a session was given back with a lock on it", l.id)
+	case l.busy && l.kind != fxTry && !(l.kind == fxUnlock && l.heldOn != l.own):
+		s.complain("key %d: a session was given back during %v", l.id, l.kind)
+	}
+	l.own, l.withdrawn = nil, true
+	s.free++
+	s.seat()
+}
+
+func (l *fakeLink) Ask() {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.noted(l, fxAsk)
+	s.later(v.after, func() {
+		var h *Holder
+		if s.outside[l.id] {
+			h = &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}
+		}
+		l.observer.Told(h)
+	})
+}
+
+func (l *fakeLink) Gone() error {
+	if lost := l.session.lost.Load(); lost != nil {
+		return lost.err
+	}
+	return nil
+}
+
+func (l *fakeLink) Session() Session { return l.session }
+
+func (l *fakeLink) Detach() {
+	s := l.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.links[l] {
+		s.complain("key %d: detached twice", l.id)
+	}
+	if l.busy || l.asked || l.own != nil || s.owners[l.id] == l {
+		s.complain("key %d: detached with busy=%v asked=%v session=%v held=%v", l.id, l.busy, l.asked, l.own != nil,
+			s.owners[l.id] == l)
+	}
+	delete(s.links, l)
+}

@@ -1,0 +1,258 @@
+package actor
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// fakeStore is a database that answers as a script says and watches how keepers use it: one operation of a key at a
+// time, no lock taken twice, none released that is not held, no session given back with a lock on it, and after a new
+// keeper of a key has come not a word from the old one.
+//
+// It has one session that many share, some for one key alone, and others that take locks too ("outside").
+type fakeStore struct {
+	trust  time.Duration      // that a session enjoys from its start
+	slice  time.Duration      // of a wait
+	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
+
+	mu      sync.Mutex
+	owners  map[int64]*fakeLink   // who of ours holds an id
+	outside map[int64]bool        // ids that others hold
+	queues  map[int64][]*fakeLink // who waits at the server; nil is somebody outside
+	latest  map[int64]*fakeLink   // the newest link of an id
+	links   map[*fakeLink]bool    // that have not been detached
+	tenure  map[int64]int         // how often the server has granted an id to us
+	hung    map[int64]func(error) // operations that the script left without an answer
+	shared  *fakeSession
+	free    int         // sessions for one key alone that nobody has
+	asking  []*fakeLink // who is in line for one
+	pids    uint32
+	calls   []call
+	wrong   []string // rules that were broken
+	answers sync.WaitGroup
+}
+
+// call is one call of a keeper.
+type call struct {
+	at   time.Time
+	id   int64
+	kind effectKind
+	nth  int // of this kind for this id, from 1
+}
+
+// verdict is what becomes of a call.
+type verdict struct {
+	after     time.Duration
+	err       error // the operation fails; of an unlock, with its session
+	permanent bool  // trying again does not help
+	hang      bool  // no answer before fakeStore.wakeUp
+}
+
+// fakeSession implements [Session].
+type fakeSession struct {
+	pid   uint32
+	until atomic.Pointer[time.Time]
+	lost  atomic.Pointer[endCause]
+	held  map[int64]*fakeLink
+}
+
+func (s *fakeSession) TrustedUntil() time.Time { return *s.until.Load() }
+func (s *fakeSession) PID() uint32             { return s.pid }
+
+func newFakeStore() *fakeStore {
+	s := &fakeStore{trust: time.Hour, slice: 2 * time.Second, free: 4,
+		owners: map[int64]*fakeLink{}, outside: map[int64]bool{}, queues: map[int64][]*fakeLink{},
+		latest: map[int64]*fakeLink{}, links: map[*fakeLink]bool{}, tenure: map[int64]int{}, hung: map[int64]func(error){}}
+	s.shared = s.session()
+	return s
+}
+
+func (s *fakeStore) session() *fakeSession {
+	s.pids++
+	f := &fakeSession{pid: s.pids, held: map[int64]*fakeLink{}}
+	until := time.Now().Add(s.trust)
+	f.until.Store(&until)
+	return f
+}
+
+func (s *fakeStore) complain(format string, args ...any) {
+	if len(s.wrong) < 20 {
+		s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+// later runs f with mu held, on another goroutine.
+func (s *fakeStore) later(after time.Duration, f func()) {
+	s.answers.Add(1)
+	run := func() {
+		defer s.answers.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f()
+	}
+	if after > 0 {
+		time.AfterFunc(after, run)
+		return
+	}
+	go run()
+}
+
+// Attach implements [Store].
+func (s *fakeStore) Attach(id int64, o Observer) Link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &fakeLink{store: s, id: id, observer: o, counts: map[effectKind]int{}}
+	if old := s.latest[id]; old != nil {
+		if old.busy || s.owners[id] != nil {
+			s.complain("key %d: a second keeper came while the first was at work", id)
+		}
+		l.counts = old.counts
+	}
+	s.latest[id], s.links[l] = l, true
+	return l
+}
+
+// noted writes a call down and says what becomes of it. It checks what holds for every call.
+func (s *fakeStore) noted(l *fakeLink, kind effectKind) verdict {
+	if s.latest[l.id] != l || !s.links[l] {
+		s.complain("key %d: %v by a keeper whose time is over", l.id, kind)
+	}
+	l.counts[kind]++
+	c := call{at: time.Now(), id: l.id, kind: kind, nth: l.counts[kind]}
+	s.calls = append(s.calls, c)
+	if s.script == nil {
+		return verdict{}
+	}
+	return s.script(c)
+}
+
+// lockOutside lets another process take a lock, at once or when its turn comes.
+func (s *fakeStore) lockOutside(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owners[id] == nil && !s.outside[id] {
+		s.outside[id] = true
+		return
+	}
+	s.queues[id] = append(s.queues[id], nil)
+}
+
+func (s *fakeStore) unlockOutside(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.outside, id)
+	s.passOn(id)
+}
+
+// passOn gives a lock that has come free to who waits for it at the server.
+func (s *fakeStore) passOn(id int64) {
+	q := s.queues[id]
+	if len(q) == 0 {
+		return
+	}
+	s.queues[id] = q[1:]
+	if q[0] == nil {
+		s.outside[id] = true
+		return
+	}
+	q[0].slice.Stop()
+	q[0].granted(q[0].own)
+}
+
+// lose ends a session. What was held on it is free at once.
+func (s *fakeStore) lose(f *fakeSession, err error) {
+	if f.lost.Load() != nil {
+		return
+	}
+	f.until.Store(new(time.Time))
+	f.lost.Store(&endCause{err})
+	if s.shared == f {
+		s.shared = s.session()
+	}
+	for id, l := range f.held {
+		delete(s.owners, id)
+		l.observer.Lost()
+		s.passOn(id)
+	}
+	clear(f.held)
+	for id, q := range s.queues {
+		for i, l := range q {
+			if l != nil && l.own == f {
+				s.queues[id] = append(append([]*fakeLink(nil), q[:i]...), q[i+1:]...)
+				l.slice.Stop()
+				l.reply(f, Answer{Err: err, Transient: true})
+				break
+			}
+		}
+	}
+}
+
+// loseHolder ends the session on which an id is held, and reports whether it is held.
+func (s *fakeStore) loseHolder(id int64, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.owners[id]
+	if l == nil {
+		return false
+	}
+	s.lose(l.heldOn, err)
+	return true
+}
+
+// wakeUp answers a call that the script had left hanging: with err, or as if nothing had been wrong.
+func (s *fakeStore) wakeUp(id int64, err error) {
+	s.mu.Lock()
+	f := s.hung[id]
+	delete(s.hung, id)
+	s.mu.Unlock()
+	f(err)
+}
+
+// trusted sets until when the session is trusted that an id is held on.
+func (s *fakeStore) trusted(id int64, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owners[id].heldOn.until.Store(&until)
+}
+
+func (s *fakeStore) tenures(id int64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tenure[id]
+}
+
+// callsOf lists the calls of one kind for one id.
+func (s *fakeStore) callsOf(id int64, kinds ...effectKind) (found []call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.calls {
+		for _, kind := range kinds {
+			if c.id == id && c.kind == kind {
+				found = append(found, c)
+			}
+		}
+	}
+	return found
+}
+
+// leftovers says what is not as it was at first, when all keepers have gone.
+func (s *fakeStore) leftovers(free int) []string {
+	s.answers.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.wrong
+	for _, n := range []struct {
+		what      string
+		got, want int
+	}{
+		{"locks held", len(s.owners), 0}, {"links attached", len(s.links), 0}, {"in line for a session", len(s.asking), 0},
+		{"sessions free", s.free, free}, {"calls without an answer", len(s.hung), 0},
+	} {
+		if n.got != n.want {
+			left = append(left, fmt.Sprintf("%s: %d, should be %d", n.what, n.got, n.want))
+		}
+	}
+	return left
+}

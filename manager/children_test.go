@@ -1,0 +1,3 @@
+package manager_test
+
+func playChild(string) int { return 2 }

@@ -1,0 +1,293 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// patience bounds every wait. It is long, since the machine may be busy; no test passes by waiting it out.
+const patience = time.Minute
+
+// applicationName is every connection's, those of the first questions to the server too: by its first word the leak
+// check knows them. A test that sets another keeps that word.
+const applicationName = "lk test"
+
+func server(t testing.TB) *pgserver.Server {
+	t.Helper()
+	return pgtest.Shared(t)
+}
+
+func dsn(s *pgserver.Server) string {
+	return s.DSN() + "&application_name=" + url.QueryEscape(applicationName)
+}
+
+// bounded is the context of a call that must return.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// open gives a manager on the shared server. When the test is over it is closed, and nothing may be left of it: no
+// goroutine, no connection, no lock.
+func open(t *testing.T, opts ...manager.Option) *manager.Manager {
+	t.Helper()
+	return openOn(t, server(t), opts...)
+}
+
+func openOn(t *testing.T, s *pgserver.Server, opts ...manager.Option) *manager.Manager {
+	t.Helper()
+	leakFree(t, s)
+	m, err := manager.Open(bounded(t), dsn(s), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAfter(t, m)
+	return m
+}
+
+// openFrom is openOn with connections from elsewhere.
+func openFrom(t *testing.T, s *pgserver.Server, source manager.Source, opts ...manager.Option) *manager.Manager {
+	t.Helper()
+	leakFree(t, s)
+	m, err := manager.New(bounded(t), source, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAfter(t, m)
+	return m
+}
+
+func closeAfter(t *testing.T, m *manager.Manager) {
+	t.Helper()
+	t.Cleanup(func() {
+		closeNow(t, m)
+		if s := m.Stats(); s.Held != 0 || s.Waiting != 0 || s.Keys != 0 || s.Sessions.Total() != 0 {
+			t.Errorf("left after close: %+v", s)
+		}
+	})
+}
+
+func closeNow(t *testing.T, m *manager.Manager) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := m.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+type watch struct {
+	t *testing.T
+	s *pgserver.Server
+}
+
+var watched sync.Map // of watch: the tests whose leak check is set up
+
+// leakFree checks, when the test and its other clean-ups are over, that nothing is left.
+func leakFree(t *testing.T, s *pgserver.Server) {
+	t.Helper()
+	w := watch{t, s}
+	if _, twice := watched.LoadOrStore(w, true); twice {
+		return
+	}
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		defer watched.Delete(w)
+		var left string
+		if !poll(func() bool { left = leftAtServer(t, s); return left == "" }) {
+			t.Errorf("left at the server: %s", left)
+		}
+		var leak error
+		if !poll(func() bool { leak = goleak.Find(before); return leak == nil }) {
+			t.Errorf("goroutines are left: %v", leak)
+		}
+	})
+}
+
+func leftAtServer(t *testing.T, s *pgserver.Server) string {
+	t.Helper()
+	connections := sql(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
+	locks := sql(t, s, "SELECT pid, granted, classid, objid FROM pg_locks WHERE locktype = 'advisory'")
+	if len(connections)+len(locks) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("connections %v, locks %v", connections, locks)
+}
+
+// poll asks again and again until the answer is yes, and says whether that came in time.
+func poll(done func() bool) bool {
+	deadline := time.After(patience)
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return done()
+		}
+	}
+	return true
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	if !poll(done) {
+		t.Fatalf("did not come true within %v: %s", patience, what)
+	}
+}
+
+// ended waits for a channel to be closed, or to have something.
+func ended[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("did not come within %v: %s", patience, what)
+		panic("unreachable")
+	}
+}
+
+func isEnded[T any](c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func acquire(t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) *manager.Lock {
+	t.Helper()
+	lock, err := m.Acquire(bounded(t), key, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lock
+}
+
+func release(t *testing.T, lock *manager.Lock) {
+	t.Helper()
+	if err := lock.Release(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type acquired struct {
+	lock *manager.Lock
+	err  error
+}
+
+// acquiring starts a call of Acquire, which stands in line when acquiring returns.
+func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) <-chan acquired {
+	t.Helper()
+	before := m.Stats().Waiting
+	out := make(chan acquired, 1)
+	go func() {
+		lock, err := m.Acquire(ctx, key, opts...)
+		out <- acquired{lock, err}
+	}()
+	eventually(t, "the call stands in line", func() bool { return m.Stats().Waiting > before || len(out) > 0 })
+	return out
+}
+
+func failure(t *testing.T, err error) *manager.AcquireError {
+	t.Helper()
+	var e *manager.AcquireError
+	if !errors.As(err, &e) {
+		t.Fatalf("%v (%T) is no *AcquireError", err, err)
+	}
+	return e
+}
+
+func wantIs(t *testing.T, err error, targets ...error) {
+	t.Helper()
+	for _, target := range targets {
+		if !errors.Is(err, target) {
+			t.Errorf("%v: errors.Is does not find %v", err, target)
+		}
+	}
+}
+
+// sql asks the server on a connection of its own, behind the back of the code under test.
+func sql(t testing.TB, s *pgserver.Server, query string) [][]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	rows, err := s.Exec(ctx, query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// held is which lock ids the server has granted, to which backend.
+func held(t *testing.T, s *pgserver.Server) map[int64]int {
+	t.Helper()
+	out := make(map[int64]int)
+	for _, row := range sql(t, s, `SELECT (classid::int8 << 32) | objid::int8, pid FROM pg_locks
+		WHERE locktype = 'advisory' AND objsubid = 1 AND granted`) {
+		out[number(t, row[0])] = int(number(t, row[1]))
+	}
+	return out
+}
+
+// queued is how many backends wait for an id at the server.
+func queued(t *testing.T, s *pgserver.Server, id int64) int {
+	t.Helper()
+	return len(sql(t, s, fmt.Sprintf(`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+		AND (classid::int8 << 32) | objid::int8 = %d`, id)))
+}
+
+func number(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func terminate(t *testing.T, s *pgserver.Server, pid int) {
+	t.Helper()
+	sql(t, s, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+}
+
+// terminateAll ends every session of the code under test and returns when the manager has noticed.
+func terminateAll(t *testing.T, s *pgserver.Server, m *manager.Manager) {
+	t.Helper()
+	sql(t, s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
+	eventually(t, "no session is left", func() bool { return m.Stats().Sessions.Total() == 0 })
+}
+
+// connect is a connection as any other program would have one.
+func connect(t *testing.T, s *pgserver.Server) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(bounded(t), s.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := conn.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}

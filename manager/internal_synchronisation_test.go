@@ -1,0 +1,255 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// Goroutines of one program exclude each other as programs do. The counters here are guarded by the lock alone, so the race
+// detector sees as well whether what one holder wrote is visible to the next.
+
+func TestThousandGoroutinesOneKey(t *testing.T) {
+	m := open(t)
+	ctx := bounded(t)
+	const goroutines, cycles = 1000, 3
+	counter := 0
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range cycles {
+				lock, err := m.Acquire(ctx, "one")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				counter++
+				if err := lock.Release(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if counter != goroutines*cycles {
+		t.Errorf("counted %d of %d", counter, goroutines*cycles)
+	}
+}
+
+func TestManyKeysManyGoroutines(t *testing.T) {
+	m := open(t)
+	ctx := bounded(t)
+	const goroutines, keys, cycles = 100, 20, 20
+	var counters [keys]int
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := range cycles {
+				k := (g*7 + i*3) % keys
+				if err := m.Do(ctx, fmt.Sprint("key ", k), func(context.Context) error { counters[k]++; return nil }); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	sum := 0
+	for _, n := range counters {
+		sum += n
+	}
+	if sum != goroutines*cycles {
+		t.Errorf("counted %d of %d", sum, goroutines*cycles)
+	}
+}
+
+// Waits, tries, timeouts and cancellations on few keys, from two managers that are to each other as two processes.
+func TestMixedUse(t *testing.T) {
+	managers := []*manager.Manager{open(t), open(t)}
+	const goroutines, keys, cycles = 60, 5, 12
+	var counters, grants [keys]int
+	var mu sync.Mutex // of grants
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			m := managers[g%2]
+			for i := range cycles {
+				k := (g + i) % keys
+				ctx, cancel := context.WithCancel(bounded(t))
+				var opts []manager.AcquireOption
+				get := m.Acquire
+				switch i % 4 {
+				case 1:
+					get = m.TryAcquire
+				case 2:
+					opts = append(opts, manager.WithWaitTimeout(time.Duration(g)*time.Millisecond/4+1))
+				case 3:
+					time.AfterFunc(time.Duration(g)*time.Millisecond/4, cancel)
+					opts = append(opts, manager.DetachHold())
+				}
+				lock, err := get(ctx, fmt.Sprint("key ", k), opts...)
+				if err == nil {
+					counters[k]++
+					mu.Lock()
+					grants[k]++
+					mu.Unlock()
+					err = lock.Release(bounded(t))
+				} else if errors.Is(err, manager.ErrNotAcquired) || errors.Is(err, manager.ErrWaitTimeout) || errors.Is(err, context.Canceled) {
+					err = nil
+				}
+				cancel()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if counters != grants {
+		t.Errorf("counted %v, granted %v", counters, grants)
+	}
+}
+
+// arrivals counts the claims that have come to a keeper. Stats().Waiting counts a call from its start, a moment before.
+type arrivals struct{ n atomic.Int64 }
+
+func (a *arrivals) count() manager.Option {
+	return manager.WithHook(func(_ int64, step string) {
+		if step == "message acquire" {
+			a.n.Add(1)
+		}
+	})
+}
+
+func TestFirstComeFirstServed(t *testing.T) {
+	line := new(arrivals)
+	m := open(t, line.count())
+	lock := acquire(t, m, "k")
+	const n = 30
+	var order, want []int // order is guarded by the lock
+	var wg sync.WaitGroup
+	leave := make([]context.CancelFunc, n)
+	for i := range n {
+		ctx, cancel := context.WithCancel(bounded(t))
+		leave[i] = cancel
+		wg.Go(func() {
+			err := m.Do(ctx, "k", func(context.Context) error { order = append(order, i); return nil })
+			if left := i%3 == 1; left != errors.Is(err, context.Canceled) || !left && err != nil {
+				t.Errorf("waiter %d: %v", i, err)
+			}
+		})
+		eventually(t, "the next stands in line", func() bool { return line.n.Load() == int64(i+2) })
+	}
+	for i := range n { // some leave, from the middle of the line
+		if i%3 == 1 {
+			leave[i]()
+			continue
+		}
+		want = append(want, i)
+	}
+	eventually(t, "they have left", func() bool { return m.Stats().Waiting == len(want) })
+	release(t, lock)
+	wg.Wait()
+	for _, cancel := range leave {
+		cancel()
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("served %v, want %v", order, want)
+	}
+}
+
+// A thousand local waiters are one wait at the server: the lock goes from hand to hand.
+func TestHandOffNeedsNoServer(t *testing.T) {
+	line := new(arrivals)
+	m := open(t, manager.WithQuantum(time.Hour, 1_000_000), line.count())
+	ctx := bounded(t)
+	lock := acquire(t, m, "k")
+	before := m.Stats()
+	const n = 200
+	counter := 0
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if err := m.Do(ctx, "k", func(context.Context) error { counter++; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all stand in line", func() bool { return line.n.Load() == n+1 })
+	release(t, lock)
+	wg.Wait()
+	after := m.Stats()
+	if counter != n || after.GrantsLocal-before.GrantsLocal != n || after.GrantsServer != before.GrantsServer || after.Attempts != before.Attempts {
+		t.Errorf("counted %d of %d; before %+v, after %+v", counter, n, before, after)
+	}
+	if used := after.Batches.Operations - before.Batches.Operations; used != 1 {
+		t.Errorf("%d operations at the server, want the one unlock at the end", used)
+	}
+}
+
+// The quantum, by time or by count, lets another process in while local callers never leave the line empty.
+func TestQuantumLetsOthersIn(t *testing.T) {
+	for name, quantum := range map[string]manager.Option{
+		"grants": manager.WithQuantum(time.Hour, 10),
+		"time":   manager.WithQuantum(time.Millisecond, 1_000_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			busy, other := open(t, quantum), open(t)
+			ctx, stop := context.WithCancel(bounded(t))
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						err := busy.Do(ctx, "k", func(context.Context) error { return nil })
+						if err != nil && !errors.Is(err, context.Canceled) {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			eventually(t, "the others are at it", func() bool { return busy.Stats().GrantsLocal > 100 })
+			for range 3 {
+				release(t, acquire(t, other, "k"))
+			}
+			stop()
+			wg.Wait()
+		})
+	}
+}
+
+func TestLineAndKeysAreBounded(t *testing.T) {
+	m := open(t, manager.WithMaxWaiters(2), manager.WithMaxKeys(2))
+	lock := acquire(t, m, "k")
+	ctx, cancel := context.WithCancel(bounded(t))
+	var waiters []<-chan acquired
+	for range 2 {
+		waiters = append(waiters, acquiring(ctx, t, m, "k"))
+	}
+	_, err := m.Acquire(ctx, "k")
+	wantIs(t, err, manager.ErrTooManyWaiters)
+	failure(t, err)
+
+	second := acquire(t, m, "k2")
+	_, err = m.Acquire(ctx, "k3")
+	wantIs(t, err, manager.ErrTooManyKeys)
+	failure(t, err)
+
+	cancel()
+	for _, w := range waiters {
+		wantIs(t, ended(t, "the waiter's answer", w).err, context.Canceled)
+	}
+	again := acquiring(bounded(t), t, m, "k") // there is room again
+	release(t, lock)
+	release(t, ended(t, "the grant", again).lock)
+	release(t, second)
+}

@@ -1,0 +1,65 @@
+package manager_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+)
+
+// childVariable names the part that the test binary plays where a test has started it as another process.
+const childVariable = "LOCKKEEPER_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if part := os.Getenv(childVariable); part != "" {
+		os.Exit(playChild(part))
+	}
+	flag.Parse()
+	offerDatabase()
+	code := pgtest.Run(m)
+	if err := closeBreakable(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the breakable server:", err)
+		code = max(code, 1)
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "goroutines are left after all tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// offerDatabase gives the examples a server, by the variable that a program of theirs would use. Without one they are
+// left out, since an example cannot skip itself; with CI=true they stay in and fail, as the tests do.
+func offerDatabase() {
+	if _, err := pgserver.FindBinaries(); err != nil && os.Getenv("CI") != "true" {
+		skip := flag.Lookup("test.skip")
+		pattern := "^Example"
+		if given := skip.Value.String(); given != "" {
+			pattern = given + "|" + pattern
+		}
+		if err := skip.Value.Set(pattern); err != nil {
+			panic(err)
+		}
+		return
+	}
+	if err := os.Setenv("DATABASE_URL", dsn(pgtest.Shared(beforeTests{}))); err != nil {
+		panic(err)
+	}
+}
+
+// beforeTests stands in for a test while there is none yet: what would fail the test ends the run.
+type beforeTests struct{ testing.TB }
+
+func (beforeTests) Helper() {}
+
+func (beforeTests) Fatal(args ...any) {
+	fmt.Fprintln(os.Stderr, args...)
+	os.Exit(1)
+}
+
+func (b beforeTests) Skip(args ...any) { b.Fatal(args...) }

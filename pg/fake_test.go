@@ -1,0 +1,255 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// fakeServer answers as PostgreSQL would, as far as this package asks anything, and has locks of its own. It misbehaves
+// where a test wants it to, which a real server cannot be made to do, and it runs inside a synctest bubble.
+type fakeServer struct {
+	// For a test to set before the first connection.
+	version  string
+	settings map[string]string // what it knows, with the values that a new session has; nil: whatever it is asked to set
+	noKey    bool              // it sends no BackendKeyData, as some proxies do
+	dial     func() error      // may refuse a connection
+
+	mu       sync.Mutex
+	meddle   func(s *fakeSession, q *question) // sees every statement before it is answered
+	locks    map[int64]*fakeLock
+	sessions map[uint32]*fakeSession
+	lastPID  uint32
+	start    string
+	recovery string
+	done     sync.WaitGroup
+}
+
+type fakeLock struct {
+	owner *fakeSession
+	count int // PostgreSQL stacks a session's own locks
+	queue []*fakeWaiter
+}
+
+type fakeWaiter struct {
+	session *fakeSession
+	granted chan struct{}
+}
+
+func newFake(t testing.TB) *fakeServer {
+	t.Helper()
+	f := &fakeServer{version: "PostgreSQL 15 (fake)", locks: make(map[int64]*fakeLock),
+		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", recovery: "f"}
+	t.Cleanup(func() {
+		for _, s := range f.all() {
+			s.conn.Close()
+		}
+		f.done.Wait()
+	})
+	return f
+}
+
+// source makes connections to it, in memory.
+func (f *fakeServer) source(t testing.TB) Source {
+	t.Helper()
+	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=fake password=secret dbname=fake sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		if f.dial != nil {
+			if err := f.dial(); err != nil {
+				return nil, err
+			}
+		}
+		client, server := newPipe()
+		f.accept(server)
+		return client, nil
+	}
+	source, err := FromConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+func (f *fakeServer) accept(conn net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lastPID++
+	s := &fakeSession{server: f, conn: conn, pid: f.lastPID, backend: pgproto3.NewBackend(conn, conn),
+		prepared: make(map[string]*pgproto3.Parse), settings: maps.Clone(f.settings), canceled: make(chan struct{}, 1),
+		gone: make(chan struct{}), messages: make(chan pgproto3.FrontendMessage)}
+	f.sessions[s.pid] = s
+	f.done.Go(s.serve)
+}
+
+// onStatement sets what sees every statement from now on.
+func (f *fakeServer) onStatement(meddle func(s *fakeSession, q *question)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.meddle = meddle
+}
+
+func (f *fakeServer) meddler() func(s *fakeSession, q *question) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.meddle
+}
+
+func (f *fakeServer) all() []*fakeSession {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Values(f.sessions))
+}
+
+// of finds the server's side of a session.
+func (f *fakeServer) of(t testing.TB, s *Session) *fakeSession {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fake := f.sessions[s.PID()]
+	if fake == nil {
+		t.Fatalf("the fake server has no session %d", s.PID())
+	}
+	return fake
+}
+
+func (f *fakeServer) change(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// held says how often each lock is held, and by which session.
+func (f *fakeServer) held() map[int64]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[int64]string)
+	for id, l := range f.locks {
+		if l.owner != nil {
+			out[id] = fmt.Sprintf("%d x%d", l.owner.pid, l.count)
+		}
+	}
+	return out
+}
+
+func (f *fakeServer) lock(id int64) *fakeLock {
+	l := f.locks[id]
+	if l == nil {
+		l = &fakeLock{}
+		f.locks[id] = l
+	}
+	return l
+}
+
+func (f *fakeServer) try(s *fakeSession, id int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lock(id)
+	if l.owner != nil && l.owner != s {
+		return false
+	}
+	l.owner = s
+	l.count++
+	return true
+}
+
+func (f *fakeServer) unlock(s *fakeSession, id int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lock(id)
+	if l.owner != s {
+		return false
+	}
+	if l.count--; l.count == 0 {
+		l.next()
+	}
+	return true
+}
+
+func (l *fakeLock) next() {
+	l.owner, l.count = nil, 0
+	if len(l.queue) > 0 {
+		w := l.queue[0]
+		l.queue = l.queue[1:]
+		l.owner, l.count = w.session, 1
+		close(w.granted)
+	}
+}
+
+// enqueue puts a session into a lock's queue, or grants the lock.
+func (f *fakeServer) enqueue(s *fakeSession, id int64) *fakeWaiter {
+	w := &fakeWaiter{session: s, granted: make(chan struct{})}
+	if f.try(s, id) {
+		close(w.granted)
+		return w
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lock(id)
+	l.queue = append(l.queue, w)
+	if l.owner == nil {
+		l.next()
+	}
+	return w
+}
+
+// leave takes a waiter out of the queue, and reports false where it has been granted.
+func (f *fakeServer) leave(w *fakeWaiter, id int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lock(id)
+	i := slices.Index(l.queue, w)
+	if i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+	}
+	return i >= 0
+}
+
+func (f *fakeServer) end(s *fakeSession) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.sessions, s.pid)
+	for _, l := range f.locks {
+		l.queue = slices.DeleteFunc(l.queue, func(w *fakeWaiter) bool { return w.session == s })
+		if l.owner == s {
+			l.next()
+		}
+	}
+}
+
+func (f *fakeServer) identity(s *fakeSession) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprintf("%d %s %s fake fake", s.pid, f.recovery, f.start)
+}
+
+// kinds names the statements that this package sends by a part of their text; the first that fits counts.
+var kinds = []struct{ part, kind string }{
+	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
+	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
+	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"}, {"pg_advisory_lock", "wait"},
+	{"session_user", "ask"}, {"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", "pid"},
+	{"pg_cancel_backend", "cancel"}, {"pg_locks", "who"}, {"version()", "version"},
+	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},
+	{"ROLLBACK", "rollback"},
+}
+
+func kindOf(sql string) string {
+	for _, k := range kinds {
+		if strings.Contains(sql, k.part) {
+			return k.kind
+		}
+	}
+	return sql
+}

@@ -23,9 +23,15 @@ type fakeLink struct {
 	slice     *time.Timer  // of the wait at the server
 	heldOn    *fakeSession // where the lock is held
 	own       *fakeSession // the reserved one
-	asked     bool         // a reservation has no answer yet
-	withdrawn bool         // and has been taken back, or need not be
+	asked     *reservation // the latest, until its session is given back
 	counts    map[effectKind]int
+	op        int // operations begun
+}
+
+// reservation is a place in the line for a session.
+type reservation struct {
+	link                *fakeLink
+	answered, withdrawn bool
 }
 
 var errWithdrawn = errors.New("reservation withdrawn")
@@ -50,7 +56,7 @@ func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSe
 		s.complain("key %d: %v without a session", l.id, kind)
 		return
 	}
-	l.busy, l.kind, l.abandoned = true, kind, false
+	l.busy, l.kind, l.abandoned, l.op = true, kind, false, l.op+1
 	finish := func(err error) {
 		s.later(v.after, func() {
 			if err != nil && kind == fxUnlock {
@@ -74,6 +80,9 @@ func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSe
 }
 
 func (l *fakeLink) reply(f *fakeSession, a Answer) {
+	if l.kind == fxUnlock {
+		l.heldOn = nil
+	}
 	l.busy, l.session = false, f
 	l.observer.Answered(a)
 }
@@ -102,18 +111,19 @@ func (l *fakeLink) waited(f *fakeSession) {
 		l.reply(f, Answer{})
 	default:
 		s.queues[l.id] = append(s.queues[l.id], l)
+		op := l.op
 		l.slice = time.AfterFunc(s.slice, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			l.stopWaiting()
+			l.stopWaiting(op)
 		})
 	}
 }
 
-// stopWaiting ends the wait at the server, unless it has been answered.
-func (l *fakeLink) stopWaiting() {
+// stopWaiting ends the wait at the server that was the link's operation of this number, unless it has been answered.
+func (l *fakeLink) stopWaiting(op int) {
 	q := l.store.queues[l.id]
-	if i := slices.Index(q, l); i >= 0 {
+	if i := slices.Index(q, l); i >= 0 && l.op == op {
 		l.slice.Stop()
 		l.store.queues[l.id] = slices.Delete(slices.Clone(q), i, i+1)
 		l.reply(l.own, Answer{})
@@ -162,7 +172,8 @@ func (l *fakeLink) Abandon() {
 		s.complain("key %d: abandoned %v", l.id, l.kind)
 	}
 	l.abandoned = true
-	s.later(0, l.stopWaiting)
+	op := l.op
+	s.later(0, func() { l.stopWaiting(op) })
 }
 
 func (l *fakeLink) Reserve(dedicated bool) {
@@ -174,18 +185,19 @@ func (l *fakeLink) Reserve(dedicated bool) {
 		kind = fxReserveDedicated
 	}
 	v := s.noted(l, kind)
-	if l.asked || l.own != nil {
+	if l.own != nil || l.asked != nil && !l.asked.answered {
 		s.complain("key %d: a second session reserved", l.id)
 	}
-	l.asked, l.withdrawn = true, false
+	r := &reservation{link: l}
+	l.asked = r
 	s.later(v.after, func() {
 		switch {
-		case !l.asked: // withdrawn
+		case r.answered: // withdrawn
 		case v.err != nil:
-			l.asked = false
+			r.answered = true
 			l.observer.Reserved(Answer{Err: v.err, Transient: !v.permanent})
 		default:
-			s.asking = append(s.asking, l)
+			s.asking = append(s.asking, r)
 			s.seat()
 		}
 	})
@@ -194,11 +206,11 @@ func (l *fakeLink) Reserve(dedicated bool) {
 // seat gives the free sessions to those in line for one.
 func (s *fakeStore) seat() {
 	for s.free > 0 && len(s.asking) > 0 {
-		l := s.asking[0]
+		r := s.asking[0]
 		s.asking = s.asking[1:]
 		s.free--
-		l.asked, l.own = false, s.session()
-		l.observer.Reserved(Answer{OK: true})
+		r.answered, r.link.own = true, s.session()
+		r.link.observer.Reserved(Answer{OK: true})
 	}
 }
 
@@ -207,16 +219,18 @@ func (l *fakeLink) Withdraw() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noted(l, fxWithdraw)
-	if l.withdrawn {
+	r := l.asked
+	if r == nil || r.withdrawn {
 		s.complain("key %d: nothing to withdraw", l.id)
+		return
 	}
-	l.withdrawn = true
+	r.withdrawn = true
 	s.later(0, func() {
-		if !l.asked {
-			return // its answer is on the way
+		if r.answered {
+			return
 		}
-		l.asked = false
-		s.asking = slices.DeleteFunc(s.asking, func(o *fakeLink) bool { return o == l })
+		r.answered = true
+		s.asking = slices.DeleteFunc(s.asking, func(o *reservation) bool { return o == r })
 		l.observer.Reserved(Answer{Err: errWithdrawn, Transient: true})
 	})
 }
@@ -235,7 +249,7 @@ func (l *fakeLink) GiveBack() {
 	case l.busy && l.kind != fxTry && !(l.kind == fxUnlock && l.heldOn != l.own):
 		s.complain("key %d: a session was given back during %v", l.id, l.kind)
 	}
-	l.own, l.withdrawn = nil, true
+	l.own, l.asked = nil, nil
 	s.free++
 	s.seat()
 }
@@ -255,10 +269,14 @@ func (l *fakeLink) Ask() {
 }
 
 func (l *fakeLink) Gone() error {
-	if lost := l.session.lost.Load(); lost != nil {
-		return lost.err
+	lost := l.session.lost.Load()
+	if lost == nil {
+		return nil
 	}
-	return nil
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.heldOn = nil // from here on the keeper knows
+	return lost.err
 }
 
 func (l *fakeLink) Session() Session { return l.session }
@@ -270,8 +288,9 @@ func (l *fakeLink) Detach() {
 	if !s.links[l] {
 		s.complain("key %d: detached twice", l.id)
 	}
-	if l.busy || l.asked || l.own != nil || s.owners[l.id] == l {
-		s.complain("key %d: detached with busy=%v asked=%v session=%v held=%v", l.id, l.busy, l.asked, l.own != nil,
+	asked := l.asked != nil && !l.asked.answered
+	if l.busy || asked || l.own != nil || s.owners[l.id] == l {
+		s.complain("key %d: detached with busy=%v asked=%v session=%v held=%v", l.id, l.busy, asked, l.own != nil,
 			s.owners[l.id] == l)
 	}
 	delete(s.links, l)

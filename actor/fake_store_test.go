@@ -27,7 +27,7 @@ type fakeStore struct {
 	hung    map[int64]func(error) // operations that the script left without an answer
 	shared  *fakeSession
 	free    int         // sessions for one key alone that nobody has
-	asking  []*fakeLink // who is in line for one
+	asking  []*reservation // who is in line for one
 	pids    uint32
 	calls   []call
 	wrong   []string // rules that were broken

@@ -31,7 +31,7 @@ func server(t testing.TB) *pgserver.Server {
 }
 
 func dsn(s *pgserver.Server) string {
-	return s.DSN() + "&application_name=" + url.QueryEscape(applicationName)
+	return s.DSN() + "&application_name=" + url.PathEscape(applicationName)
 }
 
 // bounded is the context of a call that must return.

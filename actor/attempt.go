@@ -62,6 +62,7 @@ func (m *machine) setTimer() {
 
 func (m *machine) wait(c *Claim) {
 	m.state, m.onReserved, m.abandoned, m.wakeAt = stWaiting, true, false, time.Time{}
+	c.final = true // one that got here by the place of an earlier first does not go back to polling
 	c.Attempts++
 	m.do(effect{kind: fxWait})
 	m.setTimer()
@@ -150,7 +151,7 @@ func (m *machine) tried(e event, waited bool) {
 	if e.answer.OK {
 		m.grantedAt, m.handed = e.now, 0
 		m.failures, m.remote = nil, nil
-		m.grant(e, false)
+		m.grant(e)
 		return
 	}
 	if e.answer.Err != nil {

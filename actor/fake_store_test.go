@@ -26,7 +26,7 @@ type fakeStore struct {
 	tenure  map[int64]int         // how often the server has granted an id to us
 	hung    map[int64]func(error) // operations that the script left without an answer
 	shared  *fakeSession
-	free    int         // sessions for one key alone that nobody has
+	free    int            // sessions for one key alone that nobody has
 	asking  []*reservation // who is in line for one
 	pids    uint32
 	calls   []call

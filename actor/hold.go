@@ -7,21 +7,33 @@ import (
 
 // grant gives the lock, which is ours at the server, to the first in line who still wants it; where nobody does, or the
 // session is trusted no longer, it is unlocked.
-func (m *machine) grant(e event, local bool) {
-	m.state = stHeld
-	m.wakeAt, m.askAt = time.Time{}, time.Time{}
-	for m.line.head != nil {
-		ending := m.line.head.ending.Load()
-		if ending == nil {
-			break
-		}
-		m.drop(m.line.head, ending.err)
-	}
-	c := m.line.head
-	if c == nil || !m.canHold(e, c) {
-		m.unlock()
+func (m *machine) grant(e event) {
+	if c := m.heir(e); c != nil {
+		m.give(e, c, false)
 		return
 	}
+	m.unlock()
+}
+
+// heir is the first in line who still wants the lock, if that one may hold it where it is. Those before, who have ended
+// and whose message has yet to come, are refused.
+func (m *machine) heir(e event) *Claim {
+	for c := m.line.head; c != nil; c = m.line.head {
+		ending := c.ending.Load()
+		if ending == nil {
+			if m.canHold(e, c) {
+				return c
+			}
+			return nil
+		}
+		m.drop(c, ending.err)
+	}
+	return nil
+}
+
+func (m *machine) give(e event, c *Claim, local bool) {
+	m.state = stHeld
+	m.wakeAt, m.askAt = time.Time{}, time.Time{}
 	m.line.remove(c)
 	m.holder = c
 	c.stage, c.Granted, c.Local = stageHolding, e.now, local
@@ -37,7 +49,7 @@ func (m *machine) canHold(e event, c *Claim) bool {
 }
 
 func (m *machine) unlock() {
-	m.state = stUnlocking
+	m.state, m.wakeAt, m.askAt = stUnlocking, time.Time{}, time.Time{}
 	m.do(effect{kind: fxUnlock})
 }
 
@@ -78,13 +90,14 @@ func (m *machine) headLeft(e event, old *Claim) {
 func (m *machine) release(e event, c *Claim, cause error) {
 	m.do(effect{kind: fxOver, claim: c, err: cause})
 	m.holder = nil
-	next := m.line.head
-	if next != nil && m.canHold(e, next) && m.handed+1 < m.limits.QuantumGrants &&
-		e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
-		m.do(effect{kind: fxSettle, claim: c})
-		m.handed++
-		m.grant(e, true)
-		return
+	if m.handed+1 < m.limits.QuantumGrants && e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
+		// An heir is chosen once: whether this release has succeeded hangs on it.
+		if next := m.heir(e); next != nil {
+			m.do(effect{kind: fxSettle, claim: c})
+			m.handed++
+			m.give(e, next, true)
+			return
+		}
 	}
 	c.stage, m.leaving = stageReleasing, c
 	m.unlock()

@@ -114,7 +114,9 @@ func (k *keeper) loop() {
 }
 
 func (k *keeper) handle(m message) {
-	k.at("message " + m.kind.String())
+	if k.world.hook != nil {
+		k.world.hook(k.id, "message "+m.kind.String())
+	}
 	switch m.kind {
 	case evRetire:
 		k.retiring = true
@@ -184,7 +186,9 @@ func (k *keeper) carryOut(effects []effect, now time.Time) {
 	k.effects = effects
 	for len(k.effects) > 0 {
 		fx := k.effects[0]
-		k.at(fx.kind.String())
+		if k.world.hook != nil {
+			k.world.hook(k.id, fx.kind.String())
+		}
 		k.perform(fx, now)
 		k.effects = k.effects[1:]
 	}
@@ -265,10 +269,4 @@ func (k *keeper) wakeAt(after time.Duration) {
 		return
 	}
 	k.clock.Reset(after)
-}
-
-func (k *keeper) at(step string) {
-	if k.world.hook != nil {
-		k.world.hook(k.id, step)
-	}
 }

@@ -169,7 +169,7 @@ func (m *machine) drive(now time.Time) {
 		m.reserve(true)
 	case c.Dedicated:
 		m.try(c, fxTryReserved)
-	case c.PollFirst && !c.final && c.lastAttempt():
+	case c.PollFirst && !c.Try && !c.final && c.lastAttempt():
 		m.contended(c, now) // the only attempt it has left is the one that waits
 	default:
 		m.try(c, fxTry)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -291,3 +292,33 @@ func connect(t *testing.T, s *pgserver.Server) *pgx.Conn {
 	})
 	return conn
 }
+
+// steps is what keepers did, in the words of their hook.
+type steps struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (s *steps) record() manager.Option {
+	return manager.WithHook(func(_ int64, step string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all = append(s.all, step)
+	})
+}
+
+// of is those of the given kinds, in their order.
+func (s *steps) of(kinds ...string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, step := range s.all {
+		if slices.Contains(kinds, step) {
+			out = append(out, step)
+		}
+	}
+	return out
+}
+
+// arrived is how many claims have come to a keeper. Stats().Waiting counts a call from its start, a moment before.
+func (s *steps) arrived() int { return len(s.of("message acquire")) }

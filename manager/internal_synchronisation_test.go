@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,20 +118,9 @@ func TestMixedUse(t *testing.T) {
 	}
 }
 
-// arrivals counts the claims that have come to a keeper. Stats().Waiting counts a call from its start, a moment before.
-type arrivals struct{ n atomic.Int64 }
-
-func (a *arrivals) count() manager.Option {
-	return manager.WithHook(func(_ int64, step string) {
-		if step == "message acquire" {
-			a.n.Add(1)
-		}
-	})
-}
-
 func TestFirstComeFirstServed(t *testing.T) {
-	line := new(arrivals)
-	m := open(t, line.count())
+	line := new(steps)
+	m := open(t, line.record())
 	lock := acquire(t, m, "k")
 	const n = 30
 	var order, want []int // order is guarded by the lock
@@ -147,7 +135,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 				t.Errorf("waiter %d: %v", i, err)
 			}
 		})
-		eventually(t, "the next stands in line", func() bool { return line.n.Load() == int64(i+2) })
+		eventually(t, "the next stands in line", func() bool { return line.arrived() == i+2 })
 	}
 	for i := range n { // some leave, from the middle of the line
 		if i%3 == 1 {
@@ -169,8 +157,8 @@ func TestFirstComeFirstServed(t *testing.T) {
 
 // A thousand local waiters are one wait at the server: the lock goes from hand to hand.
 func TestHandOffNeedsNoServer(t *testing.T) {
-	line := new(arrivals)
-	m := open(t, manager.WithQuantum(time.Hour, 1_000_000), line.count())
+	line := new(steps)
+	m := open(t, manager.WithQuantum(time.Hour, 1_000_000), line.record())
 	ctx := bounded(t)
 	lock := acquire(t, m, "k")
 	before := m.Stats()
@@ -184,7 +172,7 @@ func TestHandOffNeedsNoServer(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all stand in line", func() bool { return line.n.Load() == n+1 })
+	eventually(t, "all stand in line", func() bool { return line.arrived() == n+1 })
 	release(t, lock)
 	wg.Wait()
 	after := m.Stats()

@@ -115,6 +115,7 @@ func (l *Lock) watch() *watcher {
 		return l.watcher.Load()
 	}
 	l.claim.Watch(w.end)
+	_ = l.Err() // the clock may have ended the hold before anybody watched it
 	return w
 }
 

@@ -25,10 +25,11 @@ type answer struct {
 }
 
 type loss struct {
-	session *Session
-	id      int64
-	err     error
-	at      time.Time
+	session   *Session
+	id        int64
+	err       error
+	published error // what the session said of itself at that moment
+	at        time.Time
 }
 
 type seated struct {
@@ -55,7 +56,7 @@ func (c *caller) Done(r *Request) {
 }
 
 func (c *caller) Lost(s *Session, id int64, cause error) {
-	c.losses <- loss{session: s, id: id, err: cause, at: time.Now()}
+	c.losses <- loss{session: s, id: id, err: cause, published: s.Lost(), at: time.Now()}
 }
 
 func (c *caller) Reserved(_ *Reservation, s *Session, err error) { c.seats <- seated{s, err} }
@@ -106,6 +107,9 @@ func (c *caller) lost(t testing.TB, cause Cause) loss {
 	}
 	if l.id != c.r.ID {
 		t.Errorf("the loss of lock %d was told to the client of %d", l.id, c.r.ID)
+	}
+	if l.published == nil || l.published.Error() != l.err.Error() {
+		t.Errorf("lock %d: told of %v while the session said %v", l.id, l.err, l.published)
 	}
 	none(t, c.losses, "told twice")
 	return l

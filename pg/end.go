@@ -35,9 +35,6 @@ func (s *Session) readEnded() {
 func (s *Session) finish() {
 	s.pool.unshare(s)
 	s.lost.Store(s.lossError())
-	if s.loss != nil {
-		s.trusted.Store(0)
-	}
 	s.tellLost()
 	close(s.ending)
 	s.sweep()
@@ -130,6 +127,9 @@ func (s *Session) closeConn() {
 	_ = s.conn.Close()
 }
 
+// cancelAgain is how soon a cancellation is repeated that had no effect: a cancellation costs the server little.
+const cancelAgain = 10 * time.Millisecond
+
 // canceller is the client of the request that cancels a session's own wait.
 type canceller struct {
 	request Request
@@ -158,7 +158,10 @@ func (s *Session) nudged() {
 		if f := s.parked; f != nil {
 			s.parked = nil
 			s.settle(f)
+			return
 		}
+		// Where the wait is still under way the cancellation came before the server had begun it, or was lost on its way.
+		s.cancelAt = time.Now().Add(cancelAgain)
 		return
 	}
 	if s.cancel != nil || s.wait == nil || !s.wait.abandoned.Load() {

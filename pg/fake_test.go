@@ -88,7 +88,7 @@ func (f *fakeServer) accept(conn net.Conn) {
 	f.lastPID++
 	s := &fakeSession{server: f, conn: conn, pid: f.lastPID, backend: pgproto3.NewBackend(conn, conn),
 		prepared: make(map[string]*pgproto3.Parse), settings: maps.Clone(f.settings), canceled: make(chan struct{}, 1),
-		gone: make(chan struct{}), messages: make(chan pgproto3.FrontendMessage)}
+		gone: make(chan struct{}), messages: make(chan pgproto3.FrontendMessage, 256)}
 	f.sessions[s.pid] = s
 	f.done.Go(s.serve)
 }

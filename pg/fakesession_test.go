@@ -49,8 +49,8 @@ type reply struct {
 }
 
 func (s *fakeSession) serve() {
-	defer s.server.end(s)
 	defer s.conn.Close()
+	defer s.server.end(s) // a backend hangs up when its locks are free, not before
 	if _, err := s.backend.ReceiveStartupMessage(); err != nil {
 		return
 	}
@@ -64,9 +64,11 @@ func (s *fakeSession) serve() {
 		return
 	}
 	s.server.done.Go(s.receive)
-	s.answerAll()
-	s.conn.Close()
-	for range s.messages { // until the receiver has seen that
+	if s.answerAll() {
+		s.server.end(s)
+		s.conn.Close()
+	}
+	for range s.messages { // until the client has hung up
 	}
 }
 
@@ -102,7 +104,8 @@ func (s *fakeSession) receive() {
 	}
 }
 
-func (s *fakeSession) answerAll() {
+// answerAll returns when the client has hung up, or the server is to do so (true), or answers nothing any more.
+func (s *fakeSession) answerAll() (hangUp bool) {
 	var q *question
 	var out []pgproto3.BackendMessage
 	status := byte('I')
@@ -124,8 +127,7 @@ func (s *fakeSession) answerAll() {
 		case *pgproto3.Execute:
 			s.answer(q)
 			if q.never {
-				<-s.gone
-				return
+				return false
 			}
 			out = s.compose(out, q)
 			status = q.status
@@ -141,11 +143,12 @@ func (s *fakeSession) answerAll() {
 				s.backend.Send(m)
 			}
 			if s.backend.Flush() != nil || q != nil && q.hangUp {
-				return
+				return true
 			}
 			out, status, q = nil, 'I', nil
 		}
 	}
+	return true
 }
 
 // compose writes an answer's messages. The description of the rows comes right before them, where NoData stood.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
@@ -88,30 +89,64 @@ func within(t testing.TB) context.Context {
 type database struct {
 	*pgserver.Server
 	name string
+	eye  *eye
+}
+
+// eye is a connection that is kept, as a new one costs the server more than what it is asked.
+type eye struct{ conn *pgconn.PgConn }
+
+func (e *eye) close() {
+	if e.conn != nil {
+		closeConn(e.conn, patience)
+	}
+}
+
+func watch(t testing.TB, server *pgserver.Server, name string) database {
+	t.Helper()
+	d := database{server, name, &eye{}}
+	t.Cleanup(d.eye.close)
+	return d
 }
 
 // newDatabase gives the test a database of its own: advisory locks of different databases do not meet.
 func newDatabase(t testing.TB) database {
 	t.Helper()
 	server, name := pgtest.NewDatabase(t)
-	return database{server, name}
+	return watch(t, server, name)
 }
 
 // newServer starts a server that the test may harm.
 func newServer(t testing.TB, settings map[string]string) database {
 	t.Helper()
-	return database{pgtest.New(t, pgserver.Options{Settings: settings}), pgserver.Database}
+	return watch(t, pgtest.New(t, pgserver.Options{Settings: settings}), pgserver.Database)
 }
 
 func (d database) dsn() string    { return d.DSNOf(d.name) }
 func (d database) tcpDSN() string { return d.TCPDSNOf(d.name) }
 
-// exec runs SQL as the superuser, in the server's first database.
+// exec runs SQL as the superuser, in the server's first database. It connects anew where the server has been restarted.
 func (d database) exec(t testing.TB, format string, args ...any) [][]string {
 	t.Helper()
-	rows, err := d.Exec(within(t), fmt.Sprintf(format, args...))
+	ctx := within(t)
+	if d.eye.conn == nil || d.eye.conn.CheckConn() != nil {
+		d.eye.close()
+		conn, err := pgconn.Connect(ctx, d.DSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.eye.conn = conn
+	}
+	results, err := d.eye.conn.Exec(ctx, fmt.Sprintf(format, args...)).ReadAll()
 	if err != nil {
 		t.Fatal(err)
+	}
+	var rows [][]string
+	for _, row := range results[len(results)-1].Rows {
+		var texts []string
+		for _, v := range row {
+			texts = append(texts, string(v))
+		}
+		rows = append(rows, texts)
 	}
 	return rows
 }
@@ -145,7 +180,7 @@ func (d database) lockRows(t testing.TB, which string) map[int64]uint32 {
 func (d database) backends(t testing.TB) int {
 	t.Helper()
 	rows := d.exec(t, `SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = '%s'
-		AND pid <> pg_backend_pid() AND application_name <> 'lockkeeper-pgserver'`, d.name)
+		AND pid <> pg_backend_pid()`, d.name)
 	return len(rows)
 }
 

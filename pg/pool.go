@@ -285,7 +285,7 @@ func (p *Pool) dispatch() {
 		if use == UseWaiting {
 			limit = p.config.WaitingSessions
 		}
-		for p.queued[use] > p.opening[use] && p.inUse[use]+p.opening[use] < limit && p.total() < p.config.MaxSessions {
+		for p.queued[use] > p.opening[use] && p.inUse[use]+p.opening[use] < limit && p.roomForSolo() {
 			p.startOpen(use)
 		}
 	}

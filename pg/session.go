@@ -66,6 +66,7 @@ type Session struct {
 	canWrite time.Time  // the write deadline that the socket has
 	wait     *Request   // the wait under way
 	cancel   *canceller // the cancellation of our own wait under way: until it is answered nothing else is sent
+	cancelAt time.Time  // when to cancel it again, should it still be under way
 	parked   *flight    // a failed wait that is settled after that
 }
 
@@ -92,7 +93,12 @@ func (s *Session) Use() Use { return Use(s.use.Load()) }
 // TrustedUntil is when the session's locks are lost unless an answer comes. It may be called from any goroutine: whoever
 // hands out a grant, or is asked whether one still stands, compares it with the clock, since a process that was
 // stopped wakes before its timers fire.
-func (s *Session) TrustedUntil() time.Time { return s.base.Add(time.Duration(s.trusted.Load())) }
+func (s *Session) TrustedUntil() time.Time {
+	if loss := s.lost.Load(); loss != nil && loss.Cause != CauseClosed {
+		return s.base // also where an answer came after the loss: the reader does not know of it
+	}
+	return s.base.Add(time.Duration(s.trusted.Load()))
+}
 
 func (s *Session) trust(sent time.Time) {
 	s.trusted.Store(int64(sent.Add(s.config.Trust()).Sub(s.base)))
@@ -168,6 +174,8 @@ func (s *Session) run() {
 func (s *Session) setTimer() {
 	due := s.asked.Add(s.config.HealthInterval)
 	switch {
+	case s.wait != nil && !s.cancelAt.IsZero():
+		due = s.cancelAt
 	case s.current != nil:
 		due = s.current.deadline
 	case s.cancel != nil: // its answer comes by itself, or with the end of the session that it was sent on
@@ -181,6 +189,10 @@ func (s *Session) setTimer() {
 
 func (s *Session) checkTime() {
 	now := time.Now()
+	if s.wait != nil && !s.cancelAt.IsZero() && !now.Before(s.cancelAt) {
+		s.cancelAt = time.Time{}
+		s.nudged()
+	}
 	switch {
 	case s.current != nil && !now.Before(s.current.deadline), !now.Before(s.TrustedUntil()) && len(s.held) > 0:
 		// An answer may lie ready that the clock overtook (this process was stopped, or starved): it counts, if what
@@ -257,7 +269,7 @@ func (s *Session) sendAlone(r *Request) {
 			s.sendNext()
 			return
 		}
-		s.wait = r
+		s.wait, s.cancelAt = r, time.Time{}
 		deadline = time.Now().Add(s.config.WaitSlice + s.config.HealthTimeout)
 		message, err = s.encode.int8(&waitStatement, r.ID)
 		f.single = true

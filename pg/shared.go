@@ -16,6 +16,16 @@ const (
 	fullAt = 1000
 )
 
+// roomForSolo reports whether another solo session fits. The last place is a shared session's: without one no lock can
+// be tried and no wait cancelled.
+func (p *Pool) roomForSolo() bool {
+	kept := 0
+	if p.inUse[UseShared]+p.opening[UseShared] == 0 {
+		kept = 1
+	}
+	return p.total()+kept < p.config.MaxSessions
+}
+
 // share and unshare change the snapshot; the pool's owner and an ending session may do so at the same time.
 func (p *Pool) share(s *Session) {
 	p.updateShared(func(old []*Session) []*Session { return append(old, s) })

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,15 +135,15 @@ func (p *program) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// until waits until the output has the text.
-func (p *program) until(o *output, text string) {
+// until waits until the output matches.
+func (p *program) until(o *output, pattern string) {
 	p.t.Helper()
 	late := time.After(programBound)
-	for !strings.Contains(o.String(), text) {
+	for wanted := regexp.MustCompile(pattern); !wanted.MatchString(o.String()); {
 		select {
 		case <-o.grew:
 		case <-late:
-			p.t.Fatalf("no %q in\n%s\n%s", text, p.stdout, p.stderr)
+			p.t.Fatalf("nothing matches %q in\n%s\n%s", pattern, p.stdout, p.stderr)
 		}
 	}
 }
@@ -173,10 +176,23 @@ func (p *program) postmaster() int {
 	return pid
 }
 
-// clean reports whether nothing of the program is left: no file, and no process that works in its folder.
+// clean reports whether nothing of the program is left: no file, no server, no worker process.
 func (p *program) clean(postmaster int) bool {
 	entries, err := os.ReadDir(p.temp)
-	return err == nil && len(entries) == 0 && (postmaster == 0 || errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH))
+	return err == nil && len(entries) == 0 && len(p.processes()) == 0 &&
+		(postmaster == 0 || errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH))
+}
+
+// processes are those with this program's environment. Systems without /proc have none to show.
+func (p *program) processes() []string {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	var found []string
+	for _, file := range files {
+		if environ, err := os.ReadFile(file); err == nil && strings.Contains(string(environ), "TMPDIR="+p.temp+"\x00") {
+			found = append(found, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return found
 }
 
 // mustBeClean fails the test unless nothing is left.
@@ -184,7 +200,7 @@ func (p *program) mustBeClean(postmaster int) {
 	p.t.Helper()
 	if !p.clean(postmaster) {
 		entries, _ := os.ReadDir(p.temp)
-		p.t.Errorf("left behind: files %v, server process %d", entries, postmaster)
+		p.t.Errorf("left behind: files %v, server process %d, processes %v", entries, postmaster, p.processes())
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 )
 
 func TestStormLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, contexts := range []string{"--shared=false", "--shared"} {
 		t.Run(contexts, func(t *testing.T) {
 			p := start(t, "storm", "--waiters", "2000", "--keys", "100", "--bound", "30s", "--json", contexts)
@@ -39,6 +42,7 @@ func TestStormLeavesNothing(t *testing.T) {
 }
 
 func TestStormInWordsOnAServerOfTheUsers(t *testing.T) {
+	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
 	p := start(t, "storm", "--waiters", "50", "--keys", "3", "--bound", "30s", "--dsn", server.DSNOf(name))
 	if status := p.wait(); status != 0 {
@@ -51,6 +55,7 @@ func TestStormInWordsOnAServerOfTheUsers(t *testing.T) {
 
 // A bound that nothing can meet is broken, and the exit status says so.
 func TestStormBeyondItsBound(t *testing.T) {
+	t.Parallel()
 	p := start(t, "storm", "--waiters", "20000", "--keys", "3", "--bound", "1ms")
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d: %s", status, p.stderr)
@@ -60,6 +65,7 @@ func TestStormBeyondItsBound(t *testing.T) {
 }
 
 func TestInterruptedStormRemovesEverything(t *testing.T) {
+	t.Parallel()
 	p := start(t, "storm", "--waiters", "1000000")
 	p.until(p.stdout, "1,000,000 waiters on 1 key")
 	postmaster := p.postmaster()

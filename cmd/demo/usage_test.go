@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -7,6 +9,7 @@ import (
 
 // A mistake on the command line costs no server and says what is right.
 func TestUsageErrors(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2"
 	tests := []struct {
 		args string
@@ -63,6 +66,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestHelpTeaches(t *testing.T) {
+	t.Parallel()
 	for args, wanted := range map[string][]string{
 		"--help":                  {"demo load", "demo storm", "Exit status", "130"},
 		"":                        {"demo load", "Examples:"},

@@ -75,22 +75,31 @@ func (b *Book) Read(key int) (uint64, error) {
 	return n, nil
 }
 
-// Write sets the key's counter. It takes no context: a write that has begun is always brought to its end, whatever
-// happens to the lock's context meanwhile, so that its outcome is known. Where it is not, the error is ErrUncertain.
-func (b *Book) Write(key int, n uint64) error {
+// Write sets the key's counter, provided that held says so at the last moment: after the wait for a connection. It takes
+// no context: a write that has begun is always brought to its end, whatever happens to the lock's context meanwhile, so
+// that its outcome is known. Where it is not, the error is ErrUncertain.
+func (b *Book) Write(key int, n uint64, held func() bool) (wrote bool, _ error) {
 	ctx, cancel := context.WithTimeout(context.Background(), statementBound)
 	defer cancel()
-	tag, err := b.pool.Exec(ctx, b.write, key, n)
+	conn, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return false, fmt.Errorf("writing the counter: %w", err)
+	}
+	defer conn.Release()
+	if !held() {
+		return false, nil
+	}
+	tag, err := conn.Exec(ctx, b.write, key, n)
 	if err != nil {
 		if certainlyNotWritten(err) {
-			return fmt.Errorf("writing the counter: %w", err)
+			return false, fmt.Errorf("writing the counter: %w", err)
 		}
-		return fmt.Errorf("writing the counter: %w: %w", ErrUncertain, err)
+		return true, fmt.Errorf("writing the counter: %w: %w", ErrUncertain, err)
 	}
 	if tag.RowsAffected() != 1 {
-		return fmt.Errorf("writing the counter: its row has vanished (%d rows written)", tag.RowsAffected())
+		return false, fmt.Errorf("writing the counter: its row has vanished (%d rows written)", tag.RowsAffected())
 	}
-	return nil
+	return true, nil
 }
 
 func certainlyNotWritten(err error) bool {

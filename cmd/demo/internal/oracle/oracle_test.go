@@ -44,6 +44,31 @@ func check(t *testing.T, err error) {
 	}
 }
 
+func yes() bool { return true }
+
+func write(t *testing.T, book *Book, key int, n uint64) {
+	t.Helper()
+	if wrote, err := book.Write(key, n, yes); err != nil || !wrote {
+		t.Fatalf("wrote: %v, %v", wrote, err)
+	}
+}
+
+func TestAHolderThatHasLostItsLockDoesNotWrite(t *testing.T) {
+	server, name := pgtest.NewDatabase(t)
+	conn := connect(t, server.DSNOf(name))
+	table, err := CreateTable(t.Context(), conn, "counters", 1)
+	check(t, err)
+	book := openBook(t, server.DSNOf(name), table)
+	if wrote, err := book.Write(0, 1, func() bool { return false }); wrote || err != nil {
+		t.Errorf("wrote: %v, %v", wrote, err)
+	}
+	rows, err := ReadTable(t.Context(), conn, table, 1)
+	check(t, err)
+	if rows[0] != (Row{}) {
+		t.Errorf("the row is %+v", rows[0])
+	}
+}
+
 // The interleaving that a lock is there to prevent, by hand: both holders read before either writes.
 func TestAnOverlapIsSeenByTheCounter(t *testing.T) {
 	server, name := pgtest.NewDatabase(t)
@@ -56,11 +81,11 @@ func TestAnOverlapIsSeenByTheCounter(t *testing.T) {
 	check(t, err)
 	readTwo, err := two.Read(1)
 	check(t, err)
-	check(t, one.Write(1, readOne+1))
-	check(t, two.Write(1, readTwo+1))
+	write(t, one, 1, readOne+1)
+	write(t, two, 1, readTwo+1)
 	next, err := one.Read(2)
 	check(t, err)
-	check(t, one.Write(2, next+1))
+	write(t, one, 2, next+1)
 
 	rows, err := ReadTable(t.Context(), conn, table, 3)
 	check(t, err)
@@ -116,11 +141,11 @@ func TestAWriteWhoseRowHasGoneIsAnError(t *testing.T) {
 	table, err := CreateTable(t.Context(), conn, "counters", 1)
 	check(t, err)
 	book := openBook(t, server.DSNOf(name), table)
-	if err := book.Write(7, 1); err == nil || errors.Is(err, ErrUncertain) {
+	if _, err := book.Write(7, 1, yes); err == nil || errors.Is(err, ErrUncertain) {
 		t.Errorf("writing a row that is not there: %v, want an error, and not one of doubt", err)
 	}
 	check(t, DropTable(t.Context(), conn, table))
-	if err := book.Write(0, 1); err == nil || errors.Is(err, ErrUncertain) {
+	if _, err := book.Write(0, 1, yes); err == nil || errors.Is(err, ErrUncertain) {
 		t.Errorf("writing a table that is not there: %v, want an error, and not one of doubt", err)
 	}
 }
@@ -156,6 +181,23 @@ func TestSlots(t *testing.T) {
 	two.Enter(2, 22)
 	if !two.Leave(2, 22) {
 		t.Error("a mark that was left behind counted as an overlap")
+	}
+
+	// A holder that had lost its lock before it entered owns up to the one that it pushed out.
+	one.Enter(0, 11)
+	if pushedOut := two.Enter(0, 22); pushedOut != 11 {
+		t.Errorf("pushed out %d, want 11", pushedOut)
+	}
+	if one.Leave(0, 11) || one.Excused(0, 11) {
+		t.Error("an overlap was not seen, or excused although nobody owned up")
+	}
+	two.Excuse(0, 11)
+	if !one.Excused(0, 11) || one.Excused(0, 22) {
+		t.Error("the wrong one is excused")
+	}
+	two.Excuse(1, 0)
+	if one.Excused(1, 11) {
+		t.Error("excused for nothing")
 	}
 	check(t, one.Close())
 	check(t, two.Close())

@@ -12,6 +12,7 @@ type Verdict struct {
 	Overlaps    uint64 // holders that met another live holder in the shared table
 	Misfits     uint64 // writes that are missing or that nobody made: the proof itself is broken
 	Violations  uint64 // each overlap once, by whichever of the above saw most of them on its key
+	Explained   uint64 // of Violations, those on keys where a holder wrote while its lock was being lost
 	BadKeys     int
 	Keys        int
 	Complete    bool // every worker process has told its grants
@@ -27,6 +28,7 @@ func Judge(rows []Row, workers [][]wire.KeyCount) Verdict {
 				seen.Grants += counts[key].Grants
 				seen.Uncertain += counts[key].Uncertain
 				seen.Overlaps += counts[key].Overlaps
+				seen.Exposed += counts[key].Exposed
 			}
 		}
 		v.Grants += seen.Grants
@@ -53,6 +55,10 @@ func Judge(rows []Row, workers [][]wire.KeyCount) Verdict {
 		v.LostUpdates += swallowed
 		if bad := max(swallowed, row.Torn, seen.Overlaps, misfit); bad > 0 {
 			v.Violations += bad
+			// One late write makes one write stale, its own or the next one's, but may swallow several.
+			if row.Torn <= seen.Exposed && seen.Overlaps == 0 && misfit == 0 {
+				v.Explained += bad
+			}
 			v.BadKeys++
 		}
 	}

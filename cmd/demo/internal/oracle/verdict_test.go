@@ -34,6 +34,21 @@ func TestJudge(t *testing.T) {
 			want: Verdict{Grants: 7, Counted: 6, LostUpdates: 1, Torn: 1, Overlaps: 1, Violations: 1, BadKeys: 1},
 		},
 		{
+			name: "a late write of a holder that had lost its lock swallowed two",
+			row:  Row{N: 5, Writes: 7, Torn: 1}, workers: []wire.KeyCount{{Grants: 3, Exposed: 1}, {Grants: 4}},
+			want: Verdict{Grants: 7, Counted: 5, LostUpdates: 2, Torn: 1, Violations: 2, Explained: 2, BadKeys: 1},
+		},
+		{
+			name: "more stale writes than holders that lost their lock",
+			row:  Row{N: 5, Writes: 7, Torn: 2}, workers: []wire.KeyCount{{Grants: 3, Exposed: 1}, {Grants: 4}},
+			want: Verdict{Grants: 7, Counted: 5, LostUpdates: 2, Torn: 2, Violations: 2, BadKeys: 1},
+		},
+		{
+			name: "a write while the lock was being lost, that did no harm",
+			row:  Row{N: 7, Writes: 7}, workers: []wire.KeyCount{{Grants: 3, Exposed: 1}, {Grants: 4}},
+			want: Verdict{Grants: 7, Counted: 7},
+		},
+		{
 			name: "an overlap that the counter did not see",
 			row:  Row{N: 7, Writes: 7}, workers: []wire.KeyCount{{Grants: 3, Overlaps: 2}, {Grants: 4}},
 			want: Verdict{Grants: 7, Counted: 7, Overlaps: 2, Violations: 2, BadKeys: 1},

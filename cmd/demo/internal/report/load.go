@@ -59,6 +59,7 @@ type Detail struct {
 	CutShort     uint64
 	Withdrawn    uint64
 	AfterLoss    uint64
+	SlowestNews  time.Duration
 	PerProcess   []uint64
 	GrantsLocal  uint64
 	GrantsServer uint64
@@ -100,6 +101,7 @@ func (l *Load) Sum(results []*wire.Result) error {
 		}
 		counts.Add(r.Counts)
 		l.Detail.PerProcess = append(l.Detail.PerProcess, r.Acquired)
+		l.Detail.SlowestNews = max(l.Detail.SlowestNews, r.SlowestNews)
 		l.Detail.GrantsLocal += r.GrantsLocal
 		l.Detail.GrantsServer += r.GrantsServer
 		l.Leaked.Goroutines += r.Goroutines.Leaked()

@@ -90,8 +90,11 @@ func TestTextAndExitStatus(t *testing.T) {
 			l.SetVerdict(oracle.Verdict{Grants: 1234, Counted: 1230, LostUpdates: 4, Torn: 4, Overlaps: 5, Violations: 5, BadKeys: 2, Keys: 3, Complete: true})
 		}, ExitFailed, []string{
 			"EXCLUSION VIOLATED  5 violations on 2 of 3 keys", "should add up to 1,234 and add up to 1,230: 4 updates swallowed",
-			"stale when they arrived: 4", "met another live holder: 5",
+			"stale when they arrived: 4", "neither's lock was lost: 5",
 		}},
+		{"violations of lost sessions", func(l *Load) {
+			l.SetVerdict(oracle.Verdict{Grants: 9, Counted: 7, LostUpdates: 2, Violations: 2, Explained: 2, BadKeys: 1, Keys: 3, Complete: true})
+		}, ExitFailed, []string{"EXCLUSION VIOLATED", "2 of them on keys where a holder wrote while its lock was being lost", "fencing token"}},
 		{"a leak", func(l *Load) { l.Leaked.Connections, l.Detail.Stacks = 2, "goroutine 7" }, ExitFailed, []string{
 			"EXCLUSION PROVEN", "LEFT BEHIND  server locks 0 · connections 2 · goroutines 0", "goroutine 7",
 		}},
@@ -106,8 +109,10 @@ func TestTextAndExitStatus(t *testing.T) {
 		}, ExitFailed, []string{"EXCLUSION NOT SHOWN", "PROBLEM  worker process 2 ended early", "NOT ALL COULD BE SEEN"}},
 		{"interrupted", func(l *Load) { l.Detail.Interrupted = true }, ExitInterrupted, []string{"EXCLUSION PROVEN", "Interrupted: the figures are those up to then"}},
 		{"interrupted, and a violation", func(l *Load) { l.Detail.Interrupted, l.Violations = true, 1 }, ExitFailed, []string{"1 violation on"}},
-		{"writes in doubt", func(l *Load) { l.Detail.Verdict.Resolved, l.Detail.AfterLoss = 1, 2 }, ExitOK, []string{
-			"1 write whose answer never came turned out to have arrived", "2 overlaps after the server had ended the holder's session",
+		{"writes in doubt", func(l *Load) {
+			l.Detail.Verdict.Resolved, l.Detail.AfterLoss, l.Detail.SlowestNews = 1, 2, 3*time.Millisecond
+		}, ExitOK, []string{
+			"1 write whose answer never came turned out to have arrived", "2 holders met another one because a session had ended and its holder had yet to hear of it, which took up to 3.00 ms",
 		}},
 		{"uneven", func(l *Load) { l.FairnessJain = 0.9 }, ExitOK, []string{"0.9000, UNEVEN"}},
 		{"one process, one key", func(l *Load) {

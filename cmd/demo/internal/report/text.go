@@ -60,7 +60,7 @@ func (l *Load) exclusion(b *strings.Builder, style Style) {
 			fmt.Fprintf(b, "  The counters should add up to %s and add up to %s: %s swallowed.\n",
 				Count(v.Grants+v.Resolved), Count(v.Counted), Of(v.LostUpdates, "update"))
 		}
-		fmt.Fprintf(b, "  Writes whose value was stale when they arrived: %s. Holders that met another live holder: %s.\n",
+		fmt.Fprintf(b, "  Writes whose value was stale when they arrived: %s. Holders that met another one, and neither's lock was lost: %s.\n",
 			Count(v.Torn), Count(v.Overlaps))
 		if v.Misfits > 0 {
 			fmt.Fprintf(b, "  Writes that are missing, or that no holder made: %s.\n", Count(v.Misfits))
@@ -82,8 +82,12 @@ func (l *Load) exclusion(b *strings.Builder, style Style) {
 		fmt.Fprintf(b, "  %s whose answer never came turned out to have arrived, and is counted.\n", Of(v.Resolved, "write"))
 	}
 	if l.Detail.AfterLoss > 0 {
-		fmt.Fprintf(b, "  %s after the server had ended the holder's session and before the holder heard of it.\n"+
-			"  Sessions alone cannot close that gap; none of those holders wrote.\n", Of(l.Detail.AfterLoss, "overlap"))
+		fmt.Fprintf(b, "  %s met another one because a session had ended and its holder had yet to hear of it, which took up to %s.\n",
+			Of(l.Detail.AfterLoss, "holder"), Span(l.Detail.SlowestNews))
+	}
+	if v.Explained > 0 {
+		fmt.Fprintf(b, "  %s of them on keys where a holder wrote while its lock was being lost: the server had ended its session.\n"+
+			"  Sessions alone cannot close that gap; a fencing token can.\n", Count(v.Explained))
 	}
 	b.WriteByte('\n')
 }

@@ -72,13 +72,13 @@ const (
 
 // Counts are the totals of one worker process since its start.
 type Counts struct {
-	Acquired  uint64 `json:"acquired"`  // granted, and the read-modify-write was done
-	Cancelled uint64 `json:"cancelled"` // cancelled on the way, as --cancel asks
-	CutShort  uint64 `json:"cut_short"` // of those acquired: granted before the time to be cancelled, and released by it
-	Withdrawn uint64 `json:"withdrawn"` // still waiting when the time was over
-	Failed    uint64 `json:"failed"`    // refused or broken off with an error
-	Lost      uint64 `json:"lost"`      // granted, and lost before it was released
-	AfterLoss uint64 `json:"after_loss"`
+	Acquired  uint64 `json:"acquired"`   // granted, and the read-modify-write was done
+	Cancelled uint64 `json:"cancelled"`  // cancelled on the way, as --cancel asks
+	CutShort  uint64 `json:"cut_short"`  // of those acquired: granted before the time to be cancelled, and released by it
+	Withdrawn uint64 `json:"withdrawn"`  // still waiting when the time was over
+	Failed    uint64 `json:"failed"`     // refused or broken off with an error
+	Lost      uint64 `json:"lost"`       // granted, and lost before it was released
+	AfterLoss uint64 `json:"after_loss"` // holders that met another one and then heard that their lock was lost
 }
 
 // Add sums two workers' counts.
@@ -104,20 +104,22 @@ type Progress struct {
 // Result is a worker's last word, sent after everything in it has been closed.
 type Result struct {
 	Counts
-	Keys         []KeyCount `json:"keys"`
-	Waits        []byte     `json:"waits"` // encoded histogram of all waits, in microseconds
-	GrantsLocal  uint64     `json:"grants_local"`
-	GrantsServer uint64     `json:"grants_server"`
-	Reasons      []Reason   `json:"reasons,omitempty"`
-	Goroutines   Goroutines `json:"goroutines"`
-	CloseError   string     `json:"close_error,omitempty"`
+	Keys         []KeyCount    `json:"keys"`
+	Waits        []byte        `json:"waits"`                  // encoded histogram of all waits, in microseconds
+	SlowestNews  time.Duration `json:"slowest_news,omitempty"` // until a holder that had met another one heard of its loss
+	GrantsLocal  uint64        `json:"grants_local"`
+	GrantsServer uint64        `json:"grants_server"`
+	Reasons      []Reason      `json:"reasons,omitempty"`
+	Goroutines   Goroutines    `json:"goroutines"`
+	CloseError   string        `json:"close_error,omitempty"`
 }
 
 // KeyCount is what one worker process knows about one key.
 type KeyCount struct {
 	Grants    uint64 `json:"g"`           // read-modify-writes whose write the server confirmed
 	Uncertain uint64 `json:"u,omitempty"` // writes that were sent and whose answer never came
-	Overlaps  uint64 `json:"o,omitempty"` // holders that met another live holder
+	Overlaps  uint64 `json:"o,omitempty"` // holders that met another one, and whose lock was not lost
+	Exposed   uint64 `json:"x,omitempty"` // holders that wrote, and then heard that their lock was or may have been lost
 }
 
 // Goroutines compares a worker before Open with the same worker after Close.

@@ -23,13 +23,17 @@ type tally struct {
 	// typicalWait is a moving average in nanoseconds; cancellations are planned within it.
 	typicalWait atomic.Int64
 
+	// slowestNews is in nanoseconds: the longest that a holder went on after it had met another one, until it heard that
+	// its lock was lost.
+	slowestNews atomic.Int64
+
 	mu       sync.Mutex // guards what follows; each use is a few nanoseconds
 	waits    *hdrhistogram.Histogram
 	interval *hdrhistogram.Histogram // since the last progress line
 	reasons  map[string]*wire.Reason
 }
 
-type keyTally struct{ grants, uncertain, overlaps atomic.Uint64 }
+type keyTally struct{ grants, uncertain, overlaps, exposed atomic.Uint64 }
 
 // maxWait is beyond any run that makes sense; longer waits count as this.
 const maxWait = 24 * time.Hour
@@ -64,6 +68,15 @@ func (t *tally) waited(wait time.Duration) {
 	// The value was clamped to the histogram's range, which is all that these could complain about.
 	_ = t.waits.RecordValue(us)
 	_ = t.interval.RecordValue(us)
+}
+
+func (t *tally) heardAfter(d time.Duration) {
+	for {
+		old := t.slowestNews.Load()
+		if int64(d) <= old || t.slowestNews.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
 }
 
 // wrote records how a holder's write went.
@@ -135,10 +148,10 @@ func (t *tally) result() (*wire.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &wire.Result{Counts: t.counts(), Waits: waits, Keys: make([]wire.KeyCount, len(t.keys))}
+	r := &wire.Result{Counts: t.counts(), Waits: waits, Keys: make([]wire.KeyCount, len(t.keys)), SlowestNews: time.Duration(t.slowestNews.Load())}
 	for i := range t.keys {
 		k := &t.keys[i]
-		r.Keys[i] = wire.KeyCount{Grants: k.grants.Load(), Uncertain: k.uncertain.Load(), Overlaps: k.overlaps.Load()}
+		r.Keys[i] = wire.KeyCount{Grants: k.grants.Load(), Uncertain: k.uncertain.Load(), Overlaps: k.overlaps.Load(), Exposed: k.exposed.Load()}
 	}
 	for _, reason := range t.reasons {
 		r.Reasons = append(r.Reasons, *reason)

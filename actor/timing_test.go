@@ -1,0 +1,257 @@
+package actor
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bubble runs a test on a clock that jumps: within it every duration is exact.
+func bubble(t *testing.T, change func(*rigConfig), test func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newRig(t, change)) })
+}
+
+// sleep lets time pass in a bubble, and all that is due happen.
+func sleep(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // the clock of a bubble jumps
+	synctest.Wait()
+}
+
+// gaps are the times between calls.
+func gaps(calls []call) (gaps []time.Duration) {
+	for i := 1; i < len(calls); i++ {
+		gaps = append(gaps, calls[i].at.Sub(calls[i-1].at))
+	}
+	return gaps
+}
+
+func sameGaps(t *testing.T, what string, got []call, want ...time.Duration) {
+	t.Helper()
+	g := gaps(got)
+	if len(g) != len(want) {
+		t.Fatalf("%s: pauses of %v, should be %v", what, g, want)
+	}
+	for i := range g {
+		if g[i] != want[i] {
+			t.Fatalf("%s: pauses of %v, should be %v", what, g, want)
+		}
+	}
+}
+
+const ms = time.Millisecond
+
+func TestPausesBetweenTries(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		c := r.submit(key(1, pollFirst(5)))
+		sleep(time.Second)
+		sameGaps(t, "tries", r.store.callsOf(1, fxTry), 100*ms, 200*ms, 300*ms)
+		if waits := r.store.callsOf(1, fxWait); len(waits) != 1 || gaps(r.store.callsOf(1, fxTry, fxWait))[3] != 0 {
+			t.Fatalf("after the last try the lock was waited for %d times, should be once and at once", len(waits))
+		}
+		r.store.unlockOutside(1)
+		if err := c.wait(); err != nil || c.Attempts != 5 {
+			t.Fatalf("answered %v after %d attempts, should be granted at the fifth", err, c.Attempts)
+		}
+		r.mustRelease(c)
+	})
+}
+
+func TestPausesAfterFailures(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.script = func(c call) verdict {
+			if c.kind == fxTry {
+				return verdict{err: errBroken, after: 5 * ms}
+			}
+			return verdict{}
+		}
+		start := time.Now()
+		c := r.submit(key(1, attempts(4)))
+		c.expect(ErrAttempts)
+		sameGaps(t, "tries", r.store.callsOf(1, fxTry), 105*ms, 205*ms, 305*ms)
+		if waited := time.Since(start); waited != 620*ms || c.Attempts != 4 || len(c.Failures) != 4 {
+			t.Errorf("%d attempts, %d failures in %v, should be 4, 4 in 620 ms", c.Attempts, len(c.Failures), waited)
+		}
+	})
+}
+
+func TestPollsWithoutASession(t *testing.T) {
+	bubble(t, func(c *rigConfig) { c.free = 0 }, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		c := r.submit(key(1))
+		sleep(1600 * ms)
+		sameGaps(t, "polls", r.store.callsOf(1, fxTry), 100*ms, 200*ms, 300*ms, 400*ms, 500*ms)
+		r.store.unlockOutside(1)
+		start := time.Now()
+		if err := c.wait(); err != nil || time.Since(start) != 500*ms {
+			t.Errorf("answered %v after %v, should be granted by the next poll in 500 ms", err, time.Since(start))
+		}
+		r.mustRelease(c)
+		if n := len(r.store.callsOf(1, fxWithdraw)); n != 1 {
+			t.Errorf("the place in the line for a session was given up %d times, should be once", n)
+		}
+	})
+}
+
+// A wait lasts for slices; between two of them others have their turn on the session.
+func TestSlices(t *testing.T) {
+	bubble(t, func(c *rigConfig) { c.free = 1 }, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		r.store.lockOutside(2)
+		start := time.Now()
+		a, b := r.submit(key(1)), r.submit(key(2))
+		sleep(7 * time.Second)
+		for id := int64(1); id <= 2; id++ {
+			var prev call
+			for _, c := range r.store.callsOf(id, fxWait) {
+				if !prev.at.IsZero() && c.at.Sub(prev.at) != 4*time.Second {
+					t.Errorf("key %d waited again after %v, should be when the other had its slice", id, c.at.Sub(prev.at))
+				}
+				prev = c
+			}
+			if prev.at.Sub(start) < 4*time.Second {
+				t.Errorf("key %d waited last after %v", id, prev.at.Sub(start))
+			}
+		}
+		r.store.unlockOutside(1)
+		r.store.unlockOutside(2)
+		a.wait()
+		b.wait()
+		r.mustRelease(a)
+		r.mustRelease(b)
+	})
+}
+
+// Who is in the way is asked once a wait has lasted, and then now and again; and told to who gives up.
+func TestAsksWhoIsInTheWay(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		start := time.Now()
+		c := r.submit(key(1))
+		sleep(5 * time.Second)
+		asked := r.store.callsOf(1, fxAsk)
+		if len(asked) == 0 || asked[0].at.Sub(start) != 100*ms {
+			t.Fatalf("asked %d times, should be after 100 ms", len(asked))
+		}
+		sameGaps(t, "questions", asked, 2*time.Second, 2*time.Second)
+		c.End(context.DeadlineExceeded)
+		c.expect(context.DeadlineExceeded)
+		if c.Holder == nil || c.Holder.ApplicationName != "outside" || c.Holder.Local {
+			t.Errorf("told that %+v is in the way", c.Holder)
+		}
+	})
+}
+
+func TestShortWaitsAskNobody(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		c := r.submit(key(1))
+		sleep(99 * ms)
+		r.store.unlockOutside(1)
+		c.wait()
+		sleep(time.Second)
+		if n := len(r.store.callsOf(1, fxAsk)); n != 0 {
+			t.Errorf("asked %d times who is in the way", n)
+		}
+		r.mustRelease(c)
+	})
+}
+
+// Answers about who is in the way that come late, and two at a time, are taken as they come.
+func TestSlowHearsay(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.script = func(c call) verdict {
+			if c.kind == fxAsk {
+				return verdict{after: time.Duration(5-2*c.nth) * time.Second} // both at the third second
+			}
+			return verdict{}
+		}
+		r.store.lockOutside(1)
+		c := r.submit(key(1))
+		sleep(4 * time.Second)
+		c.End(errGaveUp)
+		c.expect(errGaveUp)
+		if c.Holder == nil {
+			t.Error("nobody is said to be in the way")
+		}
+	})
+}
+
+func TestHolderInThisProcess(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.acquire(key(1))
+		granted := time.Now()
+		sleep(time.Second)
+		b := r.submit(key(1, try))
+		b.expect(ErrNotAcquired)
+		if h := b.Holder; h == nil || !h.Local || h.PID != a.Session.PID() || !h.Since.Equal(granted) ||
+			!h.Seen.Equal(time.Now()) {
+			t.Errorf("told that %+v is in the way", b.Holder)
+		}
+		r.mustRelease(a)
+	})
+}
+
+// Handing on ends when the quantum does: then who waits outside has its turn.
+func TestQuantumLetsOthersIn(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		first := r.acquire(key(1))
+		r.store.lockOutside(1) // it waits now
+		var line []*caller
+		for range 8 {
+			line = append(line, r.submit(key(1)))
+		}
+		holder := first
+		for i, next := range line[:4] { // 5 ms each
+			sleep(5 * ms)
+			r.mustRelease(holder)
+			synctest.Wait()
+			if handed := holderOf(r, 1) == next; handed != (i < 3) {
+				t.Fatalf("hand-off %d: %v", i, handed)
+			}
+			holder = next
+		}
+		sleep(time.Second) // whoever is outside has it now
+		r.store.unlockOutside(1)
+		for _, next := range line[3:] {
+			next.wait()
+			r.mustRelease(next)
+		}
+		if local, server := r.d.Counters.GrantsLocal.Load(), r.d.Counters.GrantsServer.Load(); local != 7 || server != 2 {
+			t.Errorf("%d grants by hand and %d by the server, should be 7 and 2", local, server)
+		}
+	})
+}
+
+// holderOf is who holds a key now.
+func holderOf(r *rig, id int64) *caller {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.live[id]; c != nil && c.Over() == nil {
+		return c
+	}
+	return nil
+}
+
+// When the session is trusted no longer, a release does not hand the lock on.
+func TestTrustEndsDuringAHold(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.acquire(key(1))
+		b := r.submit(key(1))
+		sleep(5 * ms)
+		r.store.trusted(1, time.Now())
+		before := r.store.tenures(1)
+		a.End(ErrReleased)
+		synctest.Wait()
+		r.store.mu.Lock()
+		r.store.lose(r.store.shared, errBroken) // as a session does whose time is over
+		r.store.mu.Unlock()
+		b.wait()
+		if b.Local || b.tenure == before {
+			t.Error("the lock was handed on")
+		}
+		r.mustRelease(b)
+	})
+}

@@ -1,0 +1,401 @@
+package pg
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Trust, health and loss by silence. Everything that is about time alone runs on synctest's clock.
+
+const trust = defaultInterval + defaultTimeout
+
+func TestAnIdleSessionIsAskedEachInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		begin := time.Now()
+		p := openPool(t, f.source(t), Config{})
+		holder := newCaller(1)
+		shared := holder.take(t, p)
+		solo := newCaller(2).reserve(t, p, UseWaiting)
+		asked := make(map[uint32][]time.Duration)
+		f.onStatement(func(s *fakeSession, q *question) {
+			if q.kind != "ask" {
+				t.Errorf("an idle session was sent %q", q.kind)
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			asked[s.pid] = append(asked[s.pid], time.Since(begin))
+		})
+		wait(22 * time.Second)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		want := []time.Duration{5 * time.Second, 10 * time.Second, 15 * time.Second, 20 * time.Second}
+		for _, s := range []*Session{shared, solo} {
+			if !slices.Equal(asked[s.PID()], want) {
+				t.Errorf("the %v session was asked at %v", s.Use(), asked[s.PID()])
+			}
+			if until := s.TrustedUntil().Sub(begin); until != 20*time.Second+trust {
+				t.Errorf("the %v session is trusted until %v", s.Use(), until)
+			}
+		}
+		holder.quiet(t)
+	})
+}
+
+// wait lets the bubble's clock run.
+func wait(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// A busy session is asked as well: that locks can be taken on it says nothing about which backend answers.
+func TestABusySessionIsAskedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		asked := 0
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.kind == "ask" {
+				asked++
+			}
+		})
+		c := newCaller(1)
+		for range 290 { // 29 s
+			s := c.take(t, p)
+			wait(100 * time.Millisecond)
+			c.release(t, s)
+		}
+		if asked != 5 {
+			t.Errorf("asked %d times in 29 s", asked)
+		}
+	})
+}
+
+// The trust counts from when the answered statement was sent: the answer says nothing about what came after.
+func TestTrustCountsFromTheSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		begin := time.Now()
+		p := openPool(t, f.source(t), Config{})
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.kind == "try" || q.kind == "ask" {
+				<-time.After(1500 * time.Millisecond)
+			}
+		})
+		wait(3 * time.Second)
+		c := newCaller(1)
+		p.Try(&c.r)
+		wait(1400 * time.Millisecond)
+		session := (*p.shared.Load())[0]
+		if until := session.TrustedUntil().Sub(begin); until != trust {
+			t.Errorf("before the answer: trusted until %v", until)
+		}
+		if a := receive(t, c.answers); !a.ok {
+			t.Fatalf("%+v", a)
+		}
+		if until := session.TrustedUntil().Sub(begin); until != 3*time.Second+trust {
+			t.Errorf("sent after 3 s, answered after 4.5 s: trusted until %v", until)
+		}
+		wait(1600 * time.Millisecond) // asked at 5 s, not answered before 6.5 s
+		if until := session.TrustedUntil().Sub(begin); until != 3*time.Second+trust {
+			t.Errorf("asked and not answered: trusted until %v", until)
+		}
+		wait(time.Second)
+		if until := session.TrustedUntil().Sub(begin); until != 5*time.Second+trust {
+			t.Errorf("asked after 5 s, answered after 6.5 s: trusted until %v", until)
+		}
+		c.quiet(t)
+	})
+}
+
+// A server that falls silent is believed in until exactly the trust has passed since the last answered sending.
+func TestSilenceIsLossWhenTheTrustIsOver(t *testing.T) {
+	for name, busy := range map[string]time.Duration{"idle": 0, "busy": 4900 * time.Millisecond, "asked": 6 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				p := openPool(t, f.source(t), Config{})
+				wait(time.Second)
+				sent := time.Now()
+				holder, late := newCaller(1), newCaller(2)
+				s := holder.take(t, p)
+				f.onStatement(func(_ *fakeSession, q *question) { q.never = true })
+				if busy > 0 {
+					wait(busy)
+					late.submit(s, OpTry)
+				}
+				lost := holder.lost(t, CauseSilence)
+				if after := lost.at.Sub(sent); after > trust || after < defaultTimeout {
+					t.Errorf("lost %v after the sending of the last answered statement", after)
+				}
+				if now := time.Now(); s.TrustedUntil().After(now) {
+					t.Errorf("lost at %v and trusted until %v", now, s.TrustedUntil())
+				}
+				if busy > 0 {
+					if a := receive(t, late.answers); a.ok || causeOf(t, a.err) != CauseSilence {
+						t.Errorf("the request under way was told %+v", a)
+					}
+				}
+				<-s.Ended()
+				holder.quiet(t)
+				late.quiet(t)
+			})
+		})
+	}
+}
+
+// The answer that comes after the loss brings nothing back.
+func TestALateAnswerRenewsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder := newCaller(1)
+		s := holder.take(t, p)
+		answered := make(chan struct{})
+		f.onStatement(func(fs *fakeSession, q *question) {
+			if q.kind == "ask" && fs.pid == s.PID() {
+				<-answered
+			}
+		})
+		blocker := &blockingClient{caller: newCaller(2), entered: make(chan struct{}), leave: make(chan struct{})}
+		blocker.r.Client = blocker
+		blocker.r.ID = 2
+		p.Try(&blocker.r)
+		receive(t, blocker.answers)
+		<-blocker.entered // its Lost is under way: the session has not closed its socket yet
+		close(answered)
+		synctest.Wait()
+		if now := time.Now(); s.TrustedUntil().After(now) {
+			t.Errorf("lost, and trusted for another %v", s.TrustedUntil().Sub(now))
+		}
+		close(blocker.leave)
+		holder.lost(t, CauseSilence)
+	})
+}
+
+// blockingClient holds a session's owner up while it tells of a loss.
+type blockingClient struct {
+	*caller
+	entered, leave chan struct{}
+}
+
+func (b *blockingClient) Lost(s *Session, id int64, cause error) {
+	close(b.entered)
+	<-b.leave
+	b.caller.Lost(s, id, cause)
+}
+
+func TestWhatAnswersIsCompared(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(f *fakeServer, s *fakeSession, q *question)
+		cause  Cause
+	}{
+		"another backend": {func(_ *fakeServer, s *fakeSession, q *question) {
+			q.text("4711 f 1700000000.5 fake fake")
+		}, CauseBackend},
+		"another server": {func(_ *fakeServer, s *fakeSession, q *question) {
+			q.text(fmt.Sprint(s.pid, " f 1800000000.5 fake fake"))
+		}, CauseBackend},
+		"another database": {func(_ *fakeServer, s *fakeSession, q *question) {
+			q.text(fmt.Sprint(s.pid, " f 1700000000.5 other fake"))
+		}, CauseBackend},
+		"in recovery": {func(f *fakeServer, s *fakeSession, q *question) {
+			q.text(fmt.Sprint(s.pid, " t 1700000000.5 fake fake"))
+		}, CauseRecovery},
+		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.text("") }, CauseBackend},
+		"no row":        {func(*fakeServer, *fakeSession, *question) {}, CauseBackend},
+		"an error":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.code = "XX000" }, CauseDoubt},
+		"a cancel":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.code = "57014" }, CauseDoubt},
+		"a transaction": {func(f *fakeServer, s *fakeSession, q *question) { q.text(f.identity(s)); q.status = 'T' }, CauseDoubt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				p := openPool(t, f.source(t), Config{})
+				holders := newCallers(span(1, 3))
+				var s *Session
+				for _, h := range holders {
+					s = h.take(t, p)
+				}
+				f.onStatement(func(fs *fakeSession, q *question) {
+					if q.kind == "ask" && fs.pid == s.PID() {
+						q.answered = true
+						c.change(f, fs, q)
+					}
+				})
+				for _, h := range holders {
+					h.lost(t, c.cause)
+				}
+				<-s.Ended()
+				if held := f.held(); len(held) != 0 {
+					t.Errorf("left at the server: %v", held)
+				}
+				if n := p.Stats().Losses[c.cause]; n != 3 {
+					t.Errorf("%d losses were counted", n)
+				}
+			})
+		})
+	}
+}
+
+// short is a config whose trust runs out while a test looks on.
+func short() Config {
+	return Config{HealthInterval: 400 * time.Millisecond, HealthTimeout: 400 * time.Millisecond,
+		SessionTimeout: 3500 * time.Millisecond, ConnectTimeout: 10 * time.Second, CloseTimeout: 300 * time.Millisecond}
+}
+
+func TestAFrozenServer(t *testing.T) {
+	noLeaks(t)
+	d := newServer(t, nil)
+	p := openDSN(t, d.dsn(), short())
+	holders := newCallers(span(1, 50))
+	var s *Session
+	for _, h := range holders {
+		s = h.take(t, p)
+	}
+	if err := d.SignalAll(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	frozen := time.Now()
+	late := newCaller(99)
+	late.submit(s, OpTry)
+	for _, h := range holders {
+		if l := h.lost(t, CauseSilence); l.at.Before(frozen) {
+			t.Errorf("lost before anything happened")
+		}
+	}
+	if a := receive(t, late.answers); a.ok || causeOf(t, a.err) != CauseSilence {
+		t.Errorf("the request under way: %+v", a)
+	}
+	// Its backends hold the locks still: that the client knew before is the whole point.
+	if err := d.SignalAll(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the locks of the lost session are free", func() bool { return len(d.locks(t)) == 0 })
+	eventually(t, "a new session takes the lock", func() bool { return holders[0].try(t, p).ok })
+	closePool(t, p)
+	d.isEmpty(t)
+}
+
+// A middlebox that has stopped forwarding acknowledges everything: neither side's kernel sees that the other is gone.
+// The holder must know before the server lets go, and the server must let go.
+func TestAFrozenMiddlebox(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	box := newProxy(t, d.TCPAddr())
+	p := openDSN(t, box.through(t, d.tcpDSN()), short())
+	holder := newCaller(7)
+	s := holder.take(t, p)
+	box.freeze()
+	holder.lost(t, CauseSilence)
+	if holds := d.locks(t)[7]; holds != s.PID() {
+		t.Errorf("when the holder was told, backend %d had the lock", holds)
+	}
+	eventually(t, "the server ends the silent session by itself", func() bool { return len(d.locks(t)) == 0 })
+	box.thaw()
+}
+
+// A process that was stopped wakes with everything as it was, and no timer has fired yet.
+func TestAStoppedProcessFindsItsTrustPassed(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	child := exec.Command(os.Args[0], "-test.run=^$")
+	child.Env = append(os.Environ(), stoppedVariable+"="+d.dsn())
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	defer func() {
+		if !ended {
+			_ = child.Process.Kill()
+			_ = child.Wait()
+		}
+	}()
+	lines := bufio.NewReader(out)
+	if line, err := lines.ReadString('\n'); err != nil || line != "held\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server takes the stopped holder's lock", func() bool { return len(d.locks(t)) == 0 })
+	free := time.Now()
+	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	var believed int64
+	var cause string
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(line, "believed %d %q", &believed, &cause); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	if last := time.Unix(0, believed); !last.Before(free) {
+		t.Errorf("the process believed in its lock %v after the server had freed it", last.Sub(free))
+	}
+	if !slices.Contains([]Cause{CauseSilence, CauseServer, CauseConnection}, Cause(cause)) {
+		t.Errorf("cause %q", cause)
+	}
+	ended = true
+	if err := child.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+const stoppedVariable = "LOCKKEEPER_TEST_STOPPED"
+
+// beStopped is the process of the test above: it holds a lock and notes when it last believed in it.
+func beStopped(dsn string) int {
+	t := &helperProcess{}
+	config := short()
+	config.SessionTimeout = 2 * config.Trust()
+	p, err := Open(within(t), sourceOf(t, dsn), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCaller(7)
+	s := c.take(t, p)
+	fmt.Println("held")
+	for believed := int64(0); ; {
+		now := time.Now()
+		if now.Before(s.TrustedUntil()) {
+			believed = now.UnixNano()
+		}
+		select {
+		case l := <-c.losses:
+			fmt.Printf("believed %d %q\n", believed, string(causeOf(t, l.err)))
+			closePool(t, p)
+			return 0
+		default:
+		}
+	}
+}
+
+// helperProcess lets a process that runs no test use the tests' helpers: what fails ends it.
+type helperProcess struct{ testing.TB }
+
+func (*helperProcess) Helper()        {}
+func (*helperProcess) Cleanup(func()) {}
+
+func (*helperProcess) Fatal(args ...any) {
+	fmt.Println(args...)
+	os.Exit(1)
+}
+
+func (p *helperProcess) Fatalf(format string, args ...any) { p.Fatal(fmt.Sprintf(format, args...)) }
+func (p *helperProcess) Error(args ...any)                 { p.Fatal(args...) }
+func (p *helperProcess) Errorf(format string, args ...any) { p.Fatalf(format, args...) }

@@ -1,0 +1,360 @@
+package pg
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Waiting in the server's queue.
+
+// patient is a config with slices so long that no test sees the end of one.
+func patient() Config {
+	config := quick()
+	config.HealthInterval, config.HealthTimeout, config.WaitSlice = 4*patience, 4*patience, 4*patience
+	return config
+}
+
+func TestTheEndOfASliceIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder, waiter := newCaller(1), newCaller(1)
+		s := holder.take(t, p)
+		own := waiter.reserve(t, p, UseWaiting)
+		for range 4 { // 8 s: the health question was sent after 6 s, and is due again after 11 s
+			begin := time.Now()
+			a := waiter.on(t, own, OpWait)
+			if a.ok || a.err != nil {
+				t.Fatalf("a slice ended with %+v", a)
+			}
+			if waited := a.at.Sub(begin); waited != defaultSlice {
+				t.Errorf("a slice took %v", waited)
+			}
+		}
+		waiter.submit(own, OpWait)
+		wait(time.Second)
+		sent := time.Now().Add(-time.Second)
+		holder.release(t, s)
+		if a := receive(t, waiter.answers); !a.ok || a.err != nil {
+			t.Errorf("%+v", a)
+		}
+		// The grant is as old as the question: nobody knows when the server made it.
+		if until := own.TrustedUntil(); until.Sub(sent) != trust {
+			t.Errorf("trusted for %v after the wait was sent", until.Sub(sent))
+		}
+		if p.Stats().Losses[CauseSilence] != 0 {
+			t.Error("a session was lost over its slices")
+		}
+		waiter.release(t, own)
+		waiter.quiet(t)
+	})
+}
+
+// An abandoned wait ends long before its slice, whenever it is abandoned, and its session can be used again.
+func TestAnAbandonedWaitEndsSoon(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	p := openDSN(t, d.dsn(), patient())
+	holder, waiter := newCaller(1), newCaller(1)
+	s := holder.take(t, p)
+	own := waiter.reserve(t, p, UseWaiting)
+	for i := range 400 {
+		waiter.submit(own, OpWait)
+		switch i % 8 {
+		case 0:
+			eventually(t, "the wait is in the queue", func() bool { return len(d.queued(t)) == 1 })
+		case 1, 2, 3:
+			for range rand.IntN(20000) { // a moment in which the statement is sent, or read, or has begun
+				_ = own.TrustedUntil()
+			}
+		}
+		own.Abandon(&waiter.r)
+		if a := receive(t, waiter.answers); a.ok || a.err != nil || a.session != own {
+			t.Fatalf("abandoned for the %dth time: %+v", i, a)
+		}
+	}
+	if queued := d.queued(t); len(queued) != 0 {
+		t.Errorf("still in the queue: %v", queued)
+	}
+	holder.release(t, s)
+	if a := waiter.on(t, own, OpWait); !a.ok {
+		t.Errorf("the session is of no use any more: %+v", a)
+	}
+	own.Abandon(&waiter.r) // too late: it has been answered
+	waiter.release(t, own)
+	if a := waiter.on(t, own, OpWait); !a.ok {
+		t.Errorf("an abandon that came too late ended the next wait: %+v", a)
+	}
+	waiter.release(t, own)
+	p.Return(own)
+	holder.quiet(t)
+	waiter.quiet(t)
+}
+
+func TestAGrantThatMeetsAnAbandon(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	p := openDSN(t, d.dsn(), patient())
+	holder, waiter := newCaller(1), newCaller(1)
+	own := waiter.reserve(t, p, UseWaiting)
+	granted := 0
+	for range 200 {
+		s := holder.take(t, p)
+		waiter.submit(own, OpWait)
+		eventually(t, "the wait is in the queue", func() bool { return len(d.queued(t)) == 1 })
+		var both sync.WaitGroup
+		both.Go(func() { holder.submit(s, OpUnlock) })
+		both.Go(func() { own.Abandon(&waiter.r) })
+		both.Wait()
+		if a := receive(t, holder.answers); !a.ok {
+			t.Fatalf("%+v", a)
+		}
+		a := receive(t, waiter.answers)
+		if a.err != nil || a.session != own {
+			t.Fatalf("%+v", a)
+		}
+		if holds := d.locks(t)[1]; a.ok != (holds == own.PID()) {
+			t.Fatalf("granted: %v, and backend %d of %d holds the lock", a.ok, holds, own.PID())
+		}
+		if a.ok {
+			granted++
+			waiter.release(t, own)
+		}
+	}
+	t.Logf("%d of 200 were granted", granted)
+	holder.quiet(t)
+	waiter.quiet(t)
+}
+
+// A backend whose client is gone must leave the queue: else it is granted the lock, and nobody knows.
+func TestAnOrphanIsNotGranted(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	box := newProxy(t, d.TCPAddr())
+	config := patient()
+	config.CloseTimeout = 10 * time.Millisecond
+	p, keep := openDSN(t, box.through(t, d.tcpDSN()), config), openDSN(t, d.dsn(), quick())
+	holder, waiter := newCaller(1), newCaller(1)
+	s := holder.take(t, keep)
+	own := waiter.reserve(t, p, UseWaiting)
+	waiter.submit(own, OpWait)
+	eventually(t, "the wait is in the queue", func() bool { return d.queued(t)[1] == own.PID() })
+	box.hangUp()
+	if a := receive(t, waiter.answers); a.ok || causeOf(t, a.err) != CauseConnection {
+		t.Errorf("%+v", a)
+	}
+	eventually(t, "the orphan has left the queue", func() bool { return len(d.queued(t)) == 0 })
+	holder.release(t, s)
+	if locks := d.locks(t); len(locks) != 0 {
+		t.Errorf("granted to an orphan: %v", locks)
+	}
+}
+
+func TestSessionsForWaitingAreBoundedAndFirstComeFirstServed(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	config := quick()
+	config.WaitingSessions, config.SharedSessions = 2, 1
+	p := openDSN(t, d.dsn(), config)
+	newCaller(1).take(t, p)
+	callers := newCallers(span(10, 8))
+	reservations := make([]*Reservation, len(callers))
+	for i, c := range callers {
+		reservations[i] = &Reservation{Client: c, Use: UseWaiting}
+		p.Reserve(reservations[i])
+	}
+	first, second := receive(t, callers[0].seats), receive(t, callers[1].seats)
+	stats := p.Stats()
+	if stats.Waiting != 2 || stats.Queued != 6 {
+		t.Errorf("%+v", stats)
+	}
+	p.Withdraw(reservations[3])
+	if got := receive(t, callers[3].seats); !errors.Is(got.err, ErrWithdrawn) || got.session != nil {
+		t.Errorf("withdrawn: %+v", got)
+	}
+	p.Withdraw(reservations[3]) // twice
+	p.Withdraw(reservations[0]) // after it was answered
+	for _, i := range []int{2, 4, 5, 6, 7} {
+		for _, c := range callers {
+			c.quiet(t)
+		}
+		p.Return(first.session)
+		first, second = second, receive(t, callers[i].seats)
+		if second.err != nil {
+			t.Fatal(second.err)
+		}
+	}
+	if n := d.backends(t); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+	p.Return(first.session)
+	p.Return(second.session)
+	eventually(t, "both are idle", func() bool { s := p.Stats(); return s.Idle == 2 && s.Waiting == 0 && s.Queued == 0 })
+	for _, c := range callers {
+		c.quiet(t)
+	}
+}
+
+func TestADedicatedSession(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	config := quick()
+	config.MaxSessions, config.SharedSessions = 4, 1
+	p := openDSN(t, d.dsn(), config)
+	shared := newCaller(1).take(t, p)
+	callers := newCallers(span(10, 5))
+	var sessions []*Session
+	for _, c := range callers[:3] {
+		s := c.reserve(t, p, UseDedicated)
+		if s.Use() != UseDedicated {
+			t.Errorf("use: %v", s.Use())
+		}
+		if a := c.on(t, s, OpTry); !a.ok || a.session != s {
+			t.Errorf("%+v", a)
+		}
+		sessions = append(sessions, s)
+	}
+	locks := d.locks(t)
+	for i, s := range sessions {
+		if locks[callers[i].r.ID] != s.PID() || s.PID() == shared.PID() {
+			t.Errorf("lock %d is on backend %d, the session's is %d", callers[i].r.ID, locks[callers[i].r.ID], s.PID())
+		}
+	}
+	// There is no room for more; one that is given back serves the next, and a waiting key as well.
+	p.Reserve(&Reservation{Client: callers[3], Use: UseDedicated})
+	p.Reserve(&Reservation{Client: callers[4], Use: UseWaiting})
+	if stats := p.Stats(); stats.Dedicated != 3 || stats.Queued != 2 {
+		t.Errorf("%+v", stats)
+	}
+	callers[3].quiet(t)
+	callers[0].release(t, sessions[0])
+	p.Return(sessions[0])
+	if got := receive(t, callers[3].seats); got.session != sessions[0] {
+		t.Errorf("%+v", got)
+	}
+	callers[1].release(t, sessions[1])
+	p.Return(sessions[1])
+	if got := receive(t, callers[4].seats); got.session != sessions[1] || got.session.Use() != UseWaiting {
+		t.Errorf("%+v", got)
+	}
+	if n := d.backends(t); n != 4 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestUnusedSessionsAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder := newCaller(1)
+		shared := holder.take(t, p)
+		solo := newCallers(span(10, 3))
+		for _, c := range solo {
+			c.r.Session = c.reserve(t, p, UseWaiting)
+		}
+		for _, c := range solo[1:] {
+			p.Return(c.r.Session)
+		}
+		wait(defaultIdleTime - time.Second)
+		if stats := p.Stats(); stats.Idle != 2 {
+			t.Errorf("before their time: %+v", stats)
+		}
+		wait(defaultIdleTime)
+		if stats := p.Stats(); stats.Idle != 0 || stats.Waiting != 1 || stats.Shared != 1 {
+			t.Errorf("after their time: %+v", stats)
+		}
+		if n := len(f.all()); n != 2 {
+			t.Errorf("the server has %d sessions", n)
+		}
+		if solo[0].r.Session.Lost() != nil || shared.Lost() != nil {
+			t.Error("one that is in use was closed")
+		}
+		holder.quiet(t)
+	})
+}
+
+// Solo sessions may not take the last room: while there is no shared session, no try and no cancellation can be sent.
+func TestSoloSessionsLeaveRoomForASharedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{MaxSessions: 3, SharedSessions: 1})
+		shared := newCaller(1).take(t, p)
+		callers := newCallers(span(10, 4))
+		for _, c := range callers {
+			p.Reserve(&Reservation{Client: c, Use: UseDedicated})
+		}
+		wait(time.Second)
+		f.of(t, shared).conn.Close()
+		<-shared.Ended()
+		wait(time.Second)
+		if a := newCaller(2).try(t, p); !a.ok {
+			t.Errorf("no shared session could be opened: %+v", a)
+		}
+		if n := len(f.all()); n > 3 {
+			t.Errorf("%d sessions", n)
+		}
+	})
+}
+
+// Nobody is there to cancel an abandoned wait: its session is given up, so that the wait ends all the same.
+func TestAnAbandonedWaitWithoutAnySharedSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder, waiter := newCaller(1), newCaller(1)
+		own := waiter.reserve(t, p, UseWaiting)
+		blocked := holder.reserve(t, p, UseWaiting)
+		if a := holder.on(t, blocked, OpWait); !a.ok {
+			t.Fatalf("%+v", a)
+		}
+		begin := time.Now()
+		waiter.submit(own, OpWait)
+		wait(time.Millisecond)
+		shared := (*p.shared.Load())[0]
+		f.of(t, shared).conn.Close()
+		<-shared.Ended()
+		own.Abandon(&waiter.r)
+		a := receive(t, waiter.answers)
+		if a.ok || causeOf(t, a.err) != CauseDoubt || a.at.Sub(begin) >= defaultSlice {
+			t.Errorf("after %v: %+v", a.at.Sub(begin), a)
+		}
+		<-own.Ended()
+		if held := f.held(); len(held) != 1 {
+			t.Errorf("held: %v", held)
+		}
+		holder.release(t, blocked)
+		waiter.quiet(t)
+	})
+}
+
+// The shared session that was to carry the cancellation dies first.
+func TestACancellationThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder, waiter := newCaller(1), newCaller(1)
+		blocked := holder.reserve(t, p, UseDedicated)
+		if a := holder.on(t, blocked, OpTry); !a.ok {
+			t.Fatalf("%+v", a)
+		}
+		own := waiter.reserve(t, p, UseWaiting)
+		newCaller(2).take(t, p)
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.kind == "cancel" {
+				q.answered, q.hangUp, q.code, q.severity = true, true, "57P01", "FATAL"
+			}
+		})
+		waiter.submit(own, OpWait)
+		wait(time.Millisecond)
+		own.Abandon(&waiter.r)
+		a := receive(t, waiter.answers)
+		if a.ok || a.err != nil && causeOf(t, a.err) != CauseDoubt {
+			t.Errorf("%+v", a)
+		}
+		waiter.quiet(t)
+	})
+}

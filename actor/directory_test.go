@@ -213,7 +213,10 @@ func TestInOrder(t *testing.T) {
 
 // Keys come and go, and nothing of them stays.
 func TestManyKeys(t *testing.T) {
-	total, atOnce := 100_000, 2000
+	total, atOnce := 20_000, 2000
+	if stressed() {
+		total = 100_000
+	}
 	bubble(t, func(c *rigConfig) { c.Linger = 10 * ms }, func(t *testing.T, r *rig) {
 		r.store.atOnce = true
 		claims := make([]Claim, atOnce)

@@ -106,11 +106,14 @@ func leakFree(t *testing.T, s *pgserver.Server) {
 	if _, twice := watched.LoadOrStore(w, true); twice {
 		return
 	}
-	before := goleak.IgnoreCurrent()
+	before, ours := goleak.IgnoreCurrent(), "0" // and the backends of a test that this one is part of
+	for _, row := range query(t, s, "SELECT pid FROM pg_stat_activity") {
+		ours += "," + row[0]
+	}
 	t.Cleanup(func() {
 		defer watched.Delete(w)
 		var left string
-		if !poll(func() bool { left = leftAtServer(t, s); return left == "" }) {
+		if !poll(func() bool { left = leftAtServer(t, s, ours); return left == "" }) {
 			t.Errorf("left at the server: %s", left)
 		}
 		var leak error
@@ -120,10 +123,12 @@ func leakFree(t *testing.T, s *pgserver.Server) {
 	})
 }
 
-func leftAtServer(t *testing.T, s *pgserver.Server) string {
+func leftAtServer(t *testing.T, s *pgserver.Server, except string) string {
 	t.Helper()
-	connections := query(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
-	locks := query(t, s, "SELECT pid, granted, classid, objid FROM pg_locks WHERE locktype = 'advisory'")
+	connections := query(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity "+
+		"WHERE application_name LIKE 'lk %' AND pid NOT IN ("+except+")")
+	locks := query(t, s, "SELECT pid, granted, classid, objid FROM pg_locks "+
+		"WHERE locktype = 'advisory' AND pid NOT IN ("+except+")")
 	if len(connections)+len(locks) == 0 {
 		return ""
 	}
@@ -318,6 +323,13 @@ func (s *steps) of(kinds ...string) []string {
 		}
 	}
 	return out
+}
+
+// kinds is what steps there were at all.
+func (s *steps) kinds() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Compact(slices.Sorted(slices.Values(s.all)))
 }
 
 // arrived is how many claims have come to a keeper. Stats().Waiting counts a call from its start, a moment before.

@@ -18,7 +18,7 @@ import (
 func TestKeeperFailsAtEveryStep(t *testing.T) {
 	var seen steps
 	failures(t, seen.record(), "k")
-	all := slices.Compact(slices.Sorted(slices.Values(seen.of(seen.all...))))
+	all := seen.kinds()
 	t.Logf("steps: %q", all)
 	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve"} {
 		if !slices.Contains(all, step) {

@@ -94,6 +94,10 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 		pipeline.SendPrepare(s.name, s.sql, s.params)
 	}
 	if err := errors.Join(pipeline.Sync(), pipeline.Close()); err != nil {
+		if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == "42P05" {
+			return nil, unsafeBecause("a proxy hands out sessions with what an earlier client left in them, our own " +
+				"statements and so locks as well; let it reset them (server_reset_query = DISCARD ALL)")
+		}
 		return nil, fmt.Errorf("preparing the statements: %w", err)
 	}
 	c := &connected{asked: time.Now()}
@@ -111,7 +115,7 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 			"primary (target_session_attrs=read-write)", ErrUnsafe)
 	}
 	pid, err := strconv.ParseUint(words[0], 10, 32)
-	if err != nil {
+	if err != nil || pid == 0 {
 		return nil, fmt.Errorf("%w: the server does not say which backend answers", ErrUnsafe)
 	}
 	c.pid = uint32(pid)

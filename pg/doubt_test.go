@@ -252,13 +252,20 @@ func TestAGrantThatMeetsAnError(t *testing.T) {
 			holder, waiter := newCaller(1), newCaller(1)
 			own := waiter.reserve(t, p, UseWaiting)
 			granted := 0
-			for range 100 {
+			for i := range 100 {
 				s := holder.take(t, p)
 				waiter.submit(own, OpWait)
 				if name == "cancel" {
 					eventually(t, "the wait is in the queue", func() bool { return len(d.queued(t)) == 1 })
-					go holder.submit(s, OpUnlock)
+					var release sync.WaitGroup
+					release.Go(func() {
+						for range rand.IntN(1 << (i % 18)) { // before, while and after the cancellation is on its way
+							_ = own.TrustedUntil()
+						}
+						holder.submit(s, OpUnlock)
+					})
 					d.exec(t, "SELECT pg_cancel_backend(%d)", own.PID())
+					release.Wait()
 				} else {
 					<-time.After(slice - time.Millisecond + time.Duration(rand.IntN(2000))*time.Microsecond)
 					holder.submit(s, OpUnlock)

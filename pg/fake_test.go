@@ -22,6 +22,7 @@ type fakeServer struct {
 	version  string
 	settings map[string]string                            // what it knows, with the values that a new session has; nil: whatever it is asked to set
 	noKey    bool                                         // it sends no BackendKeyData, as some proxies do
+	turnAway string                                       // the code by which it refuses everybody
 	dial     func(ctx context.Context, addr string) error // may refuse a connection; errMute: nobody answers on it
 
 	mu       sync.Mutex

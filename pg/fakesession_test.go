@@ -56,6 +56,11 @@ func (s *fakeSession) serve() {
 	if _, err := s.backend.ReceiveStartupMessage(); err != nil {
 		return
 	}
+	if code := s.server.turnAway; code != "" {
+		s.backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "not now"})
+		_ = s.backend.Flush()
+		return
+	}
 	s.backend.Send(&pgproto3.AuthenticationOk{})
 	s.backend.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: "15.0"})
 	if !s.server.noKey {

@@ -61,6 +61,14 @@ func (p *Pool) probe(ctx context.Context) error {
 	if err := probeLocks(ctx, first, peers[0]); err != nil {
 		return connectError(err, "")
 	}
+	if proxied {
+		// A session that finds this statement there already was handed a backend that nobody had reset; see prepare.
+		for _, conn := range append(peers, first) {
+			if _, err := conn.Prepare(ctx, tryStatement.name, tryStatement.sql, tryStatement.params); err != nil {
+				return connectError(err, "")
+			}
+		}
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -35,15 +36,36 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 	if config == nil {
 		return nil, errors.New("the connection config is nil")
 	}
+	if config.BuildFrontend == nil || config.DialFunc == nil || config.LookupFunc == nil {
+		return nil, errors.New("the connection config was not made by pgx.ParseConfig") // pgx would panic
+	}
 	return configSource{config.Copy()}, nil
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := pgconn.ConnectConfig(ctx, &s.config.Config)
+	conn, err := pgconn.ConnectConfig(ctx, s.hurried(ctx))
 	if err != nil {
 		return nil, connectError(err, s.config.Password)
 	}
 	return conn, nil
+}
+
+// hurried gives each of several hosts its share of the time that there is: one that accepts connections and says nothing
+// must not use up what another could be reached in.
+func (s configSource) hurried(ctx context.Context) *pgconn.Config {
+	config := &s.config.Config
+	hosts := map[string]bool{}
+	for _, h := range config.Fallbacks { // with and without TLS are two
+		hosts[fmt.Sprint(h.Host, " ", h.Port)] = true
+	}
+	hosts[fmt.Sprint(config.Host, " ", config.Port)] = true
+	deadline, bounded := ctx.Deadline()
+	if !bounded || len(hosts) == 1 || config.ConnectTimeout != 0 {
+		return config
+	}
+	config = config.Copy()
+	config.ConnectTimeout = time.Until(deadline) / time.Duration(len(hosts))
+	return config
 }
 
 type poolSource struct{ pool *pgxpool.Pool }

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 )
@@ -15,15 +16,29 @@ type KeeperFailure struct {
 	Until time.Time
 }
 
-// supervise runs a keeper for its whole life. Each incarnation has a new machine, and starts from what the ledger says
-// of the server: an operation that is under way is waited for, and a lock that the last incarnation held is released
-// before there is another grant.
+// supervise is the keeper's own goroutine. It sleeps as long as senders deal with their messages themselves, and is handed
+// the turn when there are many, when an incarnation has failed, and at the end. Each incarnation has a new machine,
+// and starts from what the ledger says of the server: an operation that is under way is waited for, and a lock that the
+// last incarnation held is released before there is another grant.
 func (k *keeper) supervise() {
-	defer k.world.directory.inbox.Post(&k.exitedNode)
+	defer k.world.directory.post(&k.exitedNode)
 	for !k.gone {
-		failure, failed := k.incarnate()
-		if failed {
-			k.restart(failure)
+		<-k.wake
+		for {
+			if f := k.failure; f != nil {
+				k.failure = nil
+				k.restart(*f)
+			}
+			if k.incarnate(math.MaxInt); k.failure != nil {
+				continue
+			}
+			if k.gone {
+				break
+			}
+			k.turn.Give()
+			if k.inbox.Empty() || !k.turn.Try() {
+				break
+			}
 		}
 	}
 	if k.clock != nil {
@@ -32,15 +47,17 @@ func (k *keeper) supervise() {
 	k.link.Detach()
 }
 
-// incarnate runs the loop and catches its panic.
-func (k *keeper) incarnate() (failure KeeperFailure, failed bool) {
+// incarnate works and catches a panic. That a user's backoff ends the goroutine counts as one.
+func (k *keeper) incarnate(most int) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			failure, failed = KeeperFailure{ID: k.id, Value: v, Stack: debug.Stack()}, true
+		if returned {
+			return
 		}
+		k.failure = &KeeperFailure{ID: k.id, Value: recover(), Stack: debug.Stack()}
 	}()
-	k.loop()
-	return failure, false
+	k.work(most)
+	returned = true
 }
 
 // restart clears up after a failed incarnation. Who held the lock hears that it is lost; the claim that was being dealt

@@ -20,6 +20,7 @@ func (e *serverEndError) Unwrap() error { return e.err }
 // read is the reader: always in Receive, so that the end of the connection is seen when it comes, not when somebody
 // next has something to send.
 func (s *Session) read() {
+	defer s.signal(signalRead)
 	defer close(s.readDone)
 	var f *flight // the statement whose answer is coming in
 	var last error
@@ -60,6 +61,7 @@ func (s *Session) read() {
 		f.deliver(s)
 		s.answers <- f
 		f = nil
+		s.work()
 	}
 }
 

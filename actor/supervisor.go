@@ -22,29 +22,35 @@ type KeeperFailure struct {
 // last incarnation held is released before there is another grant.
 func (k *keeper) supervise() {
 	defer k.world.directory.post(&k.exitedNode)
-	for !k.gone {
+	for gone := false; !gone; {
 		<-k.wake
-		for {
-			if f := k.failure; f != nil {
-				k.failure = nil
-				k.restart(*f)
-			}
-			if k.incarnate(math.MaxInt); k.failure != nil {
-				continue
-			}
-			if k.gone {
-				break
-			}
-			k.turn.Give()
-			if k.inbox.Empty() || !k.turn.Try() {
-				break
-			}
-		}
+		gone = k.own()
 	}
 	if k.clock != nil {
 		k.clock.Stop()
 	}
 	k.link.Detach()
+}
+
+// own works with the turn that was handed over, until there is nothing to do or the keeper is gone; then it keeps it.
+func (k *keeper) own() (gone bool) {
+	for {
+		if f := k.failure; f != nil {
+			k.failure = nil
+			k.restart(*f)
+		}
+		k.incarnate(math.MaxInt)
+		switch {
+		case k.failure != nil:
+			continue
+		case k.gone:
+			return true
+		}
+		k.turn.Give()
+		if k.inbox.Empty() || !k.turn.Try() {
+			return false
+		}
+	}
 }
 
 // incarnate works and catches a panic. That a user's backoff ends the goroutine counts as one.

@@ -57,6 +57,7 @@ type Session struct {
 	out     atomic.Bool   // a statement is under way: what queues has to wait; written with the turn
 
 	// The owner's.
+	armed    time.Time  // when the timer will fire
 	rearm    bool       // something is due earlier than the timer may know
 	loss     *LossError // why it ends, nil for an orderly end
 	held     map[int64]Client
@@ -208,7 +209,7 @@ func (s *Session) step() (over bool) {
 	if s.loss != nil {
 		return true
 	}
-	if signals != 0 || s.rearm {
+	if signals != 0 || s.rearm || s.current == nil && s.armed.After(s.asked.Add(s.config.HealthInterval)) {
 		s.rearm = false
 		s.setTimer()
 	}
@@ -230,6 +231,7 @@ func (s *Session) setTimer() {
 	if until := s.TrustedUntil(); len(s.held) > 0 && until.Before(due) {
 		due = until
 	}
+	s.armed = due
 	s.timer.Reset(time.Until(due))
 }
 
@@ -440,6 +442,8 @@ func (s *Session) send(f *flight, message []byte, err error, deadline time.Time)
 	}
 	s.toReader <- f
 	if _, err := s.conn.Write(message); err != nil {
-		s.lose(CauseConnection, err)
+		// The server may have said why, and the reader is about to read it: its end tells, or the flight's deadline.
+		s.rearm = true
+		_ = s.conn.SetReadDeadline(deadline)
 	}
 }

@@ -52,9 +52,10 @@ type Session struct {
 	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
 	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
 
-	turn    mailbox.Turn  // who has it owns what is below
-	signals atomic.Uint32 // what the owner is to look at: signal bits
-	out     atomic.Bool   // a statement is under way: what queues has to wait; written with the turn
+	turn    mailbox.Turn                   // who has it owns what is below
+	fatal   atomic.Pointer[serverEndError] // the server's last word, from the reader
+	signals atomic.Uint32                  // what the owner is to look at: signal bits
+	out     atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
 
 	// The owner's.
 	armed    time.Time  // when the timer will fire
@@ -139,6 +140,7 @@ const (
 	signalTimer = 1 << iota // something may be due
 	signalRead              // the reader has ended
 	signalNudge             // a wait was abandoned, or its cancellation answered
+	signalFatal             // the server has said that it ends the session
 	signalStop              // end in good order
 )
 
@@ -195,6 +197,9 @@ func (s *Session) step() (over bool) {
 	}
 	if s.loss == nil && signals&signalNudge != 0 {
 		s.nudged()
+	}
+	if s.loss == nil && signals&signalFatal != 0 {
+		s.lose(CauseServer, s.fatal.Load())
 	}
 	if s.loss == nil && signals&signalRead != 0 {
 		s.readEnded()

@@ -57,6 +57,8 @@ type Claim struct {
 	settled  error         // written before result is closed
 	ask, end mailbox.Node[message]
 
+	forwarded bool // the directory's: a keeper has it, or will
+
 	// The machine's.
 	next, prev *Claim
 	stage      stage

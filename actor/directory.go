@@ -150,6 +150,9 @@ func (d *Directory) handle(m message) {
 	case evAcquire:
 		d.forward(m.claim)
 	case evEnd:
+		if !m.claim.forwarded {
+			break // it is seen to have ended when it comes
+		}
 		if k := m.claim.keeper.Load(); k != nil {
 			k.post(&m.claim.end)
 		} else if e := d.keys[m.claim.ID]; e != nil {
@@ -183,6 +186,7 @@ func (d *Directory) forward(c *Claim) {
 		d.Counters.Collisions.Add(1)
 	}
 	e.forwarded++
+	c.forwarded = true
 	d.touch(e)
 	e.keeper.post(&c.ask)
 }

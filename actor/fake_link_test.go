@@ -83,6 +83,10 @@ func (l *fakeLink) reply(f *fakeSession, a Answer) {
 	if l.kind == fxUnlock {
 		l.heldOn = nil
 	}
+	if a.Err == nil { // whoever answers is alive
+		until := time.Now().Add(l.store.trust)
+		f.until.Store(&until)
+	}
 	l.busy, l.session = false, f
 	l.observer.Answered(a)
 }

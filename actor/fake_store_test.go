@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ type fakeStore struct {
 	trust  time.Duration      // that a session enjoys from its start
 	slice  time.Duration      // of a wait
 	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
+	atOnce bool               // answers come before the call has returned, where they take no time
 
 	mu      sync.Mutex
 	owners  map[int64]*fakeLink   // who of ours holds an id
@@ -83,8 +85,12 @@ func (s *fakeStore) complain(format string, args ...any) {
 	}
 }
 
-// later runs f with mu held, on another goroutine.
+// later runs f with mu held, as a rule on another goroutine.
 func (s *fakeStore) later(after time.Duration, f func()) {
+	if s.atOnce && after == 0 {
+		f()
+		return
+	}
 	s.answers.Add(1)
 	run := func() {
 		defer s.answers.Done()
@@ -139,11 +145,16 @@ func (s *fakeStore) lockOutside(id int64) {
 	s.queues[id] = append(s.queues[id], nil)
 }
 
+// unlockOutside lets that process release the lock, or give up where it still waits.
 func (s *fakeStore) unlockOutside(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.outside, id)
-	s.passOn(id)
+	if s.outside[id] {
+		delete(s.outside, id)
+		s.passOn(id)
+	} else if i := slices.Index(s.queues[id], nil); i >= 0 {
+		s.queues[id] = slices.Delete(slices.Clone(s.queues[id]), i, i+1)
+	}
 }
 
 // passOn gives a lock that has come free to who waits for it at the server.
@@ -204,9 +215,9 @@ func (s *fakeStore) loseHolder(id int64, err error) bool {
 // wakeUp answers a call that the script had left hanging: with err, or as if nothing had been wrong.
 func (s *fakeStore) wakeUp(id int64, err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	f := s.hung[id]
 	delete(s.hung, id)
-	s.mu.Unlock()
 	f(err)
 }
 
@@ -235,6 +246,15 @@ func (s *fakeStore) callsOf(id int64, kinds ...effectKind) (found []call) {
 		}
 	}
 	return found
+}
+
+// forget drops what was written down about keys that are gone.
+func (s *fakeStore) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = s.calls[:0]
+	clear(s.latest)
+	clear(s.tenure)
 }
 
 // leftovers says what is not as it was at first, when all keepers have gone.

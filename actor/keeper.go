@@ -17,7 +17,7 @@ type keeper struct {
 
 	// What the store told, written before the node beside it is posted and read after it was taken.
 	answer, reserved           Answer
-	toldHolder                 *Holder
+	toldHolder                 atomic.Pointer[Holder] // two questions may be under way, so that two answers meet here
 	answeredNode, reservedNode mailbox.Node[message]
 	lostNode, toldNode         mailbox.Node[message]
 	timerNode, stopNode        mailbox.Node[message]
@@ -39,6 +39,7 @@ type keeper struct {
 	received uint64 // claims
 	retiring bool   // the directory has asked, and no claim has come since
 	restarts intensity
+	resuming bool           // the machine is new, and has yet to look at who waits
 	gone     bool           // exit, dismissed or closed
 	failure  *KeeperFailure // of the last incarnation, to be cleared up
 }
@@ -97,7 +98,7 @@ func (k *keeper) Reserved(a Answer) {
 func (k *keeper) Lost() { k.post(&k.lostNode) }
 
 func (k *keeper) Told(h *Holder) {
-	k.toldHolder = h
+	k.toldHolder.Store(h)
 	k.post(&k.toldNode)
 }
 
@@ -120,7 +121,14 @@ func (k *keeper) post(n *mailbox.Node[message]) {
 
 // work deals with the messages that are there, at most so many.
 func (k *keeper) work(most int) {
-	k.carryOut(k.effects, time.Now()) // what the restart of a failed incarnation wants done
+	if k.resuming { // here, where a panic is caught: the machine is never to be run anywhere else
+		k.resuming = false
+		now := time.Now()
+		k.machine.out = k.machine.out[:0]
+		k.machine.drive(now)
+		k.carryOut(k.machine.out, now)
+		k.letGo()
+	}
 	for n := 0; !k.gone && n < most; n++ {
 		m, ok := k.todo.Next()
 		if !ok {
@@ -137,20 +145,19 @@ func (k *keeper) work(most int) {
 }
 
 func (k *keeper) handle(m message) {
+	e := event{kind: m.kind, now: time.Now(), claim: m.claim}
+	k.note(m, &e) // first: whatever fails after this, what the message said of the server or the directory is known
 	if k.world.hook != nil {
 		k.world.hook(k.id, "message "+m.kind.String())
 	}
-	switch m.kind {
-	case evRetire:
-		k.retiring = true
-	case evDismiss:
-		k.gone = true
-		return
-	default:
-		e := event{kind: m.kind, now: time.Now(), claim: m.claim}
-		k.note(m, &e)
+	if m.kind != evRetire && m.kind != evDismiss {
 		k.carryOut(k.machine.step(e), e.now)
 	}
+	k.letGo()
+}
+
+// letGo tells the directory that the keeper is idle, once it has asked.
+func (k *keeper) letGo() {
 	if k.retiring && k.idle() {
 		k.retiring = false
 		k.seen.Store(k.received)
@@ -181,7 +188,11 @@ func (k *keeper) note(m message, e *event) {
 			}
 		}
 	case evTold:
-		e.holder = k.toldHolder
+		e.holder = k.toldHolder.Load()
+	case evRetire:
+		k.retiring = true
+	case evDismiss:
+		k.gone = true
 	default: // the message says it all
 	}
 	if k.ledger.held && !k.ledger.busy { // what is under way is answered into the link, which is not ours until then

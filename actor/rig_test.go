@@ -13,10 +13,11 @@ import (
 
 // rig is a directory on a fake store, and an oracle for exclusion: two live holds of one key are a fault.
 type rig struct {
-	t     testing.TB
-	store *fakeStore
-	d     *Directory
-	free  int // sessions for one key alone that the store had at first
+	t      testing.TB
+	store  *fakeStore
+	d      *Directory
+	closed bool
+	free   int // sessions for one key alone that the store had at first
 
 	mu       sync.Mutex
 	live     map[int64]*caller // who was granted a key last
@@ -68,8 +69,12 @@ func newRig(t testing.TB, change func(*rigConfig)) *rig {
 	return r
 }
 
-// close ends the directory and looks at what is left.
+// close ends the directory and looks at what is left. Once is enough.
 func (r *rig) close() {
+	if r.closed {
+		return
+	}
+	r.closed = true
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.d.Close(ctx); err != nil {

@@ -77,7 +77,7 @@ func (k *keeper) restart(f KeeperFailure) {
 
 	old := k.machine
 	k.machine = machine{limits: old.limits, closing: old.closing, line: old.line, failed: old.failed, failures: old.failures}
-	for _, fx := range k.effects {
+	for _, fx := range old.out { // more than what was being carried out: the machine may have failed in mid-step
 		k.discard(fx.claim, err)
 	}
 	k.effects = nil
@@ -127,13 +127,14 @@ func (k *keeper) resume() {
 	switch {
 	case k.ledger.busy:
 		m.state, m.settling = stSettling, k.ledger.flight != fxUnlock
+		if k.ledger.flight == fxWait {
+			k.link.Abandon() // nobody is to wait for a slice whose outcome is given back
+		}
 	case k.ledger.held:
 		m.state = stUnlocking
 		k.operate(fxUnlock)
 	default:
-		m.out = m.out[:0]
-		m.drive(time.Now())
-		k.effects = m.out // carried out by the next incarnation, which may fail at it
+		k.resuming = true // the next incarnation does it, which may fail at it
 	}
 }
 
@@ -179,8 +180,6 @@ func (k *keeper) coolDown(until time.Time, err error) {
 			m.claim.answer(err)
 		case evStop:
 			k.machine.closing = true
-		case evRetire:
-			k.retiring = true
 		default: // note has taken what concerns the server; the rest is over
 		}
 	}

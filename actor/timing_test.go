@@ -10,7 +10,10 @@ import (
 // bubble runs a test on a clock that jumps: within it every duration is exact.
 func bubble(t *testing.T, change func(*rigConfig), test func(t *testing.T, r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newRig(t, change)) })
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+		test(t, newRig(t, change))
+	})
 }
 
 // sleep lets time pass in a bubble, and all that is due happen.
@@ -243,11 +246,7 @@ func TestTrustEndsDuringAHold(t *testing.T) {
 		sleep(5 * ms)
 		r.store.trusted(1, time.Now())
 		before := r.store.tenures(1)
-		a.End(ErrReleased)
-		synctest.Wait()
-		r.store.mu.Lock()
-		r.store.lose(r.store.shared, errBroken) // as a session does whose time is over
-		r.store.mu.Unlock()
+		r.mustRelease(a)
 		b.wait()
 		if b.Local || b.tenure == before {
 			t.Error("the lock was handed on")

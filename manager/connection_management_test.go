@@ -2,7 +2,7 @@ package manager_test
 
 import (
 	"context"
-	stdsql "database/sql"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -21,7 +21,7 @@ import (
 // connections is how many the server has of the code under test.
 func connections(t *testing.T, s *pgserver.Server) int {
 	t.Helper()
-	return len(sql(t, s, "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'lk %'"))
+	return len(query(t, s, "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'lk %'"))
 }
 
 func TestManyLocksFewSessions(t *testing.T) {
@@ -286,7 +286,7 @@ func (strangeConnector) Connect(context.Context) (driver.Conn, error) {
 func (strangeConnector) Driver() driver.Driver { return strangeDriver{} }
 
 func TestSourcesRefuse(t *testing.T) {
-	db := stdsql.OpenDB(strangeConnector{})
+	db := sql.OpenDB(strangeConnector{})
 	defer db.Close()
 	_, ofDB := manager.FromDB(nil)
 	_, ofStrange := manager.FromDB(db)

@@ -102,8 +102,8 @@ func TestNoSecretIsShown(t *testing.T) {
 	s := breakable(t)
 	leakFree(t, s)
 	const secret = "s3cr3t-of-a-role"
-	sql(t, s, "DROP ROLE IF EXISTS lk_secretive")
-	sql(t, s, "CREATE ROLE lk_secretive LOGIN PASSWORD '"+secret+"'")
+	query(t, s, "DROP ROLE IF EXISTS lk_secretive")
+	query(t, s, "CREATE ROLE lk_secretive LOGIN PASSWORD '"+secret+"'")
 	at := s.TCPAddr()
 	host, port, _ := strings.Cut(at, ":")
 	var log safeBuffer
@@ -159,12 +159,12 @@ func TestNoSecretIsShown(t *testing.T) {
 	_, err = m.Acquire(bounded(t), "k")
 	check("a server that is gone", err)
 	start()
-	sql(t, s, "ALTER ROLE lk_secretive PASSWORD 'another'")
+	query(t, s, "ALTER ROLE lk_secretive PASSWORD 'another'")
 	_, err = m.Acquire(bounded(t), "k")
 	check("a password that was changed", err)
 	closeNow(t, m)
 	check("an acquire after Close", func() error { _, err := m.Acquire(bounded(t), "k"); return err }())
-	sql(t, s, "DROP ROLE lk_secretive")
+	query(t, s, "DROP ROLE lk_secretive")
 	if !strings.Contains(log.String(), "session lost") || !strings.Contains(log.String(), "could not be opened") {
 		t.Errorf("the log misses what happened: %s", log.String())
 	}

@@ -79,7 +79,7 @@ func TestWaitersOutliveALoss(t *testing.T) {
 	behind := acquiring(bounded(t), t, m, "local")
 	remote := acquiring(bounded(t), t, m, "theirs")
 	eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
-	sql(t, s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+applicationName+"'")
+	query(t, s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+applicationName+"'")
 	wantLost(t, lock)
 	next := ended(t, "the grant to the next", behind)
 	if next.err != nil {

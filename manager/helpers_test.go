@@ -122,8 +122,8 @@ func leakFree(t *testing.T, s *pgserver.Server) {
 
 func leftAtServer(t *testing.T, s *pgserver.Server) string {
 	t.Helper()
-	connections := sql(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
-	locks := sql(t, s, "SELECT pid, granted, classid, objid FROM pg_locks WHERE locktype = 'advisory'")
+	connections := query(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
+	locks := query(t, s, "SELECT pid, granted, classid, objid FROM pg_locks WHERE locktype = 'advisory'")
 	if len(connections)+len(locks) == 0 {
 		return ""
 	}
@@ -225,12 +225,12 @@ func wantIs(t *testing.T, err error, targets ...error) {
 	}
 }
 
-// sql asks the server on a connection of its own, behind the back of the code under test.
-func sql(t testing.TB, s *pgserver.Server, query string) [][]string {
+// query asks the server on a connection of its own, behind the back of the code under test.
+func query(t testing.TB, s *pgserver.Server, sql string) [][]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	rows, err := s.Exec(ctx, query)
+	rows, err := s.Exec(ctx, sql)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func sql(t testing.TB, s *pgserver.Server, query string) [][]string {
 func held(t *testing.T, s *pgserver.Server) map[int64]int {
 	t.Helper()
 	out := make(map[int64]int)
-	for _, row := range sql(t, s, `SELECT (classid::int8 << 32) | objid::int8, pid FROM pg_locks
+	for _, row := range query(t, s, `SELECT (classid::int8 << 32) | objid::int8, pid FROM pg_locks
 		WHERE locktype = 'advisory' AND objsubid = 1 AND granted`) {
 		out[number(t, row[0])] = int(number(t, row[1]))
 	}
@@ -251,7 +251,7 @@ func held(t *testing.T, s *pgserver.Server) map[int64]int {
 // queued is how many backends wait for an id at the server.
 func queued(t *testing.T, s *pgserver.Server, id int64) int {
 	t.Helper()
-	return len(sql(t, s, fmt.Sprintf(`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+	return len(query(t, s, fmt.Sprintf(`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
 		AND (classid::int8 << 32) | objid::int8 = %d`, id)))
 }
 
@@ -266,13 +266,13 @@ func number(t *testing.T, s string) int64 {
 
 func terminate(t *testing.T, s *pgserver.Server, pid int) {
 	t.Helper()
-	sql(t, s, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+	query(t, s, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
 }
 
 // terminateAll ends every session of the code under test and returns when the manager has noticed.
 func terminateAll(t *testing.T, s *pgserver.Server, m *manager.Manager) {
 	t.Helper()
-	sql(t, s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
+	query(t, s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lk %'")
 	eventually(t, "no session is left", func() bool { return m.Stats().Sessions.Total() == 0 })
 }
 

@@ -48,7 +48,8 @@ func (p RetryPolicy) validate() error {
 	if b == nil {
 		return fmt.Errorf("Retry.Backoff gave nil: it makes the pauses between attempts")
 	}
-	if first := b.NextBackOff(); first < 0 && first != backoff.Stop {
+	_, ours := b.(*linear) // whose -1 is a step that the user gave
+	if first := b.NextBackOff(); first < 0 && (ours || first != backoff.Stop) {
 		return fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", first)
 	}
 	return nil

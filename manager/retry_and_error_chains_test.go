@@ -51,16 +51,21 @@ func (r *recorded) take() (pauses []time.Duration) {
 	return pauses
 }
 
+// attempts is a policy of so many attempts that may fail, with short pauses.
+func attempts(n int) manager.RetryPolicy {
+	return manager.RetryPolicy{Attempts: n, Backoff: manager.LinearRetry(n, time.Millisecond).Backoff}
+}
+
 // Of n attempts n-1 ask, with pauses of one, two, three steps between them, and the last waits in the server's queue.
 func TestLinearRetry(t *testing.T) {
 	s := server(t)
 	const step = 20 * time.Millisecond
-	for attempts := 1; attempts <= 5; attempts++ {
-		t.Run(fmt.Sprint(attempts), func(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			var done steps
 			var pauses recorded
 			other := open(t)
-			m := open(t, done.record(), manager.WithRetry(pauses.policy(manager.LinearRetry(attempts, step))))
+			m := open(t, done.record(), manager.WithRetry(pauses.policy(manager.LinearRetry(n, step))))
 			pauses.take() // Open looks at one
 			release(t, acquire(t, m, "a session of its own lies ready", manager.WithDedicatedSession()))
 			before := len(done.of("try"))
@@ -74,8 +79,8 @@ func TestLinearRetry(t *testing.T) {
 			}
 			// Where the session did not come in time it has polled on, with a further pause for each time.
 			given := pauses.take()
-			if tries := len(asked) - 1; tries < attempts-1 || tries > max(attempts-1, len(given)) {
-				t.Errorf("%d tries with the pauses %v, want %d", tries, given, attempts-1)
+			if tries := len(asked) - 1; tries < n-1 || tries > max(n-1, len(given)) {
+				t.Errorf("%d tries with the pauses %v, want %d", tries, given, n-1)
 			}
 			for i, d := range given {
 				if d != time.Duration(i+1)*step {
@@ -88,7 +93,7 @@ func TestLinearRetry(t *testing.T) {
 				t.Fatal(got.err)
 			}
 			least := time.Duration(0)
-			for i := 1; i < attempts-1; i++ {
+			for i := 1; i < n-1; i++ {
 				least += time.Duration(i) * step
 			}
 			if waited := m.Stats().Wait.Max; waited < least {
@@ -137,9 +142,7 @@ func TestEveryAttemptsErrorIsKept(t *testing.T) {
 	const step = time.Millisecond
 	play := newScript(t, s)
 	var pauses recorded
-	policy := manager.LinearRetry(4, step)
-	policy.PollFirst = false
-	m := openFrom(t, s, play.source(), manager.WithRetry(pauses.policy(policy)))
+	m := openFrom(t, s, play.source(), manager.WithRetry(pauses.policy(attempts(4))))
 	pauses.take() // Open looks at one
 	terminateAll(t, s, m)
 	failures := []error{

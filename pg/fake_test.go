@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -19,9 +20,9 @@ import (
 type fakeServer struct {
 	// For a test to set before the first connection.
 	version  string
-	settings map[string]string // what it knows, with the values that a new session has; nil: whatever it is asked to set
-	noKey    bool              // it sends no BackendKeyData, as some proxies do
-	dial     func() error      // may refuse a connection
+	settings map[string]string                            // what it knows, with the values that a new session has; nil: whatever it is asked to set
+	noKey    bool                                         // it sends no BackendKeyData, as some proxies do
+	dial     func(ctx context.Context, addr string) error // may refuse a connection; errMute: nobody answers on it
 
 	mu       sync.Mutex
 	meddle   func(s *fakeSession, q *question) // sees every statement before it is answered
@@ -57,22 +58,36 @@ func newFake(t testing.TB) *fakeServer {
 	return f
 }
 
+var errMute = errors.New("accept the connection and say nothing")
+
 // source makes connections to it, in memory.
 func (f *fakeServer) source(t testing.TB) Source {
 	t.Helper()
-	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=fake password=secret dbname=fake sslmode=disable")
+	return f.sourceOf(t, "host=127.0.0.1 port=1 user=fake password=secret dbname=fake sslmode=disable")
+}
+
+func (f *fakeServer) sourceOf(t testing.TB, dsn string) Source {
+	t.Helper()
+	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
-	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
-		if f.dial != nil {
-			if err := f.dial(); err != nil {
-				return nil, err
-			}
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	config.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		f.mu.Lock()
+		dial := f.dial
+		f.mu.Unlock()
+		var fate error
+		if dial != nil {
+			fate = dial(ctx, addr)
+		}
+		if fate != nil && !errors.Is(fate, errMute) {
+			return nil, fate
 		}
 		client, server := newPipe()
-		f.accept(server)
+		if fate == nil {
+			f.accept(server)
+		}
 		return client, nil
 	}
 	source, err := FromConfig(config)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -24,6 +25,7 @@ type fakeSession struct {
 	gone     chan struct{}                 // closed when the client has hung up
 	messages chan pgproto3.FrontendMessage // so that a blocked statement sees the client go
 	inBlock  bool
+	hung     atomic.Bool // it answers nothing any more, not even a goodbye
 }
 
 // question is one statement and what is to be answered.
@@ -97,7 +99,9 @@ func (s *fakeSession) receive() {
 			c := *m
 			s.messages <- &c
 		case *pgproto3.Terminate:
-			return
+			if !s.hung.Load() {
+				return
+			}
 		default:
 			s.messages <- m
 		}
@@ -127,6 +131,7 @@ func (s *fakeSession) answerAll() (hangUp bool) {
 		case *pgproto3.Execute:
 			s.answer(q)
 			if q.never {
+				s.hung.Store(true)
 				return false
 			}
 			out = s.compose(out, q)

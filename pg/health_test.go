@@ -289,7 +289,7 @@ func TestAFrozenServer(t *testing.T) {
 func TestAFrozenMiddlebox(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	box := newProxy(t, d.TCPAddr())
+	box := newProxy(t, "tcp", d.TCPAddr())
 	p := openDSN(t, box.through(t, d.tcpDSN()), short())
 	holder := newCaller(7)
 	s := holder.take(t, p)

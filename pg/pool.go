@@ -182,6 +182,7 @@ func (p *Pool) startOpen(use Use) {
 }
 
 func (p *Pool) run() {
+	defer p.afterEnd() // what came after the last look
 	defer close(p.done)
 	ticker := time.NewTicker(max(p.config.IdleTime/2, time.Millisecond))
 	defer ticker.Stop()

@@ -1,12 +1,17 @@
 package pg
 
 import (
+	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
 // signal sends a signal to one backend of a test's server.
@@ -20,8 +25,8 @@ func signal(t testing.TB, pid uint32, sig syscall.Signal) {
 // proxy stands between a test's sessions and a server. It can stop forwarding while both sides' connections stay up and
 // are acknowledged, as a frozen middlebox does, and it can cut a reply short.
 type proxy struct {
-	listener net.Listener
-	target   string
+	listener        net.Listener
+	network, target string
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed when it thaws; nil while it forwards
@@ -35,13 +40,13 @@ type proxy struct {
 }
 
 // newProxy starts one, which goes with the test.
-func newProxy(t testing.TB, target string) *proxy {
+func newProxy(t testing.TB, network, target string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target, closed: make(chan struct{}), conns: make(map[net.Conn]bool)}
+	p := &proxy{listener: l, network: network, target: target, closed: make(chan struct{}), conns: make(map[net.Conn]bool)}
 	p.done.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -63,6 +68,14 @@ func (p *proxy) through(t testing.TB, tcpDSN string) string {
 	return u.String()
 }
 
+// newSocketProxy leads to the server's unix socket, where no password is asked for: that takes long under the race
+// detector.
+func newSocketProxy(t testing.TB, d database) (p *proxy, dsn string) {
+	t.Helper()
+	p = newProxy(t, "unix", filepath.Join(d.SocketDir(), ".s.PGSQL."+strconv.Itoa(d.Port())))
+	return p, p.through(t, fmt.Sprintf("postgres://%s@host/%s?sslmode=disable", pgserver.Superuser, d.name))
+}
+
 func (p *proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
@@ -70,7 +83,7 @@ func (p *proxy) accept() {
 			return
 		}
 		p.dials.Add(1)
-		server, err := net.Dial("tcp", p.target)
+		server, err := net.Dial(p.network, p.target)
 		if err != nil {
 			client.Close()
 			continue

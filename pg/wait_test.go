@@ -134,10 +134,10 @@ func TestAGrantThatMeetsAnAbandon(t *testing.T) {
 func TestAnOrphanIsNotGranted(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	box := newProxy(t, d.TCPAddr())
+	box, dsn := newSocketProxy(t, d)
 	config := patient()
 	config.CloseTimeout = 10 * time.Millisecond
-	p, keep := openDSN(t, box.through(t, d.tcpDSN()), config), openDSN(t, d.dsn(), quick())
+	p, keep := openDSN(t, dsn, config), openDSN(t, d.dsn(), quick())
 	holder, waiter := newCaller(1), newCaller(1)
 	s := holder.take(t, keep)
 	own := waiter.reserve(t, p, UseWaiting)

@@ -42,8 +42,7 @@ func execute(args []string) int {
 		return report.ExitInterrupted
 	}
 	fmt.Fprintf(os.Stderr, "Error: %v\n", err)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[usageError](err); ok {
 		fmt.Fprintf(os.Stderr, "See '%s --help'.\n", usage.command)
 		return report.ExitUsage
 	}

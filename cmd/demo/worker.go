@@ -26,7 +26,8 @@ func workerCommand() *exec.Cmd {
 	if err != nil {
 		program = os.Args[0]
 	}
-	return exec.Command(program, workerName)
+	// A worker ends when it hears no more of its parent: no context is needed to end it.
+	return exec.CommandContext(context.Background(), program, workerName)
 }
 
 func newWorker() *cobra.Command {

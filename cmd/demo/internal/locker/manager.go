@@ -15,15 +15,15 @@ type Options struct {
 	MaxWaiters int // the most callers that will wait for one key
 }
 
-// shared is how many of a manager's sessions hold locks for many keys; the others are left to keys that wait.
-const shared = 4
-
 // Open opens the manager under test, as a program that uses the library would.
 func Open(ctx context.Context, o Options) (Locker, error) {
+	// Of few sessions most should be left to keys that wait; of many, the library's own four are enough for the others.
+	shared := min(max(1, o.Sessions/4), 4)
 	m, err := manager.Open(ctx, o.DSN,
 		manager.WithApplicationName(o.App),
 		manager.WithNamespace(o.Namespace),
 		manager.WithMaxSessions(o.Sessions),
+		manager.WithSharedSessions(shared),
 		manager.WithWaitingSessions(max(1, o.Sessions-shared)),
 		manager.WithMaxWaiters(o.MaxWaiters),
 	)

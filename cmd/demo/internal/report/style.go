@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Style says whether a text may have colours.
@@ -27,6 +28,31 @@ func (s Style) Bold(text string) string { return s.paint("1", text) }
 
 // Faint is for labels.
 func (s Style) Faint(text string) string { return s.paint("2", text) }
+
+// pageWidth is that of the narrowest terminal that is usual.
+const pageWidth = 80
+
+// Wrap breaks a text of plain words into lines that fit a terminal, each after the first under the given indent. The
+// first line is taken to begin at the indent already.
+func Wrap(indent int, text string) string {
+	var b strings.Builder
+	column := indent
+	for i, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+width > pageWidth:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += width
+	}
+	return b.String()
+}
 
 // Count writes a number with commas between the thousands.
 func Count[N ~int | ~uint64 | ~int64](n N) string {

@@ -53,43 +53,56 @@ func (l *Load) settings() string {
 // exclusion is the verdict in words.
 func (l *Load) exclusion(b *strings.Builder, style Style) {
 	v := l.Detail.Verdict
+	say := func(format string, args ...any) {
+		fmt.Fprintf(b, "  %s\n", Wrap(2, fmt.Sprintf(format, args...)))
+	}
 	switch {
 	case l.Violations > 0:
 		fmt.Fprintf(b, "%s  %s on %d of %s.\n", style.Bad("EXCLUSION VIOLATED"), Of(l.Violations, "violation"), v.BadKeys, Of(v.Keys, "key"))
-		if v.Complete {
-			fmt.Fprintf(b, "  The counters should add up to %s and add up to %s: %s swallowed.\n",
-				Count(v.Grants+v.Resolved), Count(v.Counted), Of(v.LostUpdates, "update"))
-		}
-		fmt.Fprintf(b, "  Writes whose value was stale when they arrived: %s. Holders that met another one, and neither's lock was lost: %s.\n",
-			Count(v.Torn), Count(v.Overlaps))
-		if v.Misfits > 0 {
-			fmt.Fprintf(b, "  Writes that are missing, or that no holder made: %s.\n", Count(v.Misfits))
-		}
-		if l.Detail.NoLocks {
-			fmt.Fprintf(b, "  That was to be expected: --no-locks let everybody in.\n")
-		}
+		l.violations(say)
 	case !l.judged():
-		fmt.Fprintf(b, "%s  The run did not get as far as comparing the counters.\n", style.Bad("EXCLUSION NOT SHOWN"))
+		fmt.Fprintf(b, "%s\n", style.Bad("EXCLUSION NOT SHOWN"))
+		say("The run did not get as far as comparing the counters.")
 	case l.Acquired == 0:
-		fmt.Fprintf(b, "%s  Not one acquisition was granted, so nothing was put to the test.\n", style.Bad("EXCLUSION NOT SHOWN"))
+		fmt.Fprintf(b, "%s\n", style.Bad("EXCLUSION NOT SHOWN"))
+		say("Not one acquisition was granted, so nothing was put to the test.")
 	default:
-		fmt.Fprintf(b, "%s  %s, each an unguarded read-modify-write on its key's row.\n", style.Good("EXCLUSION PROVEN"), Of(l.Acquired, "acquisition"))
-		fmt.Fprintf(b, "  The %s to %s: every counter equals its grants, not one update was lost,\n",
-			counters(v.Keys), Count(v.Counted))
-		fmt.Fprintf(b, "  and no holder met another one. 0 violations.\n")
+		fmt.Fprintf(b, "%s  %s, 0 violations.\n", style.Good("EXCLUSION PROVEN"), Of(l.Acquired, "acquisition"))
+		say("Each holder did an unguarded read-modify-write on its key's row. The %s to %s: every counter equals its grants, "+
+			"not one update was lost, and no two live holders met.", counters(v.Keys), Count(v.Counted))
 	}
 	if v.Resolved > 0 {
-		fmt.Fprintf(b, "  %s whose answer never came turned out to have arrived, and is counted.\n", Of(v.Resolved, "write"))
+		say("%s whose answer never came turned out to have arrived, and is counted.", Of(v.Resolved, "write"))
 	}
-	if l.Detail.AfterLoss > 0 {
-		fmt.Fprintf(b, "  %s met another one because a session had ended and its holder had yet to hear of it, which took up to %s.\n",
-			Of(l.Detail.AfterLoss, "holder"), Span(l.Detail.SlowestNews))
-	}
-	if v.Explained > 0 {
-		fmt.Fprintf(b, "  %s of them on keys where a holder wrote while its lock was being lost: the server had ended its session.\n"+
-			"  Sessions alone cannot close that gap; a fencing token can.\n", Count(v.Explained))
+	if n := l.Detail.AfterLoss; n > 0 {
+		how := ""
+		if l.Detail.SlowestNews > 0 {
+			how = ", which took up to " + Span(l.Detail.SlowestNews)
+		}
+		say("%s met another one because a session had ended and its holder had yet to hear of it%s.", Of(n, "holder"), how)
 	}
 	b.WriteByte('\n')
+}
+
+// violations says what the two detectors saw.
+func (l *Load) violations(say func(string, ...any)) {
+	v := l.Detail.Verdict
+	if v.Complete {
+		say("The counters should add up to %s and add up to %s: %s swallowed.",
+			Count(v.Grants+v.Resolved), Count(v.Counted), Of(v.LostUpdates, "update"))
+	}
+	say("Writes whose value was stale when they arrived: %s.", Count(v.Torn))
+	say("Holders that met another one, and neither's lock was lost: %s.", Count(v.Overlaps))
+	if v.Misfits > 0 {
+		say("Writes that are missing, or that no holder made: %s.", Count(v.Misfits))
+	}
+	if v.Explained > 0 {
+		say("%s of the violations are on keys where a holder wrote while its lock was being lost: the server had ended its "+
+			"session. Sessions alone cannot close that gap; a fencing token can.", Count(v.Explained))
+	}
+	if l.Detail.NoLocks {
+		say("That was to be expected: --no-locks let everybody in.")
+	}
 }
 
 func counters(keys int) string {
@@ -101,25 +114,26 @@ func counters(keys int) string {
 
 func (l *Load) judged() bool { return l.Detail.Verdict.Complete }
 
+// figures are a line each, the label in front.
 func (l *Load) figures(b *strings.Builder, style Style) {
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(b, "  %s %s\n", style.Faint(fmt.Sprintf("%-10s", label)), fmt.Sprintf(format, args...))
+		fmt.Fprintf(b, "  %s %s\n", style.Faint(fmt.Sprintf("%-10s", label)), Wrap(13, fmt.Sprintf(format, args...)))
 	}
-	line("acquired", "%s (%s per second)", Count(l.Acquired), Count(uint64(l.AcquiredPerSecond)))
+	line("acquired", "%s, %s per second", Count(l.Acquired), Count(uint64(l.AcquiredPerSecond)))
 	if l.Detail.GrantsLocal+l.Detail.GrantsServer > 0 && !l.Detail.NoLocks {
 		local := 100 * float64(l.Detail.GrantsLocal) / float64(l.Detail.GrantsLocal+l.Detail.GrantsServer)
 		line("granted", "%.1f %% handed on within a process, %.1f %% by the server", local, 100-local)
 	}
-	cancelled := Count(l.Cancelled)
 	if l.Detail.Cancel > 0 {
-		cancelled += fmt.Sprintf(" on the way; %s more were granted first, and their cancellation released them", Count(l.Detail.CutShort))
+		line("cancelled", "%s on the way; %s more were granted first and released by it", Count(l.Cancelled), Count(l.Detail.CutShort))
+	} else {
+		line("cancelled", "%s", Count(l.Cancelled))
 	}
-	line("cancelled", "%s", cancelled)
 	line("withdrawn", "%s still waiting at the end", Count(l.Detail.Withdrawn))
 	line("failed", "%s", l.warn(style, l.Failed))
 	line("lost", "%s", l.warn(style, l.Lost))
 	w := l.WaitMS
-	line("wait", "p50 %s   p90 %s   p99 %s   p99.9 %s   max %s", millis(w.P50), millis(w.P90), millis(w.P99), millis(w.P999), millis(w.Max))
+	line("wait", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", millis(w.P50), millis(w.P90), millis(w.P99), millis(w.P999), millis(w.Max))
 	line("fairness", "%s", l.fairness())
 	line("sessions", "%s for locks at most, for %s", Count(l.Sessions), Of(l.Processes*l.Workers, "worker"))
 }
@@ -143,7 +157,7 @@ func (l *Load) fairness() string {
 		word = "UNEVEN"
 	}
 	least, most := slices.Min(l.Detail.PerProcess), slices.Max(l.Detail.PerProcess)
-	return fmt.Sprintf("%.4f, %s (Jain's index over processes; 1 is even): %s to %s per process", l.FairnessJain, word, Count(least), Count(most))
+	return fmt.Sprintf("%.4f (Jain), %s: %s to %s per process", l.FairnessJain, word, Count(least), Count(most))
 }
 
 // failures lists what went wrong, the commonest first, with the first error of each kind.
@@ -165,7 +179,7 @@ func (l *Load) leftovers(b *strings.Builder, style Style) {
 	case l.leaks() > 0:
 		heading = style.Bad("LEFT BEHIND")
 	case !l.judged():
-		heading = style.Bad("LEFT BEHIND: NOT ALL COULD BE SEEN")
+		heading = style.Bad("LEFT BEHIND, AS FAR AS SEEN")
 	}
 	fmt.Fprintf(b, "\n%s  server locks %d · connections %d · goroutines %d\n", heading, leaked.ServerLocks, leaked.Connections, leaked.Goroutines)
 	if l.Detail.Stacks != "" {

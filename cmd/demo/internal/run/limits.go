@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	// sharedSessions hold most locks of a process; the rest of its sessions wait in the server's queue.
-	sharedSessions = 4
-	// waitingSessions is the library's own default.
+	// sharedSessions and waitingSessions are the library's own defaults. No more wait than there are keys.
+	sharedSessions  = 4
 	waitingSessions = 16
 	// leastSessions: one holds and one waits.
 	leastSessions = 2
@@ -25,7 +24,7 @@ const (
 func (p Plan) roomyLimits() wire.Limits {
 	l := wire.Limits{Sessions: p.Sessions, Oracle: min(oracleConnections, p.Workers)}
 	if l.Sessions == 0 {
-		l.Sessions = max(leastSessions, sharedSessions+min(waitingSessions, p.Keys))
+		l.Sessions = sharedSessions + min(waitingSessions, p.Keys)
 	}
 	if p.NoLocks {
 		l.Sessions = 0

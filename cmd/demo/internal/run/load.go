@@ -135,7 +135,7 @@ func (j *job) load(ctx context.Context, command func() *exec.Cmd, drop dropper) 
 		return nil, err
 	}
 	defer workers.Exit()
-	err = j.view.Say("%s: %s x %s over %s for %v. Ctrl-C ends it early.", j.server.Name, report.Of(j.plan.Processes, "process"),
+	err = j.view.Say("%s: %s x %s, %s, %v. Ctrl-C ends it early.", j.server.Name, report.Of(j.plan.Processes, "process"),
 		report.Of(j.plan.Workers, "worker"), report.Of(j.plan.Keys, "key"), j.plan.Duration)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,8 @@ func (s *Screen) rewind() string {
 }
 
 func plain(n fleet.Snapshot, duration time.Duration) string {
-	line := fmt.Sprintf("%5.1f s of %v  %9s/s  acquired %s  waiting %s  wait p50 %s p99 %s  sessions %d",
+	var line strings.Builder
+	fmt.Fprintf(&line, "%5.1f s of %v  %9s/s  acquired %s  waiting %s  wait p50 %s p99 %s  sessions %d",
 		n.Elapsed.Seconds(), duration, report.Count(uint64(n.PerSecond)), report.Count(n.Acquired),
 		report.Count(n.Waiting), report.Span(n.P50), report.Span(n.P99), n.Sessions)
 	for _, extra := range []struct {
@@ -95,10 +96,10 @@ func plain(n fleet.Snapshot, duration time.Duration) string {
 		count uint64
 	}{{"cancelled", n.Cancelled}, {"failed", n.Failed}, {"lost", n.Lost}} {
 		if extra.count > 0 {
-			line += fmt.Sprintf("  %s %s", extra.name, report.Count(extra.count))
+			fmt.Fprintf(&line, "  %s %s", extra.name, report.Count(extra.count))
 		}
 	}
-	return line
+	return line.String()
 }
 
 // live is the progress for a terminal. No line is longer than the terminal is wide, or going back up would miss.

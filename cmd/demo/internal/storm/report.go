@@ -102,10 +102,10 @@ func (r *Round) text(b *strings.Builder, style report.Style, bound time.Duration
 	}
 	fmt.Fprintf(b, "\n%s %s  %s\n", style.Bold(report.Of(r.Waiters, "waiter")), where, verdict)
 	for _, fault := range faults {
-		fmt.Fprintf(b, "  %s\n", style.Bad(fault))
+		fmt.Fprintf(b, "  %s\n", style.Bad(report.Wrap(2, fault)))
 	}
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(b, "  %s %s\n", style.Faint(fmt.Sprintf("%-10s", label)), fmt.Sprintf(format, args...))
+		fmt.Fprintf(b, "  %s %s\n", style.Faint(fmt.Sprintf("%-10s", label)), report.Wrap(13, fmt.Sprintf(format, args...)))
 	}
 	memory := func(label string, m Memory) {
 		if m.Peak > 0 {

@@ -16,6 +16,8 @@ func CountGoroutines(before int) wire.Goroutines { return countGoroutines(before
 
 func countGoroutines(before int, bound time.Duration) wire.Goroutines {
 	deadline := time.Now().Add(bound)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		after := runtime.NumGoroutine()
 		if after <= before {
@@ -24,7 +26,7 @@ func countGoroutines(before int, bound time.Duration) wire.Goroutines {
 		if time.Now().After(deadline) {
 			return wire.Goroutines{Before: before, After: after, Stacks: stacks()}
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-tick.C
 	}
 }
 

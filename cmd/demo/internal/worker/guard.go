@@ -10,7 +10,7 @@ import (
 // cancellation that came late would end a lock in the middle of its holder's read-modify-write, and the demo would
 // find a violation of its own making.
 type guard struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of one acquisition, as short-lived as this
 	cancel context.CancelFunc
 	timer  *time.Timer // nil where this acquisition is not to be cancelled
 	leave  func() bool // unregisters from the end of the run

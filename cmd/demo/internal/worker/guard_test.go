@@ -11,7 +11,7 @@ func TestGuardCancelsWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuard(t.Context(), time.Second, true)
 		defer g.cancel()
-		time.Sleep(time.Second + 1)
+		time.Sleep(time.Second + 1) //nolint:forbidigo // in a synctest bubble
 		synctest.Wait()
 		if g.ctx.Err() == nil {
 			t.Fatal("the acquisition was not cancelled")
@@ -35,7 +35,7 @@ func TestGuardLeavesAHolderAlone(t *testing.T) {
 			t.Fatal("an acquisition that nobody cancelled counts as cancelled")
 		}
 		drain()
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // in a synctest bubble
 		synctest.Wait()
 		if g.ctx.Err() != nil {
 			t.Error("the hold was ended")

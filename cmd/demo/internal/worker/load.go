@@ -118,16 +118,11 @@ func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCanc
 			l.tally.keys[key].overlaps.Add(1)
 		}
 	}
-	if lost {
-		l.slots.Excuse(key, pushedOut)
-	}
-
 	// An acquisition that was to be cancelled and was granted before that ends its hold by its context: this way out
-	// must free the lock as surely as Release does.
+	// must free the lock as surely as Release does. Release then only tells what became of it.
 	if byCancel && !lost {
 		cancel()
 		l.tally.cutShort.Add(1)
-		return err
 	}
 	releaseErr := release(lock)
 	if lost {
@@ -135,8 +130,11 @@ func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCanc
 	} else {
 		err = errors.Join(err, releaseErr)
 	}
-	if wrote && (lost || releaseErr != nil) {
-		l.tally.keys[key].exposed.Add(1)
+	if lost || releaseErr != nil {
+		l.slots.Excuse(key, pushedOut)
+		if wrote {
+			l.tally.keys[key].exposed.Add(1)
+		}
 	}
 	return err
 }

@@ -30,7 +30,7 @@ func kindOf(err error) string {
 func rootText(err error) string {
 	for {
 		var next error
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // this is the unwrapping itself
 		case interface{ Unwrap() error }:
 			next = e.Unwrap()
 		case interface{ Unwrap() []error }:

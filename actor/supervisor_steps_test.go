@@ -1,0 +1,221 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// saboteur makes the keeper of key 1 panic at a step of its life.
+type saboteur struct {
+	step  string
+	nth   int // occurrence; 0: all of them
+	rig   *rig
+	mu    sync.Mutex
+	count map[string]int
+	// Of the last panic: who held the lock, and which grant of the server's that was.
+	holders []*caller
+	tenure  int
+	struck  int
+}
+
+func (s *saboteur) hook(id int64, step string) {
+	if id != 1 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count[step]++
+	if step != s.step || s.nth != 0 && s.count[step] != s.nth {
+		return
+	}
+	s.struck++
+	s.tenure = s.rig.store.tenures(1)
+	s.rig.mu.Lock()
+	for _, c := range s.rig.callers {
+		// Whom the keeper has taken up is its own, and this is its goroutine.
+		if k := c.keeper.Load(); k != nil && k.id == 1 && c.Claim.answered && c.Err == nil && c.over.Load() == nil {
+			s.holders = append(s.holders, c)
+		}
+	}
+	s.rig.mu.Unlock()
+	panic("injected at " + step)
+}
+
+// sabotaged runs a test in a bubble where key 1 is in danger.
+func sabotaged(t *testing.T, step string, nth int, test func(t *testing.T, r *rig, s *saboteur)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+		s := &saboteur{step: step, nth: nth, count: map[string]int{}}
+		s.rig = newRig(t, func(c *rigConfig) {
+			c.free, c.Hook, c.Limits.QuantumGrants = 1, s.hook, 3
+		})
+		test(t, s.rig, s)
+	})
+}
+
+// life leads key 1 through all that can happen to a key, twice, whatever comes of it, and to its retirement. What is
+// held at its end is for Close.
+func life(r *rig) {
+	get := func(change ...func(*Terms)) *caller {
+		c := r.submit(key(1, change...))
+		c.wait()
+		return c
+	}
+	done := func(c *caller) {
+		if c.wait() == nil {
+			c.release()
+		}
+	}
+	for range 2 {
+		// A holder and a line: handed on, and then released.
+		line := []*caller{get(), r.submit(key(1)), r.submit(key(1)), r.submit(key(1))}
+		sleep(ms)
+		get(try)
+		for _, c := range line {
+			done(c)
+		}
+		// Another process has it: the server's queue, slice after slice, and who is in the way.
+		r.store.lockOutside(1)
+		c := r.submit(key(1))
+		sleep(2500 * ms)
+		r.store.unlockOutside(1)
+		done(c)
+		// Given up in the server's queue,
+		r.store.lockOutside(1)
+		c = r.submit(key(1))
+		sleep(50 * ms)
+		c.End(errGaveUp)
+		c.wait()
+		sleep(10 * ms)
+		// and in line for a session.
+		other := r.acquire(key(3, dedicated))
+		c = r.submit(key(1))
+		sleep(50 * ms)
+		c.End(errGaveUp)
+		c.wait()
+		r.mustRelease(other)
+		r.store.unlockOutside(1)
+		// A session of its own, and its loss.
+		c = get(dedicated)
+		r.store.loseHolder(1, errBroken)
+		sleep(ms)
+		done(c)
+		sleep(15 * time.Second) // to the end of any restart window, and until the keeper has retired
+	}
+}
+
+// allSteps are the steps of a keeper's life: each message that it gets and each effect that it carries out.
+func allSteps() (steps []string) {
+	for k := evAcquire; k <= evDismiss; k++ {
+		steps = append(steps, "message "+k.String())
+	}
+	for k := fxTry; k <= fxExit; k++ {
+		steps = append(steps, k.String())
+	}
+	return steps
+}
+
+func TestLifeHasAllSteps(t *testing.T) {
+	var s *saboteur
+	t.Run("life", func(t *testing.T) {
+		sabotaged(t, "none", 0, func(_ *testing.T, r *rig, saboteur *saboteur) {
+			s = saboteur
+			life(r)
+			r.acquire(key(1))
+		})
+	})
+	for _, step := range allSteps() {
+		n := s.count[step]
+		if once := step == "message stop" || step == "exit"; n == 0 || n == 1 && !once {
+			t.Errorf("%q came %d times", step, n)
+		}
+		delete(s.count, step)
+	}
+	for step := range s.count {
+		t.Errorf("%q is a step that is not in the list", step)
+	}
+}
+
+// A panic at any step of a keeper's life, at the first time, at the second, and at every time.
+func TestPanicAtEveryStep(t *testing.T) {
+	for _, step := range allSteps() {
+		for nth := range 3 {
+			t.Run(fmt.Sprintf("%s/%d", step, nth), func(t *testing.T) {
+				sabotaged(t, step, nth, func(t *testing.T, r *rig, s *saboteur) {
+					bystander := r.acquire(key(2))
+					life(r)
+					if n := r.keys(); n != 1 {
+						t.Errorf("%d keys are in use, should be the bystander's alone", n)
+					}
+					if last := r.submit(key(1)); last.wait() == nil {
+						defer func() { <-last.Settled() }()
+					}
+					if bystander.Over() != nil {
+						t.Errorf("another key's hold ended: %v", bystander.Over())
+					}
+					r.mustRelease(bystander)
+					r.close()
+					s.check(t)
+				})
+			})
+		}
+	}
+}
+
+// check looks at what everybody was told.
+func (s *saboteur) check(t *testing.T) {
+	t.Helper()
+	r := s.rig
+	if s.struck == 0 && s.nth < 2 {
+		t.Error("it never came to a panic")
+	}
+	if len(r.failures) != s.struck || int(r.d.Counters.Restarts.Load()) != s.struck {
+		t.Errorf("%d panics, %d reported, %d counted", s.struck, len(r.failures), r.d.Counters.Restarts.Load())
+	}
+	for _, f := range r.failures {
+		if f.ID != 1 || f.Value != "injected at "+s.step || len(f.Stack) == 0 {
+			t.Errorf("reported: key %d, %v, %d bytes of stack", f.ID, f.Value, len(f.Stack))
+		}
+	}
+	if s.nth > 0 && len(s.holders) > 1 {
+		t.Errorf("%d holders", len(s.holders))
+	}
+	for _, c := range s.holders {
+		for _, err := range []error{c.Over(), c.Outcome()} {
+			if !errors.Is(err, ErrLost) || !errors.Is(err, ErrKeeperFailed) {
+				t.Errorf("a holder of the failed keeper was told %v", err)
+			}
+		}
+		if s.nth > 0 {
+			r.servedAnew(t, c, s.tenure)
+		}
+	}
+	failed := 0
+	for _, c := range r.callers {
+		switch {
+		case c.Err == nil, errors.Is(c.Err, errGaveUp), errors.Is(c.Err, ErrNotAcquired), errors.Is(c.Err, ErrClosed):
+		case errors.Is(c.Err, ErrKeeperFailed) && c.ID == 1:
+			failed++
+		default:
+			t.Errorf("a claim was answered with %v", c.Err)
+		}
+	}
+	if s.nth > 0 && failed > 1 {
+		t.Errorf("%d claims were refused because of one panic; who waits should go on waiting", failed)
+	}
+}
+
+// servedAnew checks that whoever came after a lost holder has the lock by a later grant of the server's.
+func (r *rig) servedAnew(t *testing.T, lost *caller, tenure int) {
+	t.Helper()
+	for _, c := range r.callers {
+		if c.ID == 1 && c.Err == nil && c.Granted.After(lost.Granted) && c.tenure <= tenure {
+			t.Errorf("a claim was granted by the grant %d, which the failed keeper had; it came after", c.tenure)
+		}
+	}
+}

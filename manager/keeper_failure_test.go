@@ -1,0 +1,159 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// A keeper that panics, at whatever step, is contained: every call returns, whoever held its lock hears of it before the
+// next is granted, and the key works again.
+func TestKeeperFailsAtEveryStep(t *testing.T) {
+	var seen steps
+	failures(t, seen.record(), "k")
+	all := slices.Compact(slices.Sorted(slices.Values(seen.of(seen.all...))))
+	t.Logf("steps: %q", all)
+	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve"} {
+		if !slices.Contains(all, step) {
+			t.Errorf("the story never came to %q", step)
+		}
+	}
+	for _, step := range all {
+		t.Run(step, func(t *testing.T) {
+			var done atomic.Bool
+			failures(t, manager.WithHook(func(_ int64, at string) {
+				if at == step && done.CompareAndSwap(false, true) {
+					panic("injected at " + step)
+				}
+			}), "k")
+			if !done.Load() {
+				t.Skip("this time it did not come to that step")
+			}
+		})
+	}
+}
+
+// failures is a story in which a key sees everything: waits here and there, time-outs, cancellations, a dedicated session.
+func failures(t *testing.T, hook manager.Option, key string) {
+	t.Helper()
+	s := server(t)
+	m, other := open(t, hook, manager.WithKeeperLinger(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t)
+	var last atomic.Pointer[manager.Lock]
+	work := func(m *manager.Manager, ctx context.Context, opts ...manager.AcquireOption) { //nolint:revive // m says which program it is
+		lock, err := m.Acquire(ctx, key, opts...)
+		if err == nil {
+			if before := last.Swap(lock); before != nil && before.Err() == nil {
+				t.Errorf("granted while another holds it: %v", lock.Err())
+			}
+			err = lock.Release(bounded(t))
+		}
+		if err != nil && !errors.Is(err, manager.ErrKeeperFailed) && !errors.Is(err, manager.ErrLost) &&
+			!errors.Is(err, context.Canceled) && !errors.Is(err, manager.ErrWaitTimeout) {
+			t.Error(err)
+		}
+	}
+	var wg sync.WaitGroup
+	theirs := acquire(t, other, key)
+	for i := range 8 {
+		ctx, cancel := context.WithCancel(bounded(t))
+		wg.Go(func() {
+			defer cancel()
+			var opts []manager.AcquireOption
+			if i == 7 {
+				opts = append(opts, manager.WithDedicatedSession())
+			}
+			if i == 5 {
+				opts = append(opts, manager.WithWaitTimeout(time.Millisecond))
+			}
+			work(m, ctx, opts...)
+		})
+		if i == 6 {
+			cancel()
+		}
+	}
+	eventually(t, "one waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 || m.Stats().Waiting == 0 })
+	release(t, theirs)
+	wg.Wait()
+	for range 3 {
+		work(m, bounded(t))
+		work(other, bounded(t))
+	}
+	release(t, acquire(t, other, key)) // the server's lock was not left behind
+	eventually(t, "unused keys retire", func() bool { return m.Stats().Keys == 0 })
+	release(t, acquire(t, m, key))
+	if got := m.Stats(); got.Held != 0 || got.Waiting != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A key whose keeper fails too often is refused for a while, and the other keys are none the worse for it.
+func TestTooManyRestarts(t *testing.T) {
+	var bad atomic.Int64
+	m := open(t, manager.WithRestarts(2, 500*time.Millisecond), manager.WithHook(func(id int64, step string) {
+		if id == bad.Load() && step == "try" {
+			panic("injected")
+		}
+	}))
+	good := acquire(t, m, "good")
+	bad.Store(m.Key("bad").ID())
+	for i := range 5 {
+		_, err := m.Acquire(bounded(t), "bad")
+		wantIs(t, err, manager.ErrKeeperFailed)
+		if e := failure(t, err); i > 2 && e.Attempts != 0 {
+			t.Errorf("asked although it is refused: %v", err)
+		}
+	}
+	bad.Store(0)
+	_, err := m.Acquire(bounded(t), "bad")
+	wantIs(t, err, manager.ErrKeeperFailed) // until the window has passed
+	wantHeld(t, good)
+	for i := range 5 {
+		release(t, acquire(t, m, fmt.Sprint("another ", i)))
+	}
+	eventually(t, "the window passes", func() bool {
+		lock, err := m.TryAcquire(bounded(t), "bad")
+		if err != nil {
+			wantIs(t, err, manager.ErrKeeperFailed)
+			return false
+		}
+		release(t, lock)
+		return true
+	})
+	if got := m.Stats(); got.Restarts != 3 || got.Held != 1 {
+		t.Errorf("%+v", got)
+	}
+	release(t, good)
+}
+
+// The holder of a lock whose keeper fails hears that it is lost.
+func TestKeeperFailureLosesTheHold(t *testing.T) {
+	s := server(t)
+	var fail atomic.Bool
+	m := open(t, manager.WithHook(func(_ int64, step string) {
+		if step == "message acquire" && fail.CompareAndSwap(true, false) {
+			panic("injected")
+		}
+	}))
+	lock := acquire(t, m, "k")
+	other := acquire(t, m, "other")
+	fail.Store(true)
+	_, err := m.TryAcquire(bounded(t), "k")
+	wantIs(t, err, manager.ErrKeeperFailed)
+	wantLost(t, lock)
+	wantIs(t, lock.Err(), manager.ErrKeeperFailed)
+	wantIs(t, lock.Release(bounded(t)), manager.ErrLost)
+	eventually(t, "its lock is released", func() bool { return held(t, s)[lock.ID()] == 0 })
+	wantHeld(t, other)
+	release(t, acquire(t, m, "k"))
+	release(t, other)
+	if got := m.Stats(); got.Restarts != 1 || got.Losses["keeper failed"] != 1 {
+		t.Errorf("%+v", got)
+	}
+}

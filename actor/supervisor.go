@@ -39,7 +39,9 @@ func (k *keeper) own() (gone bool) {
 			k.failure = nil
 			k.restart(*f)
 		}
-		k.incarnate(math.MaxInt)
+		if !k.gone {
+			k.incarnate(math.MaxInt)
+		}
 		switch {
 		case k.failure != nil:
 			continue

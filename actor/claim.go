@@ -105,10 +105,10 @@ func (c *Claim) End(cause error) {
 		return
 	}
 	if k := c.keeper.Load(); k != nil {
-		k.inbox.Post(&c.end)
+		k.post(&c.end)
 		return
 	}
-	c.directory.inbox.Post(&c.end)
+	c.directory.post(&c.end)
 }
 
 // Settled is closed when a granted claim is over and it is known what became of the lock. [Claim.Outcome] says what.

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/mailbox"
@@ -35,6 +36,9 @@ type Directory struct {
 	maxKeys  int
 	linger   time.Duration
 
+	turn mailbox.Turn  // who has it owns what is below
+	wake chan struct{} // capacity 1: something for the directory's own goroutine
+
 	// ---- the owner's
 	keys    map[int64]*entry
 	running int // keepers whose goroutine has not ended, retired ones too
@@ -55,6 +59,7 @@ type entry struct {
 func NewDirectory(c Config) *Directory {
 	d := &Directory{
 		stopping: make(chan struct{}), token: make(chan struct{}, 1), done: make(chan struct{}),
+		wake:    make(chan struct{}, 1),
 		maxKeys: c.MaxKeys, linger: c.Linger, keys: make(map[int64]*entry),
 	}
 	d.token <- struct{}{}
@@ -71,7 +76,7 @@ func NewDirectory(c Config) *Directory {
 // Submit sends a claim on its way. It never blocks; [Claim.Wait] gives the answer.
 func (d *Directory) Submit(c *Claim) {
 	d.Counters.Waiting.Add(1)
-	d.inbox.Post(&c.ask)
+	d.post(&c.ask)
 	select {
 	case <-d.done: // the owner may have looked for the last time before the claim came
 		d.sweep()
@@ -79,26 +84,63 @@ func (d *Directory) Submit(c *Claim) {
 	}
 }
 
+// post sends the directory a message. Where the directory sleeps it is dealt with here and now, on the sender's goroutine.
+func (d *Directory) post(n *mailbox.Node[message]) {
+	d.inbox.Post(n)
+	d.work(inlineMost)
+}
+
+// work deals with the messages that are there. After so many the directory's own goroutine goes on.
+func (d *Directory) work(most int) {
+	for handled := 0; !d.inbox.Empty() && d.turn.Try(); {
+		for list := d.inbox.Take(); ; handled++ {
+			m, ok := list.Next()
+			if !ok {
+				break
+			}
+			d.handle(m)
+		}
+		over := d.closed && d.running == 0
+		d.turn.Give()
+		if over || handled >= most {
+			d.nudge()
+			return
+		}
+	}
+}
+
+// nudge wakes the directory's own goroutine.
+func (d *Directory) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the directory's own goroutine: it has the clock, and the end.
 func (d *Directory) run() {
 	defer d.finish()
 	ticker := time.NewTicker(max(d.linger/2, time.Millisecond))
 	defer ticker.Stop()
 	stopping := d.stopping
-	for !d.closed || d.running > 0 {
+	for {
+		var do func()
 		select {
-		case <-d.inbox.Wake():
-			for list := d.inbox.Take(); ; {
-				m, ok := list.Next()
-				if !ok {
-					break
-				}
-				d.handle(m)
-			}
+		case <-d.wake:
+			do = func() {}
 		case <-ticker.C:
-			d.nextEpoch()
+			do = d.nextEpoch
 		case <-stopping:
 			stopping = nil
-			d.stop()
+			do = d.stop
+		}
+		d.turn.Take()
+		do()
+		over := d.closed && d.running == 0
+		d.turn.Give()
+		d.work(math.MaxInt)
+		if over {
+			return
 		}
 	}
 }
@@ -112,9 +154,9 @@ func (d *Directory) handle(m message) {
 			break // it is seen to have ended when it comes
 		}
 		if k := m.claim.keeper.Load(); k != nil {
-			k.inbox.Post(&m.claim.end)
+			k.post(&m.claim.end)
 		} else if e := d.keys[m.claim.ID]; e != nil {
-			e.keeper.inbox.Post(&m.claim.end) // its claim lies in that mailbox, before this
+			e.keeper.post(&m.claim.end) // its claim lies in that mailbox, before this
 		}
 	case evRetirable:
 		d.retire(m.from)
@@ -146,7 +188,7 @@ func (d *Directory) forward(c *Claim) {
 	e.forwarded++
 	c.forwarded = true
 	d.touch(e)
-	e.keeper.inbox.Post(&c.ask)
+	e.keeper.post(&c.ask)
 }
 
 func (d *Directory) refuse(c *Claim, err error) {
@@ -166,7 +208,7 @@ func (d *Directory) touch(e *entry) {
 func (d *Directory) nextEpoch() {
 	for _, e := range d.touched[1] {
 		if e.epoch == d.epoch-1 {
-			e.keeper.inbox.Post(&e.keeper.retireNode)
+			e.keeper.post(&e.keeper.retireNode)
 		}
 	}
 	clear(d.touched[1])
@@ -188,13 +230,13 @@ func (d *Directory) retire(k *keeper) {
 		d.keys = make(map[int64]*entry) // a map keeps the room of its largest size
 	}
 	d.Counters.Keys.Add(-1)
-	k.inbox.Post(&k.dismissNode)
+	k.post(&k.dismissNode)
 }
 
 func (d *Directory) stop() {
 	d.closed = true
 	for _, e := range d.keys {
-		e.keeper.inbox.Post(&e.keeper.stopNode)
+		e.keeper.post(&e.keeper.stopNode)
 	}
 }
 

@@ -88,7 +88,7 @@ func (l *fakeLink) reply(f *fakeSession, a Answer) {
 		f.until.Store(&until)
 	}
 	l.busy, l.session = false, f
-	l.observer.Answered(a)
+	l.store.tell(func() { l.observer.Answered(a) })
 }
 
 func (l *fakeLink) granted(f *fakeSession) {
@@ -118,7 +118,7 @@ func (l *fakeLink) waited(f *fakeSession) {
 		op := l.op
 		l.slice = time.AfterFunc(s.slice, func() {
 			s.mu.Lock()
-			defer s.mu.Unlock()
+			defer s.unlock()
 			l.stopWaiting(op)
 		})
 	}
@@ -145,32 +145,32 @@ func (l *fakeLink) unlocked(f *fakeSession) {
 // Try implements [Link], as do the methods below.
 func (l *fakeLink) Try() {
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
+	defer l.store.unlock()
 	l.begin(fxTry, l.store.shared, l.tried)
 }
 
 func (l *fakeLink) TryReserved() {
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
+	defer l.store.unlock()
 	l.begin(fxTryReserved, l.own, l.tried)
 }
 
 func (l *fakeLink) Wait() {
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
+	defer l.store.unlock()
 	l.begin(fxWait, l.own, l.waited)
 }
 
 func (l *fakeLink) Unlock() {
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
+	defer l.store.unlock()
 	l.begin(fxUnlock, l.heldOn, l.unlocked)
 }
 
 func (l *fakeLink) Abandon() {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.noted(l, fxAbandon)
 	if l.kind != fxWait {
 		s.complain("key %d: abandoned %v", l.id, l.kind)
@@ -183,7 +183,7 @@ func (l *fakeLink) Abandon() {
 func (l *fakeLink) Reserve(dedicated bool) {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	kind := fxReserve
 	if dedicated {
 		kind = fxReserveDedicated
@@ -199,7 +199,7 @@ func (l *fakeLink) Reserve(dedicated bool) {
 		case r.answered: // withdrawn
 		case v.err != nil:
 			r.answered = true
-			l.observer.Reserved(Answer{Err: v.err, Transient: !v.permanent})
+			l.store.tell(func() { l.observer.Reserved(Answer{Err: v.err, Transient: !v.permanent}) })
 		default:
 			s.asking = append(s.asking, r)
 			s.seat()
@@ -214,14 +214,14 @@ func (s *fakeStore) seat() {
 		s.asking = s.asking[1:]
 		s.free--
 		r.answered, r.link.own = true, s.session()
-		r.link.observer.Reserved(Answer{OK: true})
+		r.link.store.tell(func() { r.link.observer.Reserved(Answer{OK: true}) })
 	}
 }
 
 func (l *fakeLink) Withdraw() {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.noted(l, fxWithdraw)
 	r := l.asked
 	if r == nil || r.withdrawn {
@@ -235,14 +235,14 @@ func (l *fakeLink) Withdraw() {
 		}
 		r.answered = true
 		s.asking = slices.DeleteFunc(s.asking, func(o *reservation) bool { return o == r })
-		l.observer.Reserved(Answer{Err: errWithdrawn, Transient: true})
+		l.store.tell(func() { l.observer.Reserved(Answer{Err: errWithdrawn, Transient: true}) })
 	})
 }
 
 func (l *fakeLink) GiveBack() {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.noted(l, fxGiveBack)
 	switch {
 	case l.own == nil:
@@ -261,14 +261,14 @@ func (l *fakeLink) GiveBack() {
 func (l *fakeLink) Ask() {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	v := s.noted(l, fxAsk)
 	s.later(v.after, func() {
 		var h *Holder
 		if s.outside[l.id] {
 			h = &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}
 		}
-		l.observer.Told(h)
+		l.store.tell(func() { l.observer.Told(h) })
 	})
 }
 
@@ -278,7 +278,7 @@ func (l *fakeLink) Gone() error {
 		return nil
 	}
 	l.store.mu.Lock()
-	defer l.store.mu.Unlock()
+	defer l.store.unlock()
 	l.heldOn = nil // from here on the keeper knows
 	return lost.err
 }
@@ -288,7 +288,7 @@ func (l *fakeLink) Session() Session { return l.session }
 func (l *fakeLink) Detach() {
 	s := l.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if !s.links[l] {
 		s.complain("key %d: detached twice", l.id)
 	}

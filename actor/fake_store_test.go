@@ -14,6 +14,7 @@ import (
 //
 // It has one session that many share, some for one key alone, and others that take locks too ("outside").
 type fakeStore struct {
+	tells  []func()           // of observers, when mu is free again
 	trust  time.Duration      // that a session enjoys from its start
 	slice  time.Duration      // of a wait
 	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
@@ -85,6 +86,18 @@ func (s *fakeStore) complain(format string, args ...any) {
 	}
 }
 
+// tell has an observer told once mu is free: an observer may call the store at once, on the same goroutine.
+func (s *fakeStore) tell(f func()) { s.tells = append(s.tells, f) }
+
+func (s *fakeStore) unlock() {
+	tells := s.tells
+	s.tells = nil
+	s.mu.Unlock()
+	for _, tell := range tells {
+		tell()
+	}
+}
+
 // later runs f with mu held, as a rule on another goroutine.
 func (s *fakeStore) later(after time.Duration, f func()) {
 	if s.atOnce && after == 0 {
@@ -95,7 +108,7 @@ func (s *fakeStore) later(after time.Duration, f func()) {
 	run := func() {
 		defer s.answers.Done()
 		s.mu.Lock()
-		defer s.mu.Unlock()
+		defer s.unlock()
 		f()
 	}
 	if after > 0 {
@@ -108,7 +121,7 @@ func (s *fakeStore) later(after time.Duration, f func()) {
 // Attach implements [Store].
 func (s *fakeStore) Attach(id int64, o Observer) Link {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	l := &fakeLink{store: s, id: id, observer: o, counts: map[effectKind]int{}}
 	if old := s.latest[id]; old != nil {
 		if old.busy || s.owners[id] != nil {
@@ -137,7 +150,7 @@ func (s *fakeStore) noted(l *fakeLink, kind effectKind) verdict {
 // lockOutside lets another process take a lock, at once or when its turn comes.
 func (s *fakeStore) lockOutside(id int64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.owners[id] == nil && !s.outside[id] {
 		s.outside[id] = true
 		return
@@ -148,7 +161,7 @@ func (s *fakeStore) lockOutside(id int64) {
 // unlockOutside lets that process release the lock, or give up where it still waits.
 func (s *fakeStore) unlockOutside(id int64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.outside[id] {
 		delete(s.outside, id)
 		s.passOn(id)
@@ -184,7 +197,7 @@ func (s *fakeStore) lose(f *fakeSession, err error) {
 	}
 	for id, l := range f.held {
 		delete(s.owners, id)
-		l.observer.Lost()
+		l.store.tell(func() { l.observer.Lost() })
 		s.passOn(id)
 	}
 	clear(f.held)
@@ -203,7 +216,7 @@ func (s *fakeStore) lose(f *fakeSession, err error) {
 // loseHolder ends the session on which an id is held, and reports whether it is held.
 func (s *fakeStore) loseHolder(id int64, err error) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	l := s.owners[id]
 	if l == nil {
 		return false
@@ -215,7 +228,7 @@ func (s *fakeStore) loseHolder(id int64, err error) bool {
 // wakeUp answers a call that the script had left hanging: with err, or as if nothing had been wrong.
 func (s *fakeStore) wakeUp(id int64, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	f := s.hung[id]
 	delete(s.hung, id)
 	f(err)
@@ -224,20 +237,20 @@ func (s *fakeStore) wakeUp(id int64, err error) {
 // trusted sets until when the session is trusted that an id is held on.
 func (s *fakeStore) trusted(id int64, until time.Time) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.owners[id].heldOn.until.Store(&until)
 }
 
 func (s *fakeStore) tenures(id int64) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	return s.tenure[id]
 }
 
 // callsOf lists the calls of one kind for one id.
 func (s *fakeStore) callsOf(id int64, kinds ...effectKind) (found []call) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	for _, c := range s.calls {
 		for _, kind := range kinds {
 			if c.id == id && c.kind == kind {
@@ -251,7 +264,7 @@ func (s *fakeStore) callsOf(id int64, kinds ...effectKind) (found []call) {
 // forget drops what was written down about keys that are gone.
 func (s *fakeStore) forget() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.calls = s.calls[:0]
 	clear(s.latest)
 	clear(s.tenure)
@@ -261,7 +274,7 @@ func (s *fakeStore) forget() {
 func (s *fakeStore) leftovers(free int) []string {
 	s.answers.Wait()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	left := s.wrong
 	for _, n := range []struct {
 		what      string

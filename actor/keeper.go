@@ -26,7 +26,10 @@ type keeper struct {
 
 	seen atomic.Uint64 // received, for the directory to compare
 
-	// ---- the goroutine's
+	turn mailbox.Turn  // who has it owns what is below
+	wake chan struct{} // capacity 1: the turn is handed over to the keeper's own goroutine
+
+	// ---- the owner's
 	machine  machine
 	ledger   ledger
 	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
@@ -36,8 +39,9 @@ type keeper struct {
 	received uint64 // claims
 	retiring bool   // the directory has asked, and no claim has come since
 	restarts intensity
-	resuming bool // the machine is new, and has yet to look at who waits
-	gone     bool // exit, dismissed or closed
+	resuming bool           // the machine is new, and has yet to look at who waits
+	gone     bool           // exit, dismissed or closed
+	failure  *KeeperFailure // of the last incarnation, to be cleared up
 }
 
 // world is what all keepers of one directory share.
@@ -64,6 +68,7 @@ type ledger struct {
 func newKeeper(w *world, id int64) *keeper {
 	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
 	k.inbox.Init()
+	k.wake = make(chan struct{}, 1)
 	k.machine.limits = w.limits
 	for _, n := range []struct {
 		node *mailbox.Node[message]
@@ -82,23 +87,40 @@ func newKeeper(w *world, id int64) *keeper {
 // Answered implements [Observer], as do Reserved, Lost and Told.
 func (k *keeper) Answered(a Answer) {
 	k.answer = a
-	k.inbox.Post(&k.answeredNode)
+	k.post(&k.answeredNode)
 }
 
 func (k *keeper) Reserved(a Answer) {
 	k.reserved = a
-	k.inbox.Post(&k.reservedNode)
+	k.post(&k.reservedNode)
 }
 
-func (k *keeper) Lost() { k.inbox.Post(&k.lostNode) }
+func (k *keeper) Lost() { k.post(&k.lostNode) }
 
 func (k *keeper) Told(h *Holder) {
 	k.toldHolder.Store(h)
-	k.inbox.Post(&k.toldNode)
+	k.post(&k.toldNode)
 }
 
-// loop is one incarnation: it ends when the keeper does, or by a panic.
-func (k *keeper) loop() {
+// inlineMost bounds how many messages are dealt with on a sender's goroutine, which has other things to do.
+const inlineMost = 64
+
+// post sends the keeper a message. Where the keeper sleeps the message is dealt with here and now, on the sender's
+// goroutine, which is the keeper's owner meanwhile.
+func (k *keeper) post(n *mailbox.Node[message]) {
+	k.inbox.Post(n)
+	for !k.inbox.Empty() && k.turn.Try() {
+		k.incarnate(inlineMost)
+		if k.gone || k.failure != nil || !k.todo.Empty() {
+			k.wake <- struct{}{} // with the turn
+			return
+		}
+		k.turn.Give()
+	}
+}
+
+// work deals with the messages that are there, at most so many.
+func (k *keeper) work(most int) {
 	if k.resuming { // here, where a panic is caught: the machine is never to be run anywhere else
 		k.resuming = false
 		now := time.Now()
@@ -107,12 +129,13 @@ func (k *keeper) loop() {
 		k.carryOut(k.machine.out, now)
 		k.letGo()
 	}
-	for !k.gone {
+	for n := 0; !k.gone && n < most; n++ {
 		m, ok := k.todo.Next()
 		if !ok {
 			if k.todo = k.inbox.Take(); k.todo.Empty() {
-				<-k.inbox.Wake()
+				return
 			}
+			n--
 			continue
 		}
 		k.current = m
@@ -138,7 +161,7 @@ func (k *keeper) letGo() {
 	if k.retiring && k.idle() {
 		k.retiring = false
 		k.seen.Store(k.received)
-		k.world.directory.inbox.Post(&k.retirableNode)
+		k.world.directory.post(&k.retirableNode)
 	}
 }
 
@@ -276,7 +299,7 @@ func (k *keeper) inTheWay(now time.Time) *Holder {
 
 func (k *keeper) wakeAt(after time.Duration) {
 	if k.clock == nil {
-		k.clock = time.AfterFunc(after, func() { k.inbox.Post(&k.timerNode) })
+		k.clock = time.AfterFunc(after, func() { k.post(&k.timerNode) })
 		return
 	}
 	k.clock.Reset(after)

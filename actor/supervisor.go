@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 )
@@ -15,16 +16,15 @@ type KeeperFailure struct {
 	Until time.Time
 }
 
-// supervise runs a keeper for its whole life. Each incarnation has a new machine, and starts from what the ledger says
-// of the server: an operation that is under way is waited for, and a lock that the last incarnation held is released
-// before there is another grant.
+// supervise is the keeper's own goroutine. It sleeps as long as senders deal with their messages themselves, and is handed
+// the turn when there are many, when an incarnation has failed, and at the end. Each incarnation has a new machine,
+// and starts from what the ledger says of the server: an operation that is under way is waited for, and a lock that the
+// last incarnation held is released before there is another grant.
 func (k *keeper) supervise() {
-	defer k.world.directory.inbox.Post(&k.exitedNode)
-	for !k.gone {
-		failure, failed := k.incarnate()
-		if failed {
-			k.restart(failure)
-		}
+	defer k.world.directory.post(&k.exitedNode)
+	for gone := false; !gone; {
+		<-k.wake
+		gone = k.own()
 	}
 	if k.clock != nil {
 		k.clock.Stop()
@@ -32,15 +32,40 @@ func (k *keeper) supervise() {
 	k.link.Detach()
 }
 
-// incarnate runs the loop and catches its panic.
-func (k *keeper) incarnate() (failure KeeperFailure, failed bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			failure, failed = KeeperFailure{ID: k.id, Value: v, Stack: debug.Stack()}, true
+// own works with the turn that was handed over, until there is nothing to do or the keeper is gone; then it keeps it.
+func (k *keeper) own() (gone bool) {
+	for {
+		if f := k.failure; f != nil {
+			k.failure = nil
+			k.restart(*f)
 		}
+		if !k.gone {
+			k.incarnate(math.MaxInt)
+		}
+		switch {
+		case k.failure != nil:
+			continue
+		case k.gone:
+			return true
+		}
+		k.turn.Give()
+		if k.inbox.Empty() || !k.turn.Try() {
+			return false
+		}
+	}
+}
+
+// incarnate works and catches a panic. That a user's backoff ends the goroutine counts as one.
+func (k *keeper) incarnate(most int) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		k.failure = &KeeperFailure{ID: k.id, Value: recover(), Stack: debug.Stack()}
 	}()
-	k.loop()
-	return failure, false
+	k.work(most)
+	returned = true
 }
 
 // restart clears up after a failed incarnation. Who held the lock hears that it is lost; the claim that was being dealt

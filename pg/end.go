@@ -139,17 +139,10 @@ type canceller struct {
 
 func (c *canceller) Done(*Request) {
 	c.done.Store(true)
-	c.session.poke()
+	c.session.signal(signalNudge)
 }
 
 func (c *canceller) Lost(*Session, int64, error) {}
-
-func (s *Session) poke() {
-	select {
-	case s.nudge <- struct{}{}:
-	default:
-	}
-}
 
 // nudged looks at what may have changed: the wait was abandoned, or its cancellation has been answered.
 func (s *Session) nudged() {

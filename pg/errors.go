@@ -152,6 +152,8 @@ func (e *ConnectError) classify(err error) {
 		e.add("the host's name could not be resolved", nil)
 	case errors.As(err, &errno):
 		e.add(errno.Error(), errno)
+	case strings.Contains(err.Error(), "conn closed"): // pgx has no type for it
+		e.add("the connection was closed while it was being set up", nil)
 	case strings.Contains(err.Error(), "server refused TLS"):
 		e.permanent = true
 		e.add("the server refused TLS (check sslmode)", nil)

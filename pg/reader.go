@@ -20,9 +20,10 @@ func (e *serverEndError) Unwrap() error { return e.err }
 // read is the reader: always in Receive, so that the end of the connection is seen when it comes, not when somebody
 // next has something to send.
 func (s *Session) read() {
+	defer s.signal(signalRead)
 	defer close(s.readDone)
 	var f *flight // the statement whose answer is coming in
-	var last error
+	var last *serverEndError
 	for {
 		message, err := s.front.Receive()
 		if err != nil {
@@ -39,7 +40,11 @@ func (s *Session) read() {
 		if e, ok := message.(*pgproto3.ErrorResponse); ok {
 			server := pgconn.ErrorResponseToPgError(e)
 			if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
+				// The server says so before it releases the locks and hangs up after: there is no time to lose. The reader
+				// goes on to the end of file, which is how it is known that they are released.
 				last = &serverEndError{server}
+				s.fatal.Store(last)
+				s.signal(signalFatal)
 				continue
 			}
 		}
@@ -60,6 +65,7 @@ func (s *Session) read() {
 		f.deliver(s)
 		s.answers <- f
 		f = nil
+		s.work()
 	}
 }
 

@@ -47,14 +47,19 @@ type Session struct {
 	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
 	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
 	readErr  error
-	nudge    chan struct{}             // capacity 1: look at whether the wait under way was abandoned
-	quit     chan struct{}             // closed by stop, once: end in good order
-	stopped  atomic.Bool               // stop has been called
+	over     chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
 	ending   chan struct{}             // closed by the owner: no request is sent any more
 	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
 	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
 
-	// The owner's alone.
+	turn    mailbox.Turn                   // who has it owns what is below
+	fatal   atomic.Pointer[serverEndError] // the server's last word, from the reader
+	signals atomic.Uint32                  // what the owner is to look at: signal bits
+	out     atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
+
+	// The owner's.
+	armed    time.Time  // when the timer will fire
+	rearm    bool       // something is due earlier than the timer may know
 	loss     *LossError // why it ends, nil for an orderly end
 	held     map[int64]Client
 	backlog  []*Request
@@ -74,7 +79,7 @@ func newSession(p *Pool, c *connected) *Session {
 	s := &Session{
 		pool: p, config: &p.config, pid: c.pid, identity: c.identity, conn: c.conn, front: c.front, base: c.answered,
 		toReader: make(chan *flight, 1), answers: make(chan *flight, 1), readDone: make(chan struct{}),
-		nudge: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
+		over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
 		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
 	}
 	s.inbox.Init()
@@ -126,48 +131,95 @@ func (s *Session) Submit(r *Request) {
 		// The owner may have looked for the last time before this request came. Whoever takes it answers it.
 		s.sweep()
 	default:
+		s.work()
 	}
 }
 
-// stop asks for an orderly end.
-func (s *Session) stop() {
-	if s.stopped.CompareAndSwap(false, true) {
-		close(s.quit)
-	}
+// The signals.
+const (
+	signalTimer = 1 << iota // something may be due
+	signalRead              // the reader has ended
+	signalNudge             // a wait was abandoned, or its cancellation answered
+	signalFatal             // the server has said that it ends the session
+	signalStop              // end in good order
+)
+
+func (s *Session) signal(bit uint32) {
+	s.signals.Or(bit)
+	s.work()
 }
+
+// stop asks for an orderly end. It does no harm twice.
+func (s *Session) stop() { s.signal(signalStop) }
 
 // Abandon asks that a wait end soon: its answer may still be a grant.
 func (s *Session) Abandon(r *Request) {
 	r.abandoned.Store(true)
-	s.poke()
+	s.signal(signalNudge)
 }
 
+// run is the session's own goroutine. Statements are sent and their answers accounted for by whoever submits a request
+// to a session at rest, and by the reader; what is left is the clock, and the end, which may take time.
 func (s *Session) run() {
-	defer s.finish()
-	for s.loss == nil {
-		s.sendNext()
-		if s.loss != nil {
-			return
-		}
-		var wake <-chan struct{}
-		if s.current == nil && s.cancel == nil {
-			wake = s.inbox.Wake()
-		}
-		s.setTimer()
+	for {
 		select {
-		case <-wake:
-		case f := <-s.answers:
-			s.landed(f)
-		case <-s.readDone:
-			s.readEnded()
-		case <-s.nudge:
-			s.nudged()
 		case <-s.timer.C:
-			s.checkTime()
-		case <-s.quit:
+			s.signal(signalTimer)
+		case <-s.over:
+			s.finish()
 			return
 		}
 	}
+}
+
+// work acts as the owner as long as there is something to do and nobody else is at it. It never waits.
+func (s *Session) work() {
+	for s.pending() && s.turn.Try() {
+		if over := s.step(); over {
+			close(s.over) // the turn is kept: finish needs it, and nobody else ever will
+			return
+		}
+		s.turn.Give()
+	}
+}
+
+func (s *Session) pending() bool {
+	return s.signals.Load() != 0 || len(s.answers) > 0 || !s.out.Load() && !s.inbox.Empty()
+}
+
+// step looks at everything once, and reports whether the session is to end.
+func (s *Session) step() (over bool) {
+	signals := s.signals.Swap(0)
+	select {
+	case f := <-s.answers:
+		s.landed(f)
+	default:
+	}
+	if s.loss == nil && signals&signalNudge != 0 {
+		s.nudged()
+	}
+	if s.loss == nil && signals&signalFatal != 0 {
+		s.lose(CauseServer, s.fatal.Load())
+	}
+	if s.loss == nil && signals&signalRead != 0 {
+		s.readEnded()
+	}
+	if s.loss == nil && signals&signalTimer != 0 {
+		s.checkTime()
+	}
+	if s.loss != nil || signals&signalStop != 0 {
+		return true
+	}
+	s.sendNext()
+	if s.loss != nil {
+		return true
+	}
+	if signals != 0 || s.rearm || s.current == nil && s.armed.After(s.asked.Add(s.config.HealthInterval)) {
+		s.rearm = false
+		s.setTimer()
+	}
+	s.out.Store(s.current != nil || s.cancel != nil)
+	return false
 }
 
 // setTimer aims at whatever is due first: the answer under way, the next health question, the end of trust.
@@ -184,6 +236,7 @@ func (s *Session) setTimer() {
 	if until := s.TrustedUntil(); len(s.held) > 0 && until.Before(due) {
 		due = until
 	}
+	s.armed = due
 	s.timer.Reset(time.Until(due))
 }
 
@@ -251,7 +304,7 @@ func (s *Session) newFlight(kind flightKind) *flight {
 
 func (s *Session) ask() {
 	message, err := s.encode.int4(&askStatement, textFormat)
-	s.asked = time.Now()
+	s.asked, s.rearm = time.Now(), true
 	s.send(s.newFlight(flightAsk), message, err, s.asked.Add(s.config.HealthTimeout))
 }
 
@@ -269,7 +322,7 @@ func (s *Session) sendAlone(r *Request) {
 			s.sendNext()
 			return
 		}
-		s.wait, s.cancelAt = r, time.Time{}
+		s.wait, s.cancelAt, s.rearm = r, time.Time{}, true
 		deadline = time.Now().Add(s.config.WaitSlice + s.config.HealthTimeout)
 		message, err = s.encode.int8(&waitStatement, r.ID)
 		f.single = true
@@ -394,6 +447,8 @@ func (s *Session) send(f *flight, message []byte, err error, deadline time.Time)
 	}
 	s.toReader <- f
 	if _, err := s.conn.Write(message); err != nil {
-		s.lose(CauseConnection, err)
+		// The server may have said why, and the reader is about to read it: its end tells, or the flight's deadline.
+		s.rearm = true
+		_ = s.conn.SetReadDeadline(deadline)
 	}
 }

@@ -59,6 +59,9 @@ func (m *Mailbox[T]) Post(n *Node[T]) bool {
 // Wake is readable when something may have come since the last Take. A token can be stale: Take may find nothing.
 func (m *Mailbox[T]) Wake() <-chan struct{} { return m.wake }
 
+// Empty reports whether nothing lies in the mailbox. Anybody may ask.
+func (m *Mailbox[T]) Empty() bool { return m.head.Load() == nil }
+
 // Take empties the mailbox, oldest message first. Only the owner calls it.
 func (m *Mailbox[T]) Take() List[T] {
 	var first *Node[T]

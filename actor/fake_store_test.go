@@ -63,6 +63,12 @@ type fakeSession struct {
 
 func (s *fakeSession) TrustedUntil() time.Time { return *s.until.Load() }
 func (s *fakeSession) PID() uint32             { return s.pid }
+func (s *fakeSession) Lost() error {
+	if lost := s.lost.Load(); lost != nil {
+		return lost.err
+	}
+	return nil
+}
 
 func newFakeStore() *fakeStore {
 	s := &fakeStore{trust: time.Hour, slice: 2 * time.Second, free: 4,

@@ -42,6 +42,8 @@ type Link interface {
 type Session interface {
 	// TrustedUntil is when the lock counts as lost unless the server is heard from. Any goroutine may call it.
 	TrustedUntil() time.Time
+	// Lost is why every lock on it is gone, nil while they are not. Any goroutine may call it.
+	Lost() error
 	// PID is the server process's number.
 	PID() uint32
 }

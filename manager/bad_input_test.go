@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -171,7 +172,7 @@ func TestAnyBytesAreAKey(t *testing.T) {
 		}
 		_, err := m.TryAcquire(bounded(t), keys[i])
 		wantIs(t, err, manager.ErrNotAcquired)
-		if !strings.Contains(err.Error(), "acquire \"") || strings.ContainsAny(err.Error(), "\x00\n\xff") {
+		if !strings.Contains(err.Error(), "acquire \"") || !utf8.ValidString(err.Error()) || strings.ContainsAny(err.Error(), "\x00\n") {
 			t.Errorf("the text has raw bytes of the key: %.200q", err.Error())
 		}
 		defer release(t, lock)
@@ -204,7 +205,7 @@ func TestClose(t *testing.T) {
 	for _, w := range waiters {
 		err := ended(t, "the waiter's answer", w).err
 		wantIs(t, err, manager.ErrClosed)
-		failure(t, err)
+		_ = failure(t, err)
 	}
 	wantIs(t, context.Cause(inside), manager.ErrClosed)
 	for _, lock := range holders {

@@ -117,18 +117,18 @@ func (n *network) source(t *testing.T, s *pgserver.Server) manager.Source {
 	return source
 }
 
-// failWith makes every dial fail from now on, until it is called with nil.
+// failWith makes every dial fail from now on, as the function says, until it is called with nil.
 func (n *network) failWith(fail func(dial int) error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fail, n.dials = fail, 0
 }
 
-// counts is how many dials there were since failWith, and how many connections are open.
-func (n *network) counts() (dials, open int) {
+// openNow is how many connections are open.
+func (n *network) openNow() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.dials, n.open
+	return n.open
 }
 
 func (n *network) dial(ctx context.Context, kind, addr string) (net.Conn, error) {

@@ -187,16 +187,16 @@ func childHold(dsn string, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("held")
+	fmt.Fprintln(os.Stdout, "held")
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
 		// Nothing comes before this: it is what a process sees first when it is woken.
 		switch err := lock.Err(); {
 		case err == nil:
-			fmt.Println("held")
+			fmt.Fprintln(os.Stdout, "held")
 		case errors.Is(err, manager.ErrLost):
-			fmt.Println("lost")
+			fmt.Fprintln(os.Stdout, "lost")
 		default:
-			fmt.Println(err)
+			fmt.Fprintln(os.Stdout, err)
 		}
 	}
 	return m.Close(ctx)

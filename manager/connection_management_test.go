@@ -146,7 +146,7 @@ func TestFailedConnectsLeakNothing(t *testing.T) {
 		if _, err := manager.New(bounded(t), n.source(t, s)); err == nil {
 			t.Fatalf("opened although dial %d failed", dial)
 		}
-		eventually(t, "the other connections are closed", func() bool { _, open := n.counts(); return open == 0 })
+		eventually(t, "the other connections are closed", func() bool { return n.openNow() == 0 })
 	}
 	n.failWith(nil)
 	m := n.manager(t, s)
@@ -156,7 +156,7 @@ func TestFailedConnectsLeakNothing(t *testing.T) {
 		_, err := m.TryAcquire(bounded(t), "k")
 		wantIs(t, err, manager.ErrAttempts)
 	}
-	if _, open := n.counts(); open != 0 || m.Stats().Held != 0 || m.Stats().Waiting != 0 {
+	if open := n.openNow(); open != 0 || m.Stats().Held != 0 || m.Stats().Waiting != 0 {
 		t.Errorf("%d connections are open; %+v", open, m.Stats())
 	}
 }

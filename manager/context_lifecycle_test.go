@@ -168,7 +168,7 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 		cancel(errWhy)
 		err := ended(t, "the answer", first).err
 		wantIs(t, err, context.Canceled, errWhy)
-		failure(t, err)
+		_ = failure(t, err)
 		release(t, theirs)
 		got := ended(t, "the grant to the other", second)
 		if got.err != nil {
@@ -247,8 +247,8 @@ func TestLockContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := lock.Context()
-	if ctx.Value(key{}) != "value" || ctx != lock.Context() || lock.Lost() != lock.Lost() {
+	ctx, lost := lock.Context(), lock.Lost()
+	if ctx.Value(key{}) != "value" || ctx != lock.Context() || lost != lock.Lost() {
 		t.Error("the lock's context has not the values, or is another each time")
 	}
 	want, _ := parent.Deadline()

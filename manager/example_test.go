@@ -98,8 +98,7 @@ func ExampleWithWaitTimeout() {
 	_, err = m.Acquire(ctx, "orders/42", manager.WithWaitTimeout(10*time.Millisecond))
 	fmt.Println(errors.Is(err, manager.ErrWaitTimeout))
 
-	var why *manager.AcquireError // says the whole story
-	if errors.As(err, &why) {
+	if why, ok := errors.AsType[*manager.AcquireError](err); ok { // which has the whole story
 		fmt.Println(why.Key, "is held by this very process:", why.Holder.Local)
 	}
 	fmt.Println(first.Release(ctx))

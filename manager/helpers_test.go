@@ -26,7 +26,7 @@ const patience = time.Minute
 // check knows them. A test that sets another keeps that word.
 const applicationName = "lk test"
 
-func server(t testing.TB) *pgserver.Server {
+func server(t *testing.T) *pgserver.Server {
 	t.Helper()
 	return pgtest.Shared(t)
 }
@@ -231,7 +231,7 @@ func wantIs(t *testing.T, err error, targets ...error) {
 }
 
 // query asks the server on a connection of its own, behind the back of the code under test.
-func query(t testing.TB, s *pgserver.Server, sql string) [][]string {
+func query(t *testing.T, s *pgserver.Server, sql string) [][]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -225,12 +225,12 @@ func TestLineAndKeysAreBounded(t *testing.T) {
 	}
 	_, err := m.Acquire(ctx, "k")
 	wantIs(t, err, manager.ErrTooManyWaiters)
-	failure(t, err)
+	_ = failure(t, err)
 
 	second := acquire(t, m, "k2")
 	_, err = m.Acquire(ctx, "k3")
 	wantIs(t, err, manager.ErrTooManyKeys)
-	failure(t, err)
+	_ = failure(t, err)
 
 	cancel()
 	for _, w := range waiters {

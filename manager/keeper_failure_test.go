@@ -46,7 +46,7 @@ func failures(t *testing.T, hook manager.Option, key string) {
 	s := server(t)
 	m, other := open(t, hook, manager.WithKeeperLinger(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t)
 	var last atomic.Pointer[manager.Lock]
-	work := func(m *manager.Manager, ctx context.Context, opts ...manager.AcquireOption) { //nolint:revive // m says which program it is
+	work := func(ctx context.Context, m *manager.Manager, opts ...manager.AcquireOption) {
 		lock, err := m.Acquire(ctx, key, opts...)
 		if err == nil {
 			if before := last.Swap(lock); before != nil && before.Err() == nil {
@@ -72,7 +72,7 @@ func failures(t *testing.T, hook manager.Option, key string) {
 			if i == 5 {
 				opts = append(opts, manager.WithWaitTimeout(time.Millisecond))
 			}
-			work(m, ctx, opts...)
+			work(ctx, m, opts...)
 		})
 		if i == 6 {
 			cancel()
@@ -82,8 +82,8 @@ func failures(t *testing.T, hook manager.Option, key string) {
 	release(t, theirs)
 	wg.Wait()
 	for range 3 {
-		work(m, bounded(t))
-		work(other, bounded(t))
+		work(bounded(t), m)
+		work(bounded(t), other)
 	}
 	release(t, acquire(t, other, key)) // the server's lock was not left behind
 	eventually(t, "unused keys retire", func() bool { return m.Stats().Keys == 0 })

@@ -48,20 +48,25 @@ func (l *Lock) Err() error {
 	if err := l.claim.Over(); err != nil {
 		return err
 	}
-	until := l.claim.Session.TrustedUntil()
-	if !l.expired.Load() && time.Now().Before(until) {
+	gone := l.claim.Session.Lost() // known to the session before the keeper hears
+	if gone == nil && (l.expired.Load() || !time.Now().Before(l.claim.Session.TrustedUntil())) {
+		l.expired.Store(true)
+		gone = errSilence
+	}
+	if gone == nil {
 		return nil
 	}
 	if err := l.claim.Over(); err != nil { // it was ended meanwhile, and that says more
 		return err
 	}
-	l.expired.Store(true)
-	err := fmt.Errorf("%w: nothing was heard from the server in time", ErrLost)
+	err := fmt.Errorf("%w: %w", ErrLost, gone)
 	if w := l.watcher.Load(); w != nil {
 		w.end(err)
 	}
 	return err
 }
+
+var errSilence = errors.New("nothing was heard from the server in time")
 
 // Release ends the hold and releases the lock. It is idempotent: every call returns the one outcome. Nil says that the
 // server confirmed the release, or that the lock went to the next waiter in this process; [ErrLost] that the hold had

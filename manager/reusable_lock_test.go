@@ -166,7 +166,7 @@ func TestDo(t *testing.T) {
 	}
 	var inner context.Context
 	if err := m.Do(ctx, "k", func(ctx context.Context) error {
-		inner = ctx
+		inner = ctx //nolint:fatcontext // looked at when it is over
 		_, err := m.TryAcquire(ctx, "k")
 		wantIs(t, err, manager.ErrNotAcquired)
 		return ctx.Err()
@@ -211,14 +211,17 @@ func TestReleaseIsIdempotent(t *testing.T) {
 	}{
 		"while held": {func(*testing.T, *manager.Manager, *manager.Lock, context.CancelFunc) {}, nil},
 		"after its context": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, cancel context.CancelFunc) {
+			t.Helper()
 			cancel()
 			ended(t, "the end of the hold", lock.Lost())
 		}, nil},
 		"after its loss": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, _ context.CancelFunc) {
+			t.Helper()
 			terminate(t, s, held(t, s)[lock.ID()])
 			ended(t, "the loss", lock.Lost())
 		}, manager.ErrLost},
 		"after Close": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, _ context.CancelFunc) {
+			t.Helper()
 			closeNow(t, m)
 		}, nil},
 	} {

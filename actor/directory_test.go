@@ -103,8 +103,12 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 			t.Fatal("an idle keeper was not let go")
 		}
 		use()
+		use()
 		second := d.keys[1].keeper
-		// What the first says now is old.
+		// What the first says now is old, though it has had as many claims as the second.
+		if n := d.keys[1].forwarded; n != first.seen.Load() {
+			t.Fatalf("the second has had %d claims, the first %d", n, first.seen.Load())
+		}
 		d.retire(first)
 		if d.keys[1] == nil || d.keys[1].keeper != second {
 			t.Fatal("the second keeper was forgotten on the first one's word")

@@ -82,8 +82,9 @@ func TestFailureDuringAnOperation(t *testing.T) {
 					c.End(ErrReleased)
 				}
 				synctest.Wait()
-				r.fail()
 				next := r.submit(key(1))
+				synctest.Wait()
+				r.fail()
 				r.fail()
 				r.store.wakeUp(1, nil)
 				if kind == fxUnlock {
@@ -114,9 +115,10 @@ func TestTryAfterAFailureDuringAWait(t *testing.T) {
 		r.store.lockOutside(1)
 		waits := r.submit(key(1))
 		synctest.Wait()
-		waits.End(errGaveUp)
 		start := time.Now()
 		r.fail()
+		waits.End(errGaveUp)
+		waits.expect(errGaveUp)
 		r.submit(key(1, try)).expect(ErrNotAcquired)
 		if waited := time.Since(start); waited != 0 {
 			t.Errorf("a try took %v", waited)

@@ -179,6 +179,7 @@ func TestBug6_ContextBoundsTheWaitAndNotTheCleanUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	releasedLock := acquire(t, m, "released with an ended context")
 	thaw := freeze(t, s)
 	short := func() context.Context {
 		ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
@@ -186,6 +187,7 @@ func TestBug6_ContextBoundsTheWaitAndNotTheCleanUp(t *testing.T) {
 		return ctx
 	}
 	cancel()
+	wantIs(t, releasedLock.Release(cancelled), context.Canceled)
 	for name, call := range map[string]func(ctx context.Context) error{
 		"Acquire":    func(ctx context.Context) error { _, err := m.Acquire(ctx, "a"); return err },
 		"TryAcquire": func(ctx context.Context) error { _, err := m.TryAcquire(ctx, "b"); return err },
@@ -209,7 +211,7 @@ func TestBug6_ContextBoundsTheWaitAndNotTheCleanUp(t *testing.T) {
 		}
 	}
 	thaw()
-	for _, key := range []string{"held", "held and cancelled", "a", "b", "c", "d"} { // what nobody waited for was done
+	for _, key := range []string{"held", "held and cancelled", "released with an ended context", "a", "b", "c", "d"} { // what nobody waited for was done
 		release(t, acquire(t, other, key))
 	}
 	release(t, lock)
@@ -255,7 +257,8 @@ func TestBug7_ConcurrentReleaseUnlocksOnce(t *testing.T) {
 func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 	s := server(t)
 	var n network
-	m := n.manager(t, s, manager.WithRetry(attempts(1)))
+	m := n.manager(t, s, manager.WithRetry(attempts(1)),
+		manager.WithHealth(2*patience, patience), manager.WithWaitSlice(2*patience)) // so that no wait ends by itself
 	other := open(t)
 	theirs := acquire(t, other, "k")
 	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {

@@ -2,11 +2,12 @@
 //
 // # Owners
 //
-// A [Session] is one connection. Two goroutines share its work and pass one token, the flight, between them: the
-// owner collects whatever requests have queued and sends them as one statement; the reader, which is always parked in
-// a read so that a dead connection is seen at once, decodes the answer, tells each client, and hands the flight back.
-// While a flight is out the next one collects. A [Pool] owns the sessions: it opens them as load asks, gives whole
-// sessions to keys that must wait, and replaces what was lost.
+// A [Session] is one connection. Who has its turn is its owner for the moment: it sends whatever requests have queued as
+// one statement, and accounts for the answer. The turn is taken by whoever submits a request to a session at rest, by the
+// reader when an answer is in, and by the session's own goroutine, which has the clock and the end; nobody waits for it.
+// The reader is always in a read, so that a dead connection is seen at once; it decodes the answer and tells each client.
+// While a statement is under way the next one collects. A [Pool] owns the sessions: it opens them as load asks, gives
+// whole sessions to keys that must wait, and replaces what was lost.
 //
 //	requests ──▶ inbox ──▶ owner ──▶ socket ──▶ server
 //	                         ▲                    │

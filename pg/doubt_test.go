@@ -139,7 +139,7 @@ func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		neighbour.lost(t, CauseDoubt)
-		<-s.Ended()
+		receive(t, s.Ended())
 		if held := f.held(); len(held) != 0 {
 			t.Errorf("held: %v", held)
 		}
@@ -213,7 +213,7 @@ func TestCancelledBatches(t *testing.T) {
 		stop.Store(true)
 		canceller.Wait()
 		if s.Lost() != nil {
-			<-s.Ended()
+			receive(t, s.Ended())
 			for _, c := range append(callers, first) {
 				if told[c.r.ID] {
 					c.lost(t, CauseDoubt)
@@ -382,7 +382,7 @@ func TestLostReplies(t *testing.T) {
 			case causeOf(t, a.err) != CauseConnection || !Transient(a.err):
 				t.Errorf("%v, cut after %d bytes: %+v", op, after, a)
 			}
-			<-s.Ended()
+			receive(t, s.Ended())
 			if op == OpUnlock { // the news of the loss may come beside the answer
 				for len(victim.losses) > 0 {
 					<-victim.losses

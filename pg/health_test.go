@@ -143,7 +143,7 @@ func TestSilenceIsLossWhenTheTrustIsOver(t *testing.T) {
 						t.Errorf("the request under way was told %+v", a)
 					}
 				}
-				<-s.Ended()
+				receive(t, s.Ended())
 				holder.quiet(t)
 				late.quiet(t)
 			})
@@ -233,7 +233,7 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 				for _, h := range holders {
 					h.lost(t, c.cause)
 				}
-				<-s.Ended()
+				receive(t, s.Ended())
 				if held := f.held(); len(held) != 0 {
 					t.Errorf("left at the server: %v", held)
 				}

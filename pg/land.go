@@ -76,7 +76,8 @@ func (s *Session) settle(f *flight) {
 	for i := range f.entries {
 		f.entries[i].ok = false
 	}
-	f.kind, f.doubt, f.err, f.rows, f.letters = flightSettle, f.err, nil, 0, f.letters[:0]
+	f.kind, f.doubt, f.err = flightSettle, f.err, nil
+	f.unlocks, f.rows, f.completed, f.letters = len(f.entries), 0, false, f.letters[:0]
 	var message []byte
 	var err error
 	if f.single = len(f.entries) == 1; f.single {

@@ -255,7 +255,7 @@ func TestAnIdleSessionSeesItsEndAtOnce(t *testing.T) {
 	eventually(t, "one session lies idle", func() bool { return p.Stats().Idle == 1 })
 	d.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", d.name)
 	c.lost(t, CauseServer)
-	<-s.Ended()
+	receive(t, s.Ended())
 	eventually(t, "the idle session is thrown away", func() bool { return p.Stats().Idle == 0 })
 	own := idle.reserve(t, p, UseWaiting)
 	if a := idle.on(t, own, OpWait); !a.ok {
@@ -283,7 +283,7 @@ func TestRequestsThatMeetTheEndOfTheirSession(t *testing.T) {
 		d.exec(t, "SELECT pg_terminate_backend(%d)", s.PID())
 		done.Wait()
 		callers[0].lost(t, CauseServer)
-		<-s.Ended()
+		receive(t, s.Ended())
 		for _, c := range callers[1:] {
 			a := receive(t, c.answers)
 			if a.ok {

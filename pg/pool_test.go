@@ -92,7 +92,7 @@ func TestAFailedConnectionIsNotRemembered(t *testing.T) {
 		f.change(func() { f.dial = func(context.Context, string) error { return syscall.ECONNREFUSED } })
 		first := (*p.shared.Load())[0]
 		f.of(t, first).conn.Close()
-		<-first.Ended()
+		receive(t, first.Ended())
 		caller := newCaller(1)
 		for range 3 {
 			a := caller.try(t, p)
@@ -134,7 +134,7 @@ func TestRequestsShareOneConnectionAttempt(t *testing.T) {
 				})
 				first := (*p.shared.Load())[0]
 				f.of(t, first).conn.Close()
-				<-first.Ended()
+				receive(t, first.Ended())
 				callers := newCallers(span(1, 1000))
 				for _, c := range callers {
 					p.Try(&c.r)
@@ -276,7 +276,7 @@ func TestCloseThatIsCutShort(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		holder.lost(t, CauseClosed) // at once
-		<-s.Ended()                 // and the rest ends by itself
+		receive(t, s.Ended())       // and the rest ends by itself
 		if err := p.Close(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -33,6 +33,9 @@ func (s *Session) read() {
 			s.readErr = orEOF(err)
 			return
 		}
+		if last != nil {
+			continue // nothing counts after a last word but that the server hangs up
+		}
 		switch message.(type) {
 		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
 			continue // unasked for, and allowed at any time
@@ -77,7 +80,9 @@ func (f *flight) take(message pgproto3.BackendMessage) bool {
 		f.row(m.Values)
 	case *pgproto3.ErrorResponse:
 		f.err = pgconn.ErrorResponseToPgError(m)
-	case *pgproto3.BindComplete, *pgproto3.CommandComplete, *pgproto3.EmptyQueryResponse:
+	case *pgproto3.CommandComplete:
+		f.completed = true
+	case *pgproto3.BindComplete, *pgproto3.EmptyQueryResponse:
 	case *pgproto3.ReadyForQuery:
 		if m.TxStatus != 'I' {
 			f.broken = fmt.Errorf("the session is inside a transaction (status %q)", m.TxStatus)
@@ -101,19 +106,24 @@ func (f *flight) row(values [][]byte) {
 		}
 	case flightCancel:
 	case flightOps, flightSettle:
-		if !f.single {
-			for _, v := range values { // a null where there was no id of that kind
-				f.letters = append(f.letters, v...)
-			}
-			return
+		f.lockRow(values)
+	}
+}
+
+// lockRow reads what came of locks. A row of another form adds nothing, and check finds that something is missing.
+func (f *flight) lockRow(values [][]byte) {
+	switch {
+	case !f.single:
+		if len(values) == 2 && len(values[0]) == f.unlocks { // null where there was no id of that kind
+			f.letters = append(append(f.letters, values[0]...), values[1]...)
 		}
-		if f.kind == flightOps && f.entries[0].op == OpWait {
-			f.letters = append(f.letters, 't') // pg_advisory_lock returns void: that it returned is the answer
-			return
+	case len(values) != 1:
+	case f.kind == flightOps && f.entries[0].op == OpWait:
+		if values[0] != nil && len(values[0]) == 0 { // pg_advisory_lock returns void: that it returned is the answer
+			f.letters = append(f.letters, 't')
 		}
-		if len(values) == 1 && len(values[0]) == 1 {
-			f.letters = append(f.letters, "ft"[values[0][0]&1])
-		}
+	case len(values[0]) == 1 && values[0][0] <= 1:
+		f.letters = append(f.letters, "ft"[values[0][0]])
 	}
 }
 
@@ -122,7 +132,7 @@ func (f *flight) check() {
 	if f.err != nil || f.broken != nil || f.kind != flightOps && f.kind != flightSettle {
 		return
 	}
-	if f.rows != 1 || len(f.letters) != len(f.entries) {
+	if f.rows != 1 || len(f.letters) != len(f.entries) || !f.completed {
 		f.broken = fmt.Errorf("%d rows with %d answers came for %d locks", f.rows, len(f.letters), len(f.entries))
 		return
 	}

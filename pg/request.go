@@ -90,13 +90,14 @@ type flight struct {
 	single   bool // the statement was a plain one, answered with a boolean and not with letters
 
 	// The answer, filled in by the reader.
-	rows     int
-	letters  []byte // 't' or 'f' for each entry, in order
-	broken   error  // the answer was not of the expected form
-	identity string
-	holder   *Holder
-	err      error // the server's error
-	answered bool  // the clients have been told
+	rows      int
+	completed bool   // the command came to its end
+	letters   []byte // 't' or 'f' for each entry, in order
+	broken    error  // the answer was not of the expected form
+	identity  string
+	holder    *Holder
+	err       error // the server's error
+	answered  bool  // the clients have been told
 
 	// Of a settling flight: the error that put the entries in doubt, and which of them that was.
 	doubt error

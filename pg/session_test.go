@@ -224,7 +224,7 @@ func TestNoSessionLocksOneIDTwice(t *testing.T) {
 					t.Errorf("the second caller was told %+v", a)
 				}
 				first.lost(t, CauseDoubt) // nobody knows how often it is held
-				<-s.Ended()
+				receive(t, s.Ended())
 				if held := f.held(); len(held) != 0 {
 					t.Errorf("held: %v", held)
 				}
@@ -290,7 +290,7 @@ func TestUnlockOfWhatTheServerDoesNotHave(t *testing.T) {
 		if err := s.Lost(); err == nil || !strings.Contains(err.Error(), "did not have the lock 7") {
 			t.Errorf("the session ended because %v", err)
 		}
-		<-s.Ended()
+		receive(t, s.Ended())
 		victim.quiet(t)
 		// The next lock is on another session.
 		if next := victim.take(t, p); next == s {

@@ -289,7 +289,7 @@ func TestSoloSessionsLeaveRoomForASharedOne(t *testing.T) {
 		}
 		wait(time.Second)
 		f.of(t, shared).conn.Close()
-		<-shared.Ended()
+		receive(t, shared.Ended())
 		wait(time.Second)
 		if a := newCaller(2).try(t, p); !a.ok {
 			t.Errorf("no shared session could be opened: %+v", a)
@@ -316,13 +316,13 @@ func TestAnAbandonedWaitWithoutAnySharedSession(t *testing.T) {
 		wait(time.Millisecond)
 		shared := (*p.shared.Load())[0]
 		f.of(t, shared).conn.Close()
-		<-shared.Ended()
+		receive(t, shared.Ended())
 		own.Abandon(&waiter.r)
 		a := receive(t, waiter.answers)
 		if a.ok || causeOf(t, a.err) != CauseDoubt || a.at.Sub(begin) >= defaultSlice {
 			t.Errorf("after %v: %+v", a.at.Sub(begin), a)
 		}
-		<-own.Ended()
+		receive(t, own.Ended())
 		if held := f.held(); len(held) != 1 {
 			t.Errorf("held: %v", held)
 		}

@@ -35,6 +35,23 @@ func TestRetirement(t *testing.T) {
 	})
 }
 
+// What a keeper wanted to be woken for ends with it.
+func TestRetiredKeeperHasNoTimer(t *testing.T) {
+	bubble(t, func(c *rigConfig) { c.Linger = 10 * ms }, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		c := r.submit(key(1))
+		sleep(150 * ms) // it has asked who is in the way, and will again in two seconds
+		r.store.unlockOutside(1)
+		c.wait()
+		k := c.keeper.Load()
+		r.mustRelease(c)
+		sleep(20 * ms)
+		if r.store.attached() != 0 || k.clock.Stop() {
+			t.Errorf("%d keepers, and the timer was running", r.store.attached())
+		}
+	})
+}
+
 func TestKeepersInUseDoNotRetire(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		r.store.lockOutside(2)
@@ -57,7 +74,7 @@ func TestKeepersInUseDoNotRetire(t *testing.T) {
 // comes when the keeper has said that it is idle, and the directory has not heard.
 func TestRetirementMeetsAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, store: newFakeStore(), live: map[int64]*caller{}}
+		r := &rig{t: t, store: newFakeStore(), live: map[int64]*caller{}, patience: time.Minute}
 		d := &Directory{keys: make(map[int64]*entry), maxKeys: 10, done: make(chan struct{})}
 		d.inbox.Init()
 		d.turn.Take() // this test is the directory's owner

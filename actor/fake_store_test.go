@@ -14,13 +14,13 @@ import (
 //
 // It has one session that many share, some for one key alone, and others that take locks too ("outside").
 type fakeStore struct {
-	tells  []func()           // of observers, when mu is free again
 	trust  time.Duration      // that a session enjoys from its start
 	slice  time.Duration      // of a wait
 	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
 	atOnce bool               // answers come before the call has returned, where they take no time
 
 	mu      sync.Mutex
+	tells   []func()              // of observers, for when mu is free again
 	owners  map[int64]*fakeLink   // who of ours holds an id
 	outside map[int64]bool        // ids that others hold
 	queues  map[int64][]*fakeLink // who waits at the server; nil is somebody outside

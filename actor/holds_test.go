@@ -44,6 +44,12 @@ func TestQuantumOfTime(t *testing.T) {
 	d.acquire("c").passes(15*time.Millisecond).release("b").expect("over b unlock", stUnlocking)
 }
 
+// A session for waiting is not kept by a line that does not wait.
+func TestSessionGoesBackAfterRelease(t *testing.T) {
+	d := in(t, stWaiting).yes().acquire("b").passes(time.Second).release("a").expect("over a unlock", stUnlocking)
+	d.yes().expect("settle a give-back try", stTrying)
+}
+
 // Neither the server's grant nor a hand-off gives the lock on a session that is trusted no longer.
 func TestNoGrantWithoutTrust(t *testing.T) {
 	d := in(t, stTrying)
@@ -113,6 +119,7 @@ func TestLoss(t *testing.T) {
 	}
 	d.release("a").expect("", stTrying) // too late
 	in(t, stWaiting).yes().lose().expect("over a settle a give-back", stIdle)
+	in(t, stWaiting).yes().acquire("b").lose().expect("over a settle a give-back try", stTrying)
 	in(t, stUnlocking).lose().expect("", stUnlocking).broken().expect("settle a", stIdle)
 }
 
@@ -127,7 +134,8 @@ func TestWithdraw(t *testing.T) {
 	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).seat().expect("wait timer", stWaiting)
 	in(t, stPausing).acquire("b").acquire("c").withdraw("b").expect("refuse b", stPausing).
 		seat().yes().expect("grant a", stHeld).release("a").expect("over a settle a grant c", stHeld)
-	// Once is enough.
+	// Once is enough, for each wait.
+	in(t, stWaiting).withdraw("a").no().acquire("b").no().seat().withdraw("b").expect("refuse b abandon", stWaiting)
 	in(t, stWaiting).withdraw("a").acquire("b").withdraw("b").expect("refuse b", stWaiting)
 	in(t, stWaiting).withdraw("a").stop().expect("", stWaiting).no().expect("give-back exit", stIdle)
 }

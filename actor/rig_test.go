@@ -13,11 +13,12 @@ import (
 
 // rig is a directory on a fake store, and an oracle for exclusion: two live holds of one key are a fault.
 type rig struct {
-	t      testing.TB
-	store  *fakeStore
-	d      *Directory
-	closed bool
-	free   int // sessions for one key alone that the store had at first
+	t        testing.TB
+	store    *fakeStore
+	d        *Directory
+	free     int // sessions for one key alone that the store had at first
+	closed   bool
+	patience time.Duration // after which an answer is missed
 
 	mu       sync.Mutex
 	live     map[int64]*caller // who was granted a key last
@@ -37,6 +38,8 @@ type caller struct {
 var (
 	errGaveUp = errors.New("the caller gave up")
 	errBroken = errors.New("connection reset")
+
+	errSilence = errors.New("no answer")
 )
 
 // rigConfig is what a test wants to be different.
@@ -56,7 +59,7 @@ func newRig(t testing.TB, change func(*rigConfig)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	r := &rig{t: t, store: newFakeStore(), free: c.free, live: map[int64]*caller{}}
+	r := &rig{t: t, store: newFakeStore(), free: c.free, live: map[int64]*caller{}, patience: time.Minute}
 	r.store.free, r.store.slice = c.free, c.slice
 	c.Store = r.store
 	c.Failed = func(f KeeperFailure) {
@@ -75,15 +78,16 @@ func (r *rig) close() {
 		return
 	}
 	r.closed = true
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), r.patience)
 	defer cancel()
 	if err := r.d.Close(ctx); err != nil {
 		r.t.Error(err)
 		return
 	}
 	for _, c := range r.callers {
-		c.wait()
-		if c.Err != nil {
+		if err := c.wait(); err == errSilence {
+			return
+		} else if err != nil {
 			continue
 		}
 		if !c.isOver() {
@@ -186,9 +190,9 @@ func (c *caller) wait() error {
 	select {
 	case <-c.answered:
 		return c.Err
-	case <-time.After(time.Minute):
-		c.rig.t.Fatalf("%s: a claim was not answered", c.Name)
-		return nil
+	case <-time.After(c.rig.patience):
+		c.rig.t.Errorf("%s: a claim was not answered", c.Name)
+		return errSilence
 	}
 }
 
@@ -208,9 +212,9 @@ func (c *caller) release() error {
 	select {
 	case <-c.Settled():
 		return c.Outcome()
-	case <-time.After(time.Minute):
-		c.rig.t.Fatalf("%s: a hold was not settled", c.Name)
-		return nil
+	case <-time.After(c.rig.patience):
+		c.rig.t.Errorf("%s: a hold was not settled", c.Name)
+		return errSilence
 	}
 }
 

@@ -55,6 +55,7 @@ func (s storm) run(t *testing.T, seed uint64) {
 			}
 		}
 	})
+	r.patience = 20 * time.Second
 	r.store.script = mishaps(seed)
 	stop := make(chan struct{})
 	var others, workers sync.WaitGroup

@@ -36,7 +36,7 @@ func (s *saboteur) hook(id int64, step string) {
 	s.tenure = s.rig.store.tenures(1)
 	s.rig.mu.Lock()
 	for _, c := range s.rig.callers {
-		// Whom the keeper has taken up is its own, and this is its goroutine.
+		// Whom the keeper has taken up is its own, and who calls this has the keeper's turn.
 		if k := c.keeper.Load(); k != nil && k.id == 1 && c.Claim.answered && c.Err == nil && c.over.Load() == nil {
 			s.holders = append(s.holders, c)
 		}
@@ -152,14 +152,18 @@ func TestPanicAtEveryStep(t *testing.T) {
 					if n := r.keys(); n != 1 {
 						t.Errorf("%d keys are in use, should be the bystander's alone", n)
 					}
-					if last := r.submit(key(1)); last.wait() == nil {
-						defer func() { <-last.Settled() }()
-					}
+					r.submit(key(1)).wait() // perhaps a holder, and perhaps
+					r.submit(key(1))        // somebody in line, for Close
+					synctest.Wait()
 					if bystander.Over() != nil {
 						t.Errorf("another key's hold ended: %v", bystander.Over())
 					}
 					r.mustRelease(bystander)
+					start := time.Now()
 					r.close()
+					if took := time.Since(start); took != 0 {
+						t.Errorf("Close took %v, and nothing was under way", took)
+					}
 					s.check(t)
 				})
 			})

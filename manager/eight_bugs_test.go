@@ -262,9 +262,12 @@ func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 	other := open(t)
 	theirs := acquire(t, other, "k")
 	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {
-		for range 15 {
+		for i := range 15 {
 			ctx, cancel := context.WithCancel(bounded(t))
 			call := acquiring(ctx, t, m, "k", opts...)
+			if i%5 == 4 { // else it is on its way there
+				eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
+			}
 			cancel()
 			wantIs(t, ended(t, "cancelled", call).err, context.Canceled)
 			_, err := m.Acquire(bounded(t), "k", append(opts, manager.WithWaitTimeout(2*time.Millisecond))...)

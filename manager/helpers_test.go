@@ -178,9 +178,10 @@ func isEnded[T any](c <-chan T) bool {
 	}
 }
 
+// acquire takes a lock that is held until it is released, or the test is over.
 func acquire(t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) *manager.Lock {
 	t.Helper()
-	lock, err := m.Acquire(bounded(t), key, opts...)
+	lock, err := m.Acquire(t.Context(), key, append(slices.Clone(opts), manager.WithWaitTimeout(patience))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,14 +75,32 @@ func (p *Pool) connect(ctx context.Context) (*connected, error) {
 	return c, nil
 }
 
+// closeConn closes a connection that is still pgx's. After a failure pgx does so by itself, and gives a server that
+// hangs 15 s; here it has the timeout, and a moment more where pgx is busy elsewhere.
 func closeConn(conn *pgconn.PgConn, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout) //nolint:forbidigo // cleanup: whatever ctx was is over
 	defer cancel()
 	_ = conn.Close(ctx)
 	select {
 	case <-conn.CleanupDone():
+		return
 	case <-ctx.Done():
 	}
+	closeSocket(conn.Conn())
+	moment := time.NewTimer(timeout)
+	defer moment.Stop()
+	select {
+	case <-conn.CleanupDone():
+	case <-moment.C:
+	}
+}
+
+// closeSocket closes a connection below its TLS layer: that one sends a farewell, and can wait for it.
+func closeSocket(conn net.Conn) {
+	if layered, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = layered.NetConn()
+	}
+	_ = conn.Close()
 }
 
 func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, error) {

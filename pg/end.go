@@ -2,7 +2,6 @@ package pg
 
 import (
 	"errors"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -120,11 +119,7 @@ func (s *Session) closeConn() {
 			}
 		}
 	}
-	if nc, ok := s.conn.(interface{ NetConn() net.Conn }); ok {
-		_ = nc.NetConn().Close() // not the TLS layer's: that one sends a farewell and can wait for it
-		return
-	}
-	_ = s.conn.Close()
+	closeSocket(s.conn)
 }
 
 // cancelAgain is how soon a cancellation is repeated that had no effect: a cancellation costs the server little.

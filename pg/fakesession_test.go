@@ -53,7 +53,9 @@ type reply struct {
 func (s *fakeSession) serve() {
 	defer s.conn.Close()
 	defer s.server.end(s) // a backend hangs up when its locks are free, not before
-	if _, err := s.backend.ReceiveStartupMessage(); err != nil {
+	if m, err := s.backend.ReceiveStartupMessage(); err != nil {
+		return
+	} else if _, cancel := m.(*pgproto3.CancelRequest); cancel {
 		return
 	}
 	if code := s.server.turnAway; code != "" {

@@ -245,6 +245,11 @@ func TestCloseWithAServerThatHangs(t *testing.T) {
 				for _, s := range f.all() {
 					s.hung.Store(true)
 				}
+				f.change(func() {
+					if f.dial == nil {
+						f.dial = func(context.Context, string) error { return errMute }
+					}
+				})
 				begin := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
@@ -253,6 +258,10 @@ func TestCloseWithAServerThatHangs(t *testing.T) {
 				}
 				if took := time.Since(begin); took > defaultCloseTimeout+defaultConnectTimeout {
 					t.Errorf("Close took %v", took)
+				}
+				synctest.Wait()
+				if n := len(f.all()); n != 0 {
+					t.Errorf("%d connections are left", n)
 				}
 				holder.lost(t, CauseClosed)
 			})

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,12 +44,26 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := pgconn.ConnectConfig(ctx, s.hurried(ctx))
+	config := s.hurried(ctx)
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if ctx.Value(connecting{}) == nil {
+			return nil, errNoCancel
+		}
+		return dial(ctx, network, addr)
+	}
+	conn, err := pgconn.ConnectConfig(context.WithValue(ctx, connecting{}, true), config)
 	if err != nil {
 		return nil, connectError(err, s.config.Password)
 	}
 	return conn, nil
 }
+
+// connecting marks the contexts in which a connection is made. Whatever else pgx dials is a request to cancel what a
+// connection did that has failed: of no use here, where the connection is closed, and at a server that hangs it takes 15 s.
+type connecting struct{}
+
+var errNoCancel = errors.New("nothing is cancelled, the connection is closed")
 
 // hurried gives each of several hosts its share of the time that there is: one that accepts connections and says nothing
 // must not use up what another could be reached in.
@@ -59,13 +74,11 @@ func (s configSource) hurried(ctx context.Context) *pgconn.Config {
 		hosts[fmt.Sprint(h.Host, " ", h.Port)] = true
 	}
 	hosts[fmt.Sprint(config.Host, " ", config.Port)] = true
-	deadline, bounded := ctx.Deadline()
-	if !bounded || len(hosts) == 1 || config.ConnectTimeout != 0 {
-		return config
+	copied := config.Copy()
+	if deadline, bounded := ctx.Deadline(); bounded && len(hosts) > 1 && config.ConnectTimeout == 0 {
+		copied.ConnectTimeout = time.Until(deadline) / time.Duration(len(hosts))
 	}
-	config = config.Copy()
-	config.ConnectTimeout = time.Until(deadline) / time.Duration(len(hosts))
-	return config
+	return copied
 }
 
 type poolSource struct{ pool *pgxpool.Pool }

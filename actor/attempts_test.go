@@ -137,7 +137,7 @@ func TestFailuresEndWithAGrant(t *testing.T) {
 
 // A backoff that wants to stop does not: the attempts are what is bounded. None at all is a pause of a second.
 func TestBackoffThatStops(t *testing.T) {
-	for name, make := range map[string]func() backoff.BackOff{
+	for name, pauses := range map[string]func() backoff.BackOff{
 		"stops": func() backoff.BackOff { return &backoff.StopBackOff{} },
 		"none":  nil,
 		"zero":  func() backoff.BackOff { return &backoff.ZeroBackOff{} },
@@ -146,7 +146,7 @@ func TestBackoffThatStops(t *testing.T) {
 		if name == "zero" {
 			want = 0
 		}
-		d := newMind(t).acquire("a", func(t *Terms) { t.NewBackoff = make }).broken().expect("timer", stPausing)
+		d := newMind(t).acquire("a", func(t *Terms) { t.NewBackoff = pauses }).broken().expect("timer", stPausing)
 		d.wakesAfter(want)
 	}
 }

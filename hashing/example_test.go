@@ -40,7 +40,8 @@ func ExampleKeyed() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(hash("upload:report.pdf") == hash("upload:report.pdf"))
+	here, there := hash("upload:report.pdf"), hash("upload:report.pdf")
+	fmt.Println(here == there)
 
 	_, err = hashing.Keyed([]byte("too short"))
 	fmt.Println(errors.Is(err, hashing.ErrShortSecret), err)

@@ -26,7 +26,7 @@ func TestPostgresGoldenLengths(t *testing.T) {
 	for _, g := range postgresGolden() {
 		seen[len(g.name)] = true
 	}
-	for n := 0; n <= 40; n++ {
+	for n := range 41 {
 		if !seen[n] {
 			t.Errorf("no golden value for a name of %d bytes", n)
 		}

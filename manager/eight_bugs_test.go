@@ -283,6 +283,25 @@ func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 	if open := n.openNow(); open > 4 { // kept ready for the next, not one for each failure
 		t.Errorf("%d connections are open after 90 failures: %+v", open, m.Stats().Sessions)
 	}
+	for _, key := range []string{"free", "k"} { // granted by the server after all, by a try and by a wait
+		ctx, cancel := context.WithCancel(bounded(t))
+		n.deaf.shut()
+		if key == "k" {
+			n.deaf.open()
+		}
+		call := acquiring(ctx, t, m, key)
+		if key == "k" {
+			eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
+			n.deaf.shut()
+			release(t, theirs)
+		}
+		eventually(t, "the server has granted it", func() bool { return held(t, s)[m.Key(key).ID()] != 0 && queued(t, s, theirs.ID()) == 0 })
+		cancel()
+		wantIs(t, ended(t, "cancelled", call).err, context.Canceled)
+		n.deaf.open()
+		eventually(t, "the lock is given back", func() bool { return held(t, s)[m.Key(key).ID()] == 0 })
+	}
+
 	terminateAll(t, s, m)
 	n.failWith(refused)
 	for range 15 {

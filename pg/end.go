@@ -33,7 +33,10 @@ func (s *Session) readEnded() {
 // what the socket does may take time.
 func (s *Session) finish() {
 	s.pool.unshare(s)
+	s.telling.Take() // what the reader has granted until now is known below, and it grants nothing from here on
 	s.lost.Store(s.lossError())
+	s.telling.Give()
+	s.lastAnswer()
 	s.tellLost()
 	close(s.ending)
 	s.sweep()
@@ -44,26 +47,30 @@ func (s *Session) finish() {
 	s.timer.Stop()
 	s.closeConn()
 	<-s.readDone
-	select {
-	case f := <-s.answers:
-		s.current = f
-	default:
-	}
+	s.lastAnswer()
 	if f := s.current; f != nil && f.answered {
-		for i := range f.entries { // granted in the last moment
-			if e := &f.entries[i]; e.ok && (e.op == OpTry || e.op == OpWait) {
-				s.held[e.id] = e.client
-			}
-		}
 		s.waiting.Add(-int64(len(f.entries)))
 	} else {
 		s.refuse(f)
 	}
 	s.refuse(s.parked)
-	s.tellLost()
 	s.locks.Store(0)
 	close(s.ended)
 	s.pool.sessionEnded(s)
+}
+
+// lastAnswer takes the flight that came back at the end, and notes what it granted.
+func (s *Session) lastAnswer() {
+	select {
+	case f := <-s.answers:
+		s.current = f
+		for i := range f.entries {
+			if e := &f.entries[i]; f.answered && e.ok && (e.op == OpTry || e.op == OpWait) {
+				s.held[e.id] = e.client
+			}
+		}
+	default:
+	}
 }
 
 // tellLost tells every client that has a lock here, and forgets it.

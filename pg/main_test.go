@@ -128,7 +128,7 @@ func (d database) tcpDSN() string { return d.TCPDSNOf(d.name) }
 func (d database) exec(t testing.TB, format string, args ...any) [][]string {
 	t.Helper()
 	ctx := within(t)
-	if d.eye.conn == nil || d.eye.conn.CheckConn() != nil {
+	if d.eye.conn == nil || d.eye.conn.Ping(ctx) != nil {
 		d.eye.close()
 		conn, err := pgconn.Connect(ctx, d.DSN())
 		if err != nil {

@@ -65,8 +65,12 @@ func (s *Session) read() {
 		s.trust(f.sent)
 		s.pool.stats.roundTrip(time.Since(f.sent), f)
 		f.check()
-		f.deliver(s)
+		s.telling.Take()
+		if s.lost.Load() == nil || !f.mayGrant() {
+			f.deliver(s)
+		}
 		s.answers <- f
+		s.telling.Give()
 		f = nil
 		s.work()
 	}
@@ -143,6 +147,9 @@ func (f *flight) check() {
 		}
 	}
 }
+
+// mayGrant reports whether a lock was asked for.
+func (f *flight) mayGrant() bool { return f.kind == flightOps && len(f.entries) > f.unlocks }
 
 // deliver tells the clients what came of their requests, on the reader, to spare a hand-over. What failed is left to the
 // owner: it has to be settled first.

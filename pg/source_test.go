@@ -128,7 +128,7 @@ func TestAConfigIsCopied(t *testing.T) {
 }
 
 func TestSourcesThatAreNone(t *testing.T) {
-	for name, make := range map[string]func() (Source, error){
+	for name, source := range map[string]func() (Source, error){
 		"no config":                         func() (Source, error) { return FromConfig(nil) },
 		"a config that pgx did not make":    func() (Source, error) { return FromConfig(&pgx.ConnConfig{}) },
 		"no pool":                           func() (Source, error) { return FromPool(nil) },
@@ -136,7 +136,7 @@ func TestSourcesThatAreNone(t *testing.T) {
 		"a sql.DB of another driver":        func() (Source, error) { return FromDB(sql.OpenDB(otherDriver{})) },
 		"a DSN that is nothing of the kind": func() (Source, error) { return FromDSN("::") },
 	} {
-		if source, err := make(); err == nil || source != nil {
+		if source, err := source(); err == nil || source != nil {
 			t.Errorf("%s: %v, %v", name, source, err)
 		}
 	}

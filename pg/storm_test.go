@@ -32,8 +32,8 @@ type stormClient struct {
 }
 
 func (c *stormClient) Done(r *Request) {
-	trusted := time.Now().Before(r.Session.TrustedUntil()) // else nobody may believe in it
-	if r.OK && r.Op != OpUnlock && trusted && !c.owners.of[r.ID].CompareAndSwap(0, c.me) && !c.owners.hangUps {
+	granted := r.OK && r.Op != OpUnlock && time.Now().Before(r.Session.TrustedUntil()) // else nobody may believe in it
+	if granted && !c.owners.of[r.ID].CompareAndSwap(0, c.me) && !c.owners.hangUps {
 		c.owners.t.Errorf("client %d was granted lock %d, which client %d believes to have", c.me, r.ID, c.owners.of[r.ID].Load())
 	}
 	c.caller.Done(r)

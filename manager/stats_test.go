@@ -23,7 +23,7 @@ func TestStats(t *testing.T) {
 	waiting := acquiring(bounded(t), t, m, "theirs")
 	eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
 	got := m.Stats()
-	if got.Keys != 3 || got.Held != 2 || got.Waiting != 2 || got.GrantsServer != 2 || got.GrantsLocal != 0 || got.Attempts != 4 {
+	if got.Keys != 3 || got.Held != 2 || got.Waiting != 2 || got.GrantsServer != 2 || got.GrantsLocal != 0 || got.Attempts < 4 { // more where it polled until there was a session to wait on
 		t.Errorf("two held, two waiting: %+v", got)
 	}
 	if want := (manager.SessionStats{Shared: 1, Dedicated: 1, Waiting: 1}); got.Sessions != want || got.Sessions.Total() != 3 {
@@ -47,9 +47,10 @@ func TestStats(t *testing.T) {
 	}
 	terminate(t, s, held(t, s)[dedicated.ID()])
 	wantLost(t, dedicated)
-	if got := m.Stats(); got.Held != 2 || got.Losses["ended by the server"] != 1 || len(got.Losses) != 1 {
-		t.Errorf("one lost: %+v", got)
-	}
+	eventually(t, "one is counted as lost", func() bool {
+		got := m.Stats()
+		return got.Held == 2 && got.Losses["ended by the server"] == 1 && len(got.Losses) == 1
+	})
 	release(t, first.lock)
 	release(t, second.lock)
 	eventually(t, "unused keys retire", func() bool { return m.Stats().Keys == 0 })

@@ -2,7 +2,6 @@ package pg
 
 import (
 	"encoding/binary"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -360,25 +359,4 @@ func (s *fakeSession) say(m pgproto3.BackendMessage) error {
 	}
 	_, err = s.conn.Write(raw)
 	return err
-}
-
-// heldBy lists the locks of one session.
-func (s *fakeSession) heldBy() []int64 {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	var ids []int64
-	for id, l := range s.server.locks {
-		if l.owner == s {
-			ids = append(ids, id)
-		}
-	}
-	return slices.Sorted(maps.Keys(toSet(ids)))
-}
-
-func toSet(ids []int64) map[int64]bool {
-	set := make(map[int64]bool, len(ids))
-	for _, id := range ids {
-		set[id] = true
-	}
-	return set
 }

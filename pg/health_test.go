@@ -297,10 +297,14 @@ func TestAFrozenServer(t *testing.T) {
 	for _, h := range holders {
 		s = h.take(t, p)
 	}
+	other, others := openDSN(t, d.dsn(), short()), newCaller(1000)
+	others.take(t, other)
 	if err := d.SignalAll(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	frozen := time.Now()
+	closePool(t, other) // nothing answers its goodbye either
+	others.lost(t, CauseClosed)
 	late := newCaller(99)
 	late.submit(s, OpTry)
 	for _, h := range holders {

@@ -20,6 +20,7 @@ func TestCancel(t *testing.T) {
 		{"before it is sent", func(r *rig) *caller {
 			c := r.prepare(key(1))
 			c.End(errGaveUp)
+			c.End(context.Canceled) // one cause, the first
 			c.submit()
 			return c
 		}},
@@ -84,7 +85,7 @@ func TestCancel(t *testing.T) {
 				if waited := time.Since(start); waited != 0 {
 					t.Errorf("answered after %v, should be at once", waited)
 				}
-				c.End(context.Canceled) // one cause, the first
+				c.End(context.Canceled) // too late
 				synctest.Wait()
 				r.store.unlockOutside(1)
 				r.mustRelease(r.acquire(key(1)))
@@ -147,23 +148,35 @@ func TestCancelMeetsGrant(t *testing.T) {
 	}
 }
 
-// A thousand waiters leave at once. Each is answered with its own cause, and nobody else notices.
+// A thousand waiters leave at once. Each is answered with the cause, and nobody else notices.
 func TestThousandCancelledAtOnce(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, r *rig) {
+	senders, each := 100, 10
+	if stressed() {
+		each = 1000
+	}
+	bubble(t, func(c *rigConfig) { c.Limits.MaxWaiters = senders*each + 1 }, func(t *testing.T, r *rig) {
 		holder := r.acquire(key(1))
-		line := make([]*caller, 1000)
+		line := make([]Claim, senders*each)
 		for i := range line {
-			line[i] = r.submit(key(1))
+			line[i].Init(r.d, key(1))
+			r.d.Submit(&line[i])
 		}
 		stays := r.submit(key(1))
 		synctest.Wait()
 		start := make(chan struct{})
-		for _, c := range line {
-			go func() { <-start; c.End(context.Canceled) }()
+		for n := range senders {
+			go func() {
+				<-start
+				for i := n; i < len(line); i += senders {
+					line[i].End(context.Canceled)
+				}
+			}()
 		}
 		close(start)
-		for _, c := range line {
-			c.expect(context.Canceled)
+		for i := range line {
+			if err := line[i].Wait(); !errors.Is(err, context.Canceled) {
+				t.Fatalf("answered with %v", err)
+			}
 		}
 		if n := r.d.Counters.Waiting.Load(); n != 1 || holder.Over() != nil {
 			t.Errorf("%d wait, should be one; the hold is over by %v", n, holder.Over())

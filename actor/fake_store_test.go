@@ -17,6 +17,7 @@ type fakeStore struct {
 	trust  time.Duration      // that a session enjoys from its start
 	slice  time.Duration      // of a wait
 	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
+	attach func(id int64)     // called when a keeper is tied to the store; may be nil
 	atOnce bool               // answers come before the call has returned, where they take no time
 
 	mu      sync.Mutex
@@ -126,6 +127,9 @@ func (s *fakeStore) later(after time.Duration, f func()) {
 
 // Attach implements [Store].
 func (s *fakeStore) Attach(id int64, o Observer) Link {
+	if s.attach != nil {
+		s.attach(id)
+	}
 	s.mu.Lock()
 	defer s.unlock()
 	l := &fakeLink{store: s, id: id, observer: o, counts: map[effectKind]int{}}

@@ -212,6 +212,8 @@ func (w *model) grant(c *Claim) {
 		w.fail("granted out of turn")
 	case c.Local == (w.event.kind == evAnswered):
 		w.fail("Local is %v", c.Local)
+	case c.ending.Load() != nil:
+		w.fail("granted to one who has given up")
 	case w.unsettled != nil:
 		w.fail("granted before the last hold was settled")
 	}
@@ -248,7 +250,7 @@ func (w *model) refuse(c *Claim, err error) {
 	case errors.Is(err, ErrAttempts):
 		right = w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0
 	default:
-		right = ending != nil && err == ending.err
+		right = ending != nil && errors.Is(err, ending.err)
 	}
 	if !right {
 		w.fail("refused for a reason that is none: %v", err)

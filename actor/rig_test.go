@@ -85,7 +85,7 @@ func (r *rig) close() {
 		return
 	}
 	for _, c := range r.callers {
-		if err := c.wait(); err == errSilence {
+		if err := c.wait(); errors.Is(err, errSilence) {
 			return
 		} else if err != nil {
 			continue

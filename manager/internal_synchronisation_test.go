@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,32 +185,72 @@ func TestHandOffNeedsNoServer(t *testing.T) {
 	}
 }
 
-// The quantum, by time or by count, lets another process in while local callers never leave the line empty.
+// Without hand-off each grant is the server's, and claims come while the lock is on its way there and back.
+func TestManyGoroutinesWithoutHandOff(t *testing.T) {
+	m := open(t, manager.WithQuantum(time.Nanosecond, 1))
+	ctx := bounded(t)
+	const goroutines, cycles = 100, 20
+	counter := 0
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range cycles {
+				if err := m.Do(ctx, "k", func(context.Context) error { counter++; return nil }); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if stats := m.Stats(); counter != goroutines*cycles || stats.GrantsLocal != 0 || stats.GrantsServer != goroutines*cycles {
+		t.Errorf("counted %d of %d; %+v", counter, goroutines*cycles, stats)
+	}
+}
+
+// When the quantum is over, by time or by count, another process has its turn, although the local line is long.
 func TestQuantumLetsOthersIn(t *testing.T) {
-	for name, quantum := range map[string]manager.Option{
-		"grants": manager.WithQuantum(time.Hour, 10),
-		"time":   manager.WithQuantum(time.Millisecond, 1_000_000),
+	const grants, span = 10, 20 * time.Millisecond
+	for name, c := range map[string]struct {
+		quantum manager.Option
+		hold    time.Duration // of the first in the line
+		most    int           // local grants before the other's turn
+	}{
+		"grants": {manager.WithQuantum(time.Hour, grants), 0, grants},
+		"time":   {manager.WithQuantum(span, 1_000_000), 2 * span, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			busy, other := open(t, quantum), open(t)
-			ctx, stop := context.WithCancel(bounded(t))
+			s, line := server(t), new(steps)
+			busy, other := open(t, c.quantum, line.record()), open(t)
+			lock := acquire(t, busy, "k")
+			theirs := acquiring(bounded(t), t, other, "k")
+			eventually(t, "the other waits at the server", func() bool { return queued(t, s, lock.ID()) == 1 })
+			const n = 100
+			var local atomic.Int64
 			var wg sync.WaitGroup
-			for range 20 {
+			for range n {
 				wg.Go(func() {
-					for ctx.Err() == nil {
-						err := busy.Do(ctx, "k", func(context.Context) error { return nil })
-						if err != nil && !errors.Is(err, context.Canceled) {
-							t.Error(err)
-							return
+					err := busy.Do(bounded(t), "k", func(context.Context) error {
+						if local.Add(1) == 1 && c.hold > 0 {
+							<-time.After(c.hold)
 						}
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
 					}
 				})
 			}
-			eventually(t, "the others are at it", func() bool { return busy.Stats().GrantsLocal > 100 })
-			for range 3 {
-				release(t, acquire(t, other, "k"))
+			eventually(t, "the local line is long", func() bool { return line.arrived() == n+1 })
+			release(t, lock)
+			got := ended(t, "the other's turn", theirs)
+			if got.err != nil {
+				t.Fatal(got.err)
 			}
-			stop()
+			if before := local.Load(); before > int64(c.most) {
+				t.Errorf("%d local grants before the other's, want at most %d", before, c.most)
+			}
+			release(t, got.lock)
 			wg.Wait()
 		})
 	}

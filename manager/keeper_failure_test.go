@@ -20,7 +20,8 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 	failures(t, seen.record(), "k")
 	all := seen.kinds()
 	t.Logf("steps: %q", all)
-	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve"} {
+	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
+		"reserve-dedicated", "try-reserved", "give-back"} {
 		if !slices.Contains(all, step) {
 			t.Errorf("the story never came to %q", step)
 		}
@@ -59,6 +60,12 @@ func failures(t *testing.T, hook manager.Option, key string) {
 			t.Error(err)
 		}
 	}
+	try := func() {
+		_, err := m.TryAcquire(bounded(t), key)
+		if !errors.Is(err, manager.ErrNotAcquired) && !errors.Is(err, manager.ErrKeeperFailed) {
+			t.Error(err)
+		}
+	}
 	var wg sync.WaitGroup
 	theirs := acquire(t, other, key)
 	for i := range 8 {
@@ -66,24 +73,28 @@ func failures(t *testing.T, hook manager.Option, key string) {
 		wg.Go(func() {
 			defer cancel()
 			var opts []manager.AcquireOption
-			if i == 7 {
-				opts = append(opts, manager.WithDedicatedSession())
-			}
-			if i == 5 {
+			switch i {
+			case 5:
 				opts = append(opts, manager.WithWaitTimeout(time.Millisecond))
+			case 7:
+				opts = append(opts, manager.WithDedicatedSession())
 			}
 			work(ctx, m, opts...)
 		})
-		if i == 6 {
+		switch i {
+		case 0:
+			eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 || m.Stats().Waiting == 0 })
+			try()
+		case 6:
 			cancel()
 		}
 	}
-	eventually(t, "one waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 || m.Stats().Waiting == 0 })
 	release(t, theirs)
 	wg.Wait()
 	for range 3 {
 		work(bounded(t), m)
 		work(bounded(t), other)
+		work(bounded(t), m, manager.WithDedicatedSession())
 	}
 	release(t, acquire(t, other, key)) // the server's lock was not left behind
 	eventually(t, "unused keys retire", func() bool { return m.Stats().Keys == 0 })

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -266,15 +267,6 @@ func (p *Pool) grow() {
 	p.startOpen(UseShared)
 }
 
-// total counts the seats that are taken or about to be; idle ones do not count, as they can be given to anybody.
-func (p *Pool) total() int {
-	n := 0
-	for use := range p.inUse {
-		n += p.inUse[use] + p.opening[use]
-	}
-	return n
-}
-
 // dispatch starts openers for those who wait, as far as the limits go.
 func (p *Pool) dispatch() {
 	if p.closing {
@@ -310,8 +302,11 @@ func (p *Pool) withdraw(r *Reservation) {
 	if r.answered {
 		return
 	}
-	r.answered = true // it stays in the line until its turn comes, and is passed over
+	r.answered = true // it stays in the line and is passed over, unless most of the line is such
 	p.queued[r.Use]--
+	if line := p.queues[r.Use]; len(line) > 2*p.queued[r.Use]+16 {
+		p.queues[r.Use] = slices.DeleteFunc(line, func(r *Reservation) bool { return r.answered })
+	}
 	r.Client.Reserved(r, nil, ErrWithdrawn)
 }
 

@@ -316,3 +316,25 @@ func TestAMessageAtTheVeryEnd(t *testing.T) {
 	}
 	receive(t, done)
 }
+
+// Reservations come and go while no session is given back: those that were withdrawn are not kept for ever.
+func TestWithdrawnReservationsAreForgotten(t *testing.T) {
+	p := &Pool{}
+	staying := &Reservation{Client: newCaller(1), Use: UseWaiting}
+	add := func(r *Reservation) {
+		p.queues[r.Use] = append(p.queues[r.Use], r)
+		p.queued[r.Use]++
+	}
+	add(staying)
+	for i := range 10_000 {
+		r := &Reservation{Client: newCaller(int64(i)), Use: UseWaiting}
+		add(r)
+		p.withdraw(r)
+	}
+	if n := len(p.queues[UseWaiting]); n > 100 {
+		t.Errorf("%d reservations are kept, and 1 waits", n)
+	}
+	if next := p.next(UseWaiting); next != staying || p.queued[UseWaiting] != 0 {
+		t.Errorf("the next is %+v, and %d wait behind it", next, p.queued[UseWaiting])
+	}
+}

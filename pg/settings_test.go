@@ -236,8 +236,22 @@ func TestAHostileSearchPathChangesNothing(t *testing.T) {
 		t.Errorf("the abandoned wait: %+v", a)
 	}
 	fooled[15].release(t, s)
-	if locks := d.locks(t); locks[fooled[15].r.ID] != 0 {
-		t.Error("an unlock did not reach the server's own function")
+	resume = stall(t, s)
+	newCaller(2000).submit(s, OpWho) // what queues behind it is one statement
+	for _, c := range fooled[16:] {
+		c.submit(s, OpUnlock)
+	}
+	resume()
+	for _, c := range fooled[16:] {
+		if a := receive(t, c.answers); !a.ok || a.err != nil {
+			t.Errorf("unlock %d: %+v", c.r.ID, a)
+		}
+	}
+	locks = d.locks(t)
+	for _, c := range fooled[15:] {
+		if locks[c.r.ID] != 0 {
+			t.Errorf("the unlock of %d did not reach the server's own function", c.r.ID)
+		}
 	}
 }
 

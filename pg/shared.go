@@ -26,6 +26,15 @@ func (p *Pool) roomForSolo() bool {
 	return p.total()+kept < p.config.MaxSessions
 }
 
+// total counts the seats that are taken or about to be; idle ones do not count, as they can be given to anybody.
+func (p *Pool) total() int {
+	n := 0
+	for use := range p.inUse {
+		n += p.inUse[use] + p.opening[use]
+	}
+	return n
+}
+
 // share and unshare change the snapshot; the pool's owner and an ending session may do so at the same time.
 func (p *Pool) share(s *Session) {
 	p.updateShared(func(old []*Session) []*Session { return append(old, s) })

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -308,4 +309,35 @@ func TestAUsersPoolThatIsClosed(t *testing.T) {
 		t.Error("a session came out of a closed pool")
 	}
 	c.release(t, c.take(t, p))
+}
+
+// A pool of the user's that cannot connect says so as a source of ours does, and no more than that.
+func TestAUsersPoolThatCannotConnect(t *testing.T) {
+	noLeaks(t)
+	config, err := pgxpool.ParseConfig("postgres://user:" + secret + "@127.0.0.1:1/db?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(within(t), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	db := stdlib.OpenDB(*config.ConnConfig)
+	defer db.Close()
+	fromPool, err := FromPool(pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromDB, err := FromDB(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []Source{fromPool, fromDB} {
+		_, err := Open(within(t), source, quick())
+		if !errors.Is(err, syscall.ECONNREFUSED) || !Transient(err) {
+			t.Errorf("%T: %v", source, err)
+		}
+		keepsTheSecret(t, err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -304,5 +305,44 @@ func TestSourcesRefuse(t *testing.T) {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: %v", name, c.err)
 		}
+	}
+}
+
+// A session that dies in a key's hands is given back while it is still dying. It must not come to hold the locks of others,
+// who would then meet a dead session for ever.
+func TestDyingSessionIsNotShared(t *testing.T) {
+	s := server(t)
+	var armed atomic.Bool
+	dying, goOn := make(chan struct{}), make(chan struct{})
+	m := open(t, manager.WithSharedSessions(1), manager.WithHook(func(_ int64, step string) {
+		if step == "try" && armed.CompareAndSwap(true, false) { // for the next in line, after the session was given back
+			close(dying)
+			<-goOn
+		}
+	}))
+	wake := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(wake)
+	shared, dedicated := acquire(t, m, "shared"), acquire(t, m, "dedicated", manager.WithDedicatedSession())
+	behind := acquiring(bounded(t), t, m, "dedicated")
+	where := held(t, s)
+	terminate(t, s, where[shared.ID()])
+	wantLost(t, shared)
+	eventually(t, "no session is shared", func() bool { return m.Stats().Sessions.Shared == 0 })
+
+	armed.Store(true)
+	terminate(t, s, where[dedicated.ID()])
+	ended(t, "the session is dying", dying)
+	other := acquiring(bounded(t), t, m, "other")
+	eventually(t, "a session is shared", func() bool { return m.Stats().Sessions.Shared == 1 })
+	wake()
+	for _, call := range []<-chan acquired{behind, other} {
+		got := ended(t, "the grant", call)
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		release(t, got.lock)
+	}
+	for i := range 5 {
+		release(t, acquire(t, m, fmt.Sprint("later ", i)))
 	}
 }

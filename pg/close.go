@@ -20,6 +20,9 @@ func (p *Pool) ended(s *Session) {
 		p.dispatch()
 		return
 	}
+	if seat.use == UseShared {
+		p.unshare(s) // it may have been shared as it died, after it had taken itself out
+	}
 	p.inUse[seat.use]--
 	seat.resource.Destroy()
 	p.dispatch()

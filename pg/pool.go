@@ -167,11 +167,9 @@ func (p *Pool) startOpen(use Use) {
 		for {
 			resource, err := p.puddle.Acquire(ctx)
 			if err == nil {
-				select {
-				case <-resource.Value().ended: // died while it lay idle
+				if resource.Value().Lost() != nil { // died, or is dying, while it lay idle
 					resource.Destroy()
 					continue
-				default:
 				}
 			} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 				err = connectError(err, "")
@@ -383,8 +381,8 @@ func (p *Pool) openFailed(use Use, err error) {
 
 func (p *Pool) returned(s *Session) {
 	seat, alive := p.sessions[s]
-	if !alive || seat.resource == nil || p.closing {
-		return // it has ended, or has been told to; the rest is done then
+	if !alive || seat.resource == nil || p.closing || s.Lost() != nil {
+		return // it has ended, or is about to; the rest is done then
 	}
 	use := seat.use
 	p.inUse[use]--

@@ -57,6 +57,8 @@ type Claim struct {
 	settled  error         // written before result is closed
 	ask, end mailbox.Node[message]
 
+	attendance atomic.Uint32 // whether the caller attends to the operation for the claim: see attend.go
+
 	forwarded bool // the directory's: a keeper has it, or will
 
 	// The machine's.
@@ -91,10 +93,12 @@ func (c *Claim) Init(d *Directory, t Terms) {
 	c.end.Value = message{kind: evEnd, claim: c}
 }
 
-// Wait blocks until the claim is answered, which its keeper always does: at the latest soon after [Claim.End].
-// It is called once, by the goroutine that submitted the claim.
+// Wait blocks until the claim is answered, which its keeper always does: at the latest some milliseconds after
+// [Claim.End]. It is called once, by the goroutine that submitted the claim.
 func (c *Claim) Wait() error {
-	<-c.result
+	if !c.attend() {
+		<-c.result
+	}
 	return c.Err
 }
 
@@ -109,6 +113,15 @@ func (c *Claim) End(cause error) {
 		return
 	}
 	c.directory.post(&c.end)
+}
+
+// Release is [Claim.End] by a caller who goes on to wait for [Claim.Settled] and can be late by some milliseconds.
+func (c *Claim) Release(cause error) {
+	opened := c.attendance.CompareAndSwap(attendNobody, attendCaller)
+	c.End(cause)
+	if opened {
+		c.attend()
+	}
 }
 
 // Settled is closed when a granted claim is over and it is known what became of the lock. [Claim.Outcome] says what.

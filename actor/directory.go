@@ -76,6 +76,7 @@ func NewDirectory(c Config) *Directory {
 // Submit sends a claim on its way. It never blocks; [Claim.Wait] gives the answer.
 func (d *Directory) Submit(c *Claim) {
 	d.Counters.Waiting.Add(1)
+	c.attendance.Store(attendCaller)
 	d.post(&c.ask)
 	select {
 	case <-d.done: // the owner may have looked for the last time before the claim came

@@ -299,3 +299,7 @@ func (l *fakeLink) Detach() {
 	}
 	delete(s.links, l)
 }
+
+// Attend and Unattended do nothing: answers come by themselves.
+func (l *fakeLink) Attend(<-chan struct{}) bool { return false }
+func (l *fakeLink) Unattended()                 {}

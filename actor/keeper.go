@@ -274,16 +274,19 @@ func (k *keeper) operate(kind effectKind) {
 		k.world.counters.Attempts.Add(1)
 		k.ledger.on = false
 		k.link.Try()
+		k.attended(k.machine.line.head)
 	case fxTryReserved:
 		k.world.counters.Attempts.Add(1)
 		k.ledger.on = true
 		k.link.TryReserved()
+		k.attended(k.machine.line.head)
 	case fxWait:
 		k.world.counters.Attempts.Add(1)
 		k.ledger.on = true
 		k.link.Wait()
 	case fxUnlock:
 		k.link.Unlock()
+		k.attended(k.machine.leaving)
 	default:
 		panic("BUG: not an operation: " + kind.String())
 	}

@@ -8,11 +8,17 @@ type Store interface {
 	Attach(id int64, observer Observer) Link
 }
 
-// Link is one keeper's way to the store. All methods are called by the keeper alone and return at once; what they start
-// is answered through the [Observer]. Of Try, TryReserved, Wait and Unlock at most one is under way at a time.
+// Link is one keeper's way to the store. All methods but Attend are called by the keeper alone and return at once; what
+// they start is answered through the [Observer]. Of Try, TryReserved, Wait and Unlock at most one is under way at a time.
 type Link interface {
 	// Try asks for the lock without waiting, on a session with other locks. Answered by Answered.
 	Try()
+	// Attend may be called by a caller who waits for the operation under way and has nothing else to do, after the
+	// operation was begun, from any goroutine: it may bring the answer in on the caller's goroutine, which spares a
+	// wake-up. It returns within some milliseconds, and reports whether it received from answered.
+	Attend(answered <-chan struct{}) (received bool)
+	// Unattended says of the operation just begun that nobody will Attend to it.
+	Unattended()
 	// Reserve asks for a session of the keeper's own. Answered by Reserved, exactly once.
 	Reserve(dedicated bool)
 	// Withdraw takes that back; the answer comes all the same.

@@ -47,7 +47,14 @@ type question struct {
 	busy    atomic.Bool
 }
 
-func (l *link) Try() { l.store.pool.Try(&l.request) }
+func (l *link) Try() {
+	l.request.Attended = true
+	l.store.pool.Try(&l.request)
+}
+
+func (l *link) Attend(answered <-chan struct{}) bool { return l.request.Attend(answered) }
+
+func (l *link) Unattended() { l.request.MustRead() }
 
 func (l *link) Reserve(dedicated bool) {
 	use := pg.UseWaiting
@@ -61,19 +68,19 @@ func (l *link) Reserve(dedicated bool) {
 func (l *link) Withdraw() { l.store.pool.Withdraw(l.reservation) }
 
 func (l *link) TryReserved() {
-	l.request.Op = pg.OpTry
+	l.request.Op, l.request.Attended = pg.OpTry, true
 	l.own.Submit(&l.request)
 }
 
 func (l *link) Wait() {
-	l.request.Op = pg.OpWait
+	l.request.Op, l.request.Attended = pg.OpWait, false
 	l.own.Submit(&l.request)
 }
 
 func (l *link) Abandon() { l.own.Abandon(&l.request) }
 
 func (l *link) Unlock() {
-	l.request.Op = pg.OpUnlock
+	l.request.Op, l.request.Attended = pg.OpUnlock, true
 	l.request.Session.Submit(&l.request)
 }
 

@@ -74,7 +74,11 @@ var errSilence = errors.New("nothing was heard from the server in time")
 // which is begun even if ctx has ended already, and goes on in any case.
 func (l *Lock) Release(ctx context.Context) error {
 	l.detach()
-	l.claim.End(ErrReleased)
+	if ctx == nil || ctx.Err() == nil {
+		l.claim.Release(ErrReleased)
+	} else {
+		l.claim.End(ErrReleased)
+	}
 	if ctx == nil || ctx.Done() == nil {
 		<-l.claim.Settled()
 		return l.outcome()

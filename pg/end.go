@@ -119,7 +119,9 @@ func (s *Session) lossError() *LossError {
 // closeConn says goodbye and waits until the server has hung up: a backend that has hung up has released its locks, and
 // no sooner is that known. Where the server does not answer in time the socket is closed anyway.
 func (s *Session) closeConn() {
-	if err := s.conn.SetDeadline(time.Now().Add(s.config.CloseTimeout)); err == nil {
+	by := time.Now().Add(s.config.CloseTimeout)
+	s.endReading(by)
+	if err := s.conn.SetWriteDeadline(by); err == nil {
 		if message, err := (&pgproto3.Terminate{}).Encode(nil); err == nil {
 			if _, err := s.conn.Write(message); err == nil && (s.loss == nil || s.loss.Cause != CauseSilence) {
 				<-s.readDone // the deadline bounds it

@@ -17,63 +17,91 @@ type serverEndError struct{ err *pgconn.PgError }
 func (e *serverEndError) Error() string { return e.err.Error() }
 func (e *serverEndError) Unwrap() error { return e.err }
 
-// read is the reader: always in Receive, so that the end of the connection is seen when it comes, not when somebody
-// next has something to send.
+// read is the reader: in Receive whenever nobody else is, so that the end of the connection is seen when it comes, not
+// when somebody next has something to send. While callers read their own answers (attend.go) it dozes.
 func (s *Session) read() {
 	defer s.signal(signalRead)
 	defer close(s.readDone)
-	var f *flight // the statement whose answer is coming in
-	var last *serverEndError
 	for {
-		message, err := s.front.Receive()
-		if err != nil {
-			if last != nil {
-				err = last
-			}
-			s.readErr = orEOF(err)
+		landed, err := s.receive()
+		switch {
+		case err != nil:
+			s.readErr = err
 			return
-		}
-		if last != nil {
-			continue // nothing counts after a last word but that the server hangs up
-		}
-		switch message.(type) {
-		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
-			continue // unasked for, and allowed at any time
-		}
-		if e, ok := message.(*pgproto3.ErrorResponse); ok {
-			server := pgconn.ErrorResponseToPgError(e)
-			if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
-				// The server says so before it releases the locks and hangs up after: there is no time to lose. The reader
-				// goes on to the end of file, which is how it is known that they are released.
-				last = &serverEndError{server}
-				s.fatal.Store(last)
-				s.signal(signalFatal)
-				continue
-			}
-		}
-		if f == nil {
-			select {
-			case f = <-s.toReader:
-			default:
-				s.readErr = fmt.Errorf("the server sent %T, and nothing was asked", message)
-				return
-			}
-		}
-		if done := f.take(message); !done {
+		case !landed:
 			continue
 		}
-		s.trust(f.sent)
-		s.pool.stats.roundTrip(time.Since(f.sent), f)
-		f.check()
-		s.telling.Take()
-		if s.lost.Load() == nil || !f.mayGrant() {
-			f.deliver(s)
-		}
-		s.answers <- f
-		s.telling.Give()
-		f = nil
 		s.work()
+		if s.letCallersRead() {
+			s.doze()
+		}
 	}
+}
+
+// receive takes one message off the wire, and reports whether it completed the answer to a statement, which has then
+// been delivered. Only who has the duty to read calls it. The error is final.
+func (s *Session) receive() (landed bool, err error) {
+	if s.readFailed != nil {
+		return false, s.readFailed
+	}
+	message, err := s.front.Receive()
+	if err != nil {
+		if s.turnOver(err) {
+			return false, errTurnOver
+		}
+		if s.lastWord != nil {
+			err = s.lastWord
+		}
+		s.readFailed = orEOF(err)
+		return false, s.readFailed
+	}
+	if s.lastWord != nil {
+		return false, nil // nothing counts after a last word but that the server hangs up
+	}
+	switch m := message.(type) {
+	case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
+		return false, nil // unasked for, and allowed at any time
+	case *pgproto3.ErrorResponse:
+		server := pgconn.ErrorResponseToPgError(m)
+		if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
+			// The server says so before it releases the locks and hangs up after: there is no time to lose. Reading goes
+			// on to the end of file, which is how it is known that they are released.
+			s.lastWord = &serverEndError{server}
+			s.fatal.Store(s.lastWord)
+			s.signal(signalFatal)
+			return false, nil
+		}
+	}
+	if s.incoming == nil {
+		select {
+		case s.incoming = <-s.toReader:
+		default:
+			s.readFailed = fmt.Errorf("the server sent %T, and nothing was asked", message)
+			return false, s.readFailed
+		}
+	}
+	f := s.incoming
+	if done := f.take(message); !done {
+		return false, nil
+	}
+	s.incoming = nil
+	s.land(f)
+	return true, nil
+}
+
+// land delivers a complete answer, and gives its flight back to the owner.
+func (s *Session) land(f *flight) {
+	s.trust(f.sent)
+	now := time.Now()
+	s.pool.stats.roundTrip(now.Sub(f.sent), f)
+	s.noteAlone(f, now)
+	f.check()
+	s.telling.Take()
+	if s.lost.Load() == nil || !f.mayGrant() {
+		f.deliver(s)
+	}
+	s.answers <- f
+	s.telling.Give()
 }
 
 // take adds one message to the answer and reports whether that is complete.

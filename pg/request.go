@@ -38,6 +38,8 @@ type Request struct {
 	Op     Op
 	ID     int64
 	Client Client
+	// Attended promises that [Request.Attend] is called for the answer, or else [Request.MustRead].
+	Attended bool
 
 	// Session is where the operation ran; for a granted lock, where it is held.
 	Session *Session
@@ -49,6 +51,7 @@ type Request struct {
 	// Holder answers OpWho; nil where nobody holds the id or the question was not asked.
 	Holder *Holder
 
+	at        atomic.Pointer[Session] // as Session, for Attend
 	abandoned atomic.Bool
 	node      mailbox.Node[*Request]
 }

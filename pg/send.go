@@ -196,6 +196,6 @@ func (s *Session) send(f *flight, message []byte, err error, deadline time.Time)
 	if _, err := s.conn.Write(message); err != nil {
 		// The server may have said why, and the reader is about to read it: its end tells, or the flight's deadline.
 		s.rearm = true
-		_ = s.conn.SetReadDeadline(deadline)
+		s.endReading(deadline)
 	}
 }

@@ -43,10 +43,23 @@ type Session struct {
 	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
 	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
 	readErr  error
-	over     chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
-	ending   chan struct{}             // closed by the owner: no request is sent any more
-	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
-	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
+
+	duty       atomic.Uint32             // who reads; see attend.go
+	attended   atomic.Uint32             // answers that callers read
+	callReader chan struct{}             // capacity 1: the duty goes back to the reader, sent by whoever gives it
+	readEnd    atomic.Pointer[time.Time] // when reading is to end for good
+
+	// Of who has the duty to read.
+	incoming   *flight // the statement whose answer is coming in
+	lastWord   *serverEndError
+	readFailed error
+	readBy     time.Time // the read deadline that the socket has for callers
+	alone      int       // statements in a row that had one caller each
+	landedAt   time.Time
+	over       chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
+	ending     chan struct{}             // closed by the owner: no request is sent any more
+	ended      chan struct{}             // closed by the owner at its end: nothing of the session is left
+	lost       atomic.Pointer[LossError] // published by the owner before it tells the clients
 
 	turn    mailbox.Turn                   // who has it owns what is below
 	telling mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
@@ -76,7 +89,7 @@ func newSession(p *Pool, c *connected) *Session {
 	s := &Session{
 		pool: p, config: &p.config, pid: c.pid, identity: c.identity, conn: c.conn, front: c.front, base: c.answered,
 		toReader: make(chan *flight, 1), answers: make(chan *flight, 1), readDone: make(chan struct{}),
-		over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
+		callReader: make(chan struct{}, 1), over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
 		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
 	}
 	s.inbox.Init()
@@ -119,7 +132,9 @@ func (s *Session) Ended() <-chan struct{} { return s.ended }
 
 // Submit hands a request to the session. It never blocks, and Done is called exactly once, possibly at once.
 func (s *Session) Submit(r *Request) {
+	attended := r.Attended // it may be in use again when it has been sent
 	r.Session, r.OK, r.Err, r.Holder = s, false, nil, nil
+	r.at.Store(s)
 	r.abandoned.Store(false)
 	s.waiting.Add(1)
 	r.post(&s.inbox)
@@ -129,6 +144,9 @@ func (s *Session) Submit(r *Request) {
 		s.sweep()
 	default:
 		s.work()
+		if !attended {
+			s.MustRead()
+		}
 	}
 }
 
@@ -144,6 +162,7 @@ const (
 func (s *Session) signal(bit uint32) {
 	s.signals.Or(bit)
 	s.work()
+	s.MustRead()
 }
 
 // stop asks for an orderly end. It does no harm twice.

@@ -12,12 +12,18 @@ import (
 type store struct {
 	pool    *pg.Pool
 	lastAsk atomic.Int64 // when who holds a lock was last asked, in nanoseconds since start
+	askCost atomic.Int64 // how long the last such question took, in nanoseconds
 	start   time.Time
 }
 
-// askGap is the least time between two questions for a lock's holder, over all keys: each makes the server look through
-// its whole lock table.
-const askGap = 20 * time.Millisecond
+// A question for a lock's holder makes the server look through its whole lock table. Over all keys there is at most one
+// in askGap, and the time spent on them is at most one part in askShare: a server that is slow is asked less often, but
+// never less than once in askGapMost.
+const (
+	askGap     = 20 * time.Millisecond
+	askGapMost = time.Second
+	askShare   = 50
+)
 
 func (s *store) Attach(id int64, o actor.Observer) actor.Link {
 	l := &link{store: s, observer: o}
@@ -27,7 +33,8 @@ func (s *store) Attach(id int64, o actor.Observer) actor.Link {
 
 func (s *store) mayAsk() bool {
 	now, last := int64(time.Since(s.start)), s.lastAsk.Load()
-	return now-last >= int64(askGap) && s.lastAsk.CompareAndSwap(last, now)
+	gap := min(max(int64(askGap), askShare*s.askCost.Load()), int64(askGapMost))
+	return now-last >= gap && s.lastAsk.CompareAndSwap(last, now)
 }
 
 // link is one keeper's requests to the pool: one for the lock, in use again and again, one for the question who holds
@@ -44,6 +51,7 @@ type link struct {
 type question struct {
 	request pg.Request
 	link    *link
+	asked   time.Time
 	busy    atomic.Bool
 }
 
@@ -95,6 +103,7 @@ func (l *link) Ask() {
 		l.question.request.ID, l.question.request.Client = l.request.ID, l.question
 	}
 	if l.store.mayAsk() && l.question.busy.CompareAndSwap(false, true) {
+		l.question.asked = time.Now()
 		l.store.pool.Who(&l.question.request)
 	}
 }
@@ -128,6 +137,7 @@ func (q *question) Done(r *pg.Request) {
 		told = &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr,
 			Since: h.SessionSince, Seen: time.Now()}
 	}
+	q.link.store.askCost.Store(int64(time.Since(q.asked)))
 	q.busy.Store(false)
 	q.link.observer.Told(told)
 }

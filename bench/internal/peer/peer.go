@@ -31,3 +31,13 @@ type Client interface {
 type Held interface {
 	Release(ctx context.Context) error
 }
+
+// Preparer is a client that can do a part of the work for a fixed key once.
+type Preparer interface {
+	Prepare(key string) Locker
+}
+
+// Locker takes the lock of one key. Many goroutines may use it at once.
+type Locker interface {
+	Lock(ctx context.Context) (Held, error)
+}

@@ -3,6 +3,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os/exec"
 	"time"
@@ -29,6 +30,9 @@ type Scenario struct {
 	Part func(ctx context.Context, s Setup, part string, in io.Reader, out io.Writer) error
 }
 
+// ErrNotApplicable is what Run returns where the question makes no sense for the system; it is no failure.
+var ErrNotApplicable = errors.New("not applicable")
+
 // Setup is what one round of a scenario finds.
 type Setup struct {
 	System peer.System
@@ -36,6 +40,8 @@ type Setup struct {
 	Env peer.Env
 	// AdminDSN reaches PostgreSQL directly, without the proxy: for terminating sessions and for looking at them.
 	AdminDSN string
+	// ServerAddress is what the client's connections are counted by: host:port, or the path of a unix socket.
+	ServerAddress string
 	// Warmup comes before Duration, which is the measured window.
 	Warmup, Duration time.Duration
 	// Quick asks for the smallest size that still says something: fewer keys and waiters.
@@ -69,4 +75,14 @@ type Result struct {
 	Extra map[string]float64 `json:"extra,omitempty"`
 	// Failed is why there is no figure.
 	Failed string `json:"failed,omitempty"`
+	// NotApplicable is why the question makes no sense for the system.
+	NotApplicable string `json:"not_applicable,omitempty"`
+}
+
+// CPU fills in the CPU time that so many pairs took.
+func (r *Result) CPU(used measure.Reading, pairs float64) {
+	if pairs > 0 {
+		r.ClientCPU = used.Client.Seconds() / pairs * 1e6
+		r.ServerCPU = used.Server.Seconds() / pairs * 1e6
+	}
 }

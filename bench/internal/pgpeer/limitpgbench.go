@@ -79,6 +79,9 @@ var (
 // readPgbench reads what pgbench prints. It knows no percentiles without a log of each transaction.
 func readPgbench(out string, used measure.Reading, clients int) (scenario.Result, error) {
 	rate, count := pgbenchRate.FindStringSubmatch(out), pgbenchCount.FindStringSubmatch(out)
+	if count != nil && count[1] == "0" {
+		return scenario.Result{}, errors.New("pgbench finished no pair in its time")
+	}
 	if rate == nil || count == nil {
 		return scenario.Result{}, fmt.Errorf("pgbench said something unknown: %s", out)
 	}

@@ -27,6 +27,18 @@ func (Pgx) Open(ctx context.Context, e peer.Env) (peer.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// As many connections as the load will use are opened before it begins: it is not about connecting.
+	err = together(min(poolSize, e.Goroutines), func() (func(), error) {
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return conn.Release, nil
+	})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return &pgxClient{pool}, nil
 }
 

@@ -19,7 +19,15 @@ func openSQL(ctx context.Context, e peer.Env) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(poolSize)
 	db.SetMaxIdleConns(poolSize)
-	if err := db.PingContext(ctx); err != nil {
+	// As many connections as the load will use are opened before it begins: it is not about connecting.
+	err = together(min(poolSize, e.Goroutines), func() (func(), error) {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return func() { _ = conn.Close() }, nil // which gives it back
+	})
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 	"github.com/lockkeeper/lockkeeper/bench/internal/report"
@@ -90,7 +91,8 @@ const (
 )
 
 func (p Program) plan(cmd *cobra.Command, f flags) (harness.Plan, error) {
-	plan := harness.Plan{Quick: f.quick, Everywhere: cmd.Flags().Changed("systems"), Budget: quickBudget, Limit: quickLimit}
+	plan := harness.Plan{Quick: f.quick, Everywhere: cmd.Flags().Changed("systems"),
+		Named: cmd.Flags().Changed("only"), Budget: quickBudget, Limit: quickLimit}
 	var err error
 	if plan.Scenarios, err = choose("scenario", f.only, p.Catalogue.ScenarioNames()); err != nil {
 		return plan, err
@@ -142,35 +144,41 @@ func (p Program) run(cmd *cobra.Command, f flags) error {
 	if len(outcome.Measurements) == 0 {
 		return errors.Join(err, cmd.Context().Err())
 	}
-	write := report.Text
+	r := report.New(p.Catalogue, plan, outcome, arguments(cmd))
+	write := r.Text
 	if f.json {
-		write = report.JSON
+		write = r.JSON
 	}
-	err = errors.Join(err, write(cmd.OutOrStdout(), p.Catalogue, outcome))
-	return errors.Join(err, p.pages(f, outcome, err == nil))
+	if err = errors.Join(err, write(cmd.OutOrStdout())); err != nil {
+		return err // and no pages of half a run
+	}
+	return errors.Join(writeFile(f.html, r.HTML), writeFile(f.markdown, r.Markdown))
 }
 
-// pages writes files, after a complete run alone.
-func (p Program) pages(f flags, outcome harness.Outcome, complete bool) error {
-	if !complete {
+// arguments are those that a run is repeated with: files that it wrote are no part of it.
+func arguments(cmd *cobra.Command) string {
+	var set []string
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		switch value := flag.Value.String(); flag.Name {
+		case "html", "markdown", "json":
+		case "quick":
+			set = append(set, "--quick")
+		default:
+			set = append(set, "--"+flag.Name+" "+strings.Trim(value, "[]"))
+		}
+	})
+	return strings.Join(set, " ")
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" {
 		return nil
 	}
-	for _, page := range []struct {
-		file  string
-		write func(io.Writer, harness.Catalogue, harness.Outcome) error
-	}{{f.html, report.HTML}, {f.markdown, report.Markdown}} {
-		if page.file == "" {
-			continue
-		}
-		file, err := os.Create(page.file)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(page.write(file, p.Catalogue, outcome), file.Close()); err != nil {
-			return err
-		}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(write(file), file.Close())
 }
 
 func (p Program) list(w io.Writer) error {

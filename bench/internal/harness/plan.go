@@ -16,6 +16,7 @@ type Plan struct {
 	// the time after which no round but the first begins, and Limit the one after which nothing does.
 	Quick         bool
 	Everywhere    bool // the systems were named, so that each runs in every scenario
+	Named         bool // the scenarios were named, so that long ones run too
 	Budget, Limit time.Duration
 }
 
@@ -39,7 +40,8 @@ func (p Plan) Turns(c Catalogue) []Measurement {
 	var turns []Measurement
 	for round := range p.Rounds {
 		for _, sc := range c.Scenarios {
-			if !slices.Contains(p.Scenarios, sc.Name) {
+			if !slices.Contains(p.Scenarios, sc.Name) || sc.MaxRounds > 0 && round >= sc.MaxRounds ||
+				p.Quick && sc.Long && !p.Named {
 				continue
 			}
 			for _, system := range c.Systems() {

@@ -13,7 +13,7 @@ import (
 
 // How long a measurement may take on top of its warm-up and its window before it is killed.
 const (
-	slack      = 45 * time.Second
+	slack      = 2 * time.Minute
 	quickSlack = 8 * time.Second
 )
 
@@ -37,9 +37,9 @@ type Progress interface {
 
 // Run carries out the plan. When ctx ends it returns what it has, with the context's cause; everything that it started
 // is gone when it returns.
-func Run(ctx context.Context, c Catalogue, p Plan, progress Progress) (_ Outcome, err error) {
+func Run(ctx context.Context, c Catalogue, p Plan, progress Progress) (outcome Outcome, err error) {
 	turns := p.Turns(c)
-	outcome := Outcome{Began: time.Now()}
+	outcome.Began = time.Now()
 	defer func() { outcome.Took = time.Since(outcome.Began) }()
 	f := &field{catalogue: c, plan: p}
 	defer func() { err = errors.Join(err, f.close()) }()

@@ -3,8 +3,6 @@ package report
 import (
 	"encoding/json"
 	"io"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 )
 
 // object is one line of --json. Ratios to the baseline that cannot be had are null, and so are figures of what failed.
@@ -33,9 +31,9 @@ type object struct {
 }
 
 // JSON writes one object a line, for each scenario and system.
-func JSON(w io.Writer, c harness.Catalogue, o harness.Outcome) error {
+func (all Report) JSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
-	for _, r := range Rows(c, o.Measurements) {
+	for _, r := range all.Rows {
 		known := func(v float64) *float64 {
 			if v == 0 {
 				return nil

@@ -27,7 +27,7 @@ func thousands(v float64) string {
 func short(v float64) string {
 	switch a := math.Abs(v); {
 	case v == 0:
-		return "-"
+		return none
 	case a < 0.01:
 		return fmt.Sprintf("%.2g", v)
 	case a < 10:
@@ -43,7 +43,7 @@ func short(v float64) string {
 func size(v float64) string {
 	switch {
 	case v == 0:
-		return "-"
+		return none
 	case v < 10<<10:
 		return thousands(v) + " B"
 	case v < 10<<20:
@@ -57,7 +57,7 @@ func size(v float64) string {
 func duration(us float64) string {
 	switch {
 	case us == 0:
-		return "-"
+		return none
 	case us < 1000:
 		return short(us) + " us"
 	case us < 1e6:
@@ -69,7 +69,10 @@ func duration(us float64) string {
 
 func ratio(v float64) string {
 	if v == 0 {
-		return "-"
+		return none
 	}
 	return short(v) + " x"
 }
+
+// none stands where nothing was measured.
+const none = "-"

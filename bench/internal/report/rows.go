@@ -61,6 +61,9 @@ func compare(rows []Row) {
 		}
 	}
 	for i := range rows {
+		if rows[i].Unit == "x" {
+			continue // a ratio of ratios says nothing
+		}
 		rows[i].Ratio = stats.Ratio(rows[i].Figure.Median, base)
 	}
 }

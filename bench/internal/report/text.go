@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 )
 
 var columns = []string{"system", "median", "min", "max", "to pgx", "p50", "p99", "client", "server", "memory", "conns", "slowest"}
@@ -15,42 +13,25 @@ acquisition. client, server: CPU seconds per million pairs. memory: the client's
 share of the mean.`
 
 // Text writes tables for a terminal, one for each scenario.
-func Text(w io.Writer, c harness.Catalogue, o harness.Outcome) error {
+func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
-	rows := Rows(c, o.Measurements)
-	for _, sc := range c.Scenarios {
-		table := [][]string{}
-		var notes []string
-		for _, r := range rows {
-			if r.Scenario != sc.Name {
-				continue
-			}
-			switch {
-			case r.Failed != "":
-				notes = append(notes, fmt.Sprintf("%s FAILED: %s", r.System, r.Failed))
-			case r.NotApplicable != "":
-				notes = append(notes, fmt.Sprintf("%s: not applicable: %s", r.System, r.NotApplicable))
-			default:
-				table = append(table, r.cells())
-				notes = append(notes, r.extras()...)
-			}
+	for _, s := range r.Sections {
+		fmt.Fprintf(&b, "%s: %s\n", s.Name, s.Text)
+		if len(s.Rows) > 0 {
+			align(&b, s.Table())
 		}
-		if len(table)+len(notes) == 0 {
-			continue
-		}
-		fmt.Fprintf(&b, "%s: %s\n", sc.Name, sc.Text)
-		if len(table) > 0 {
-			align(&b, append([][]string{columns}, table...))
-		}
-		for _, note := range notes {
+		for _, note := range s.Notes {
 			fmt.Fprintf(&b, "  %s\n", note)
 		}
 		b.WriteByte('\n')
 	}
 	b.WriteString(legend + "\n\n")
-	writeTargets(&b, Check(rows))
-	if o.Cut > 0 {
-		fmt.Fprintf(&b, "\n%d measurements were left out, since the time of a quick run was over.\n", o.Cut)
+	if len(r.Targets) > 0 {
+		b.WriteString("Targets:\n")
+		align(&b, r.TargetTable())
+	}
+	if r.Cut > 0 {
+		fmt.Fprintf(&b, "\n%d measurements were left out, since the time of a quick run was over.\n", r.Cut)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -68,12 +49,20 @@ func (r Row) cells() []string {
 		return short(v) + unit
 	}
 	return []string{r.System, figure(r.Figure.Median), figure(r.Figure.Min), figure(r.Figure.Max), ratio(r.Ratio),
-		duration(r.P50), duration(r.P99), short(r.ClientCPU), short(r.ServerCPU), size(r.RSS), short0(r.Conns), short(r.MinShare)}
+		duration(r.P50), duration(r.P99), short(r.ClientCPU), short(r.ServerCPU), size(r.RSS), short0(r.Conns), r.slowest()}
+}
+
+// slowest may well be zero: where there are parties, each of them counts.
+func (r Row) slowest() string {
+	if r.Fairness == 0 {
+		return none
+	}
+	return fmt.Sprintf("%.2f", r.MinShare)
 }
 
 func short0(v float64) string {
 	if v == 0 {
-		return "-"
+		return none
 	}
 	return thousands(v)
 }

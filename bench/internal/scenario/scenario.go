@@ -24,6 +24,10 @@ type Scenario struct {
 	Headline, Unit string
 	// Systems, where set, are the only ones that the question makes sense for.
 	Systems []string
+	// MaxRounds, where set, bounds the rounds of a scenario that takes long.
+	MaxRounds int
+	// Long scenarios are left out of a quick run, unless they are named.
+	Long bool
 	// Run measures one round. An error says that the system failed, and why; so does Result.Failed.
 	Run func(ctx context.Context, s Setup) (Result, error)
 	// Part, where set, is what a process runs that Run has started by Setup.Spawn.

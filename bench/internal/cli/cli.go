@@ -70,7 +70,7 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 // interruptible returns a context that ends with the first Ctrl-C or its like; the second ends the program on the spot,
 // and then the servers go by themselves. Processes of the harness's own end with their standard input instead.
 func interruptible(args []string) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background()) //nolint:forbidigo // the program's own lifetime
+	ctx, cancel := context.WithCancelCause(context.Background())
 	if len(args) > 0 && args[0] == harness.Command {
 		return ctx, func() { cancel(nil) }
 	}

@@ -90,9 +90,18 @@ const (
 	quickLimit   = 40 * time.Second
 )
 
+// How long a measurement may take on top of its window: some scenarios prepare 100,000 keys, and slow systems do too.
+const (
+	slack      = 2 * time.Minute
+	quickSlack = 8 * time.Second
+)
+
 func (p Program) plan(cmd *cobra.Command, f flags) (harness.Plan, error) {
 	plan := harness.Plan{Quick: f.quick, Everywhere: cmd.Flags().Changed("systems"),
-		Named: cmd.Flags().Changed("only"), Budget: quickBudget, Limit: quickLimit}
+		Named: cmd.Flags().Changed("only"), Budget: quickBudget, Limit: quickLimit, Slack: slack}
+	if f.quick {
+		plan.Slack = quickSlack
+	}
 	var err error
 	if plan.Scenarios, err = choose("scenario", f.only, p.Catalogue.ScenarioNames()); err != nil {
 		return plan, err
@@ -151,6 +160,9 @@ func (p Program) run(cmd *cobra.Command, f flags) error {
 	}
 	if err = errors.Join(err, write(cmd.OutOrStdout())); err != nil {
 		return err // and no pages of half a run
+	}
+	if !r.Any() {
+		return errors.New("nothing could be measured")
 	}
 	return errors.Join(writeFile(f.html, r.HTML), writeFile(f.markdown, r.Markdown))
 }

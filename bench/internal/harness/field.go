@@ -104,7 +104,7 @@ func (r *running) address(rtt time.Duration) (string, error) {
 		return r.server.Socket, nil
 	}
 	if r.proxies[rtt] == nil {
-		p, err := proxy.Start(context.Background(), r.server.TCP, rtt) //nolint:forbidigo // it lives until close
+		p, err := proxy.Start(context.Background(), r.server.TCP, rtt)
 		if err != nil {
 			return "", err
 		}

@@ -18,6 +18,8 @@ type Plan struct {
 	Everywhere    bool // the systems were named, so that each runs in every scenario
 	Named         bool // the scenarios were named, so that long ones run too
 	Budget, Limit time.Duration
+	// Slack is how long a measurement may take on top of its warm-up and its window before it is killed.
+	Slack time.Duration
 }
 
 // The quick run's choice: the systems that the targets are about run everywhere, the others where they do best.

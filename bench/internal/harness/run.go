@@ -11,12 +11,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 )
 
-// How long a measurement may take on top of its warm-up and its window before it is killed.
-const (
-	slack      = 2 * time.Minute
-	quickSlack = 8 * time.Second
-)
-
 // Outcome is all that a run gave.
 type Outcome struct {
 	Measurements []Measurement
@@ -95,10 +89,7 @@ func (f *field) measure(ctx context.Context, m Measurement) scenario.Result {
 	if err != nil {
 		return scenario.Result{Failed: oneLine(err.Error())}
 	}
-	bound := j.Warmup + j.Duration + slack
-	if j.Quick {
-		bound = j.Warmup + j.Duration + quickSlack
-	}
+	bound := j.Warmup + j.Duration + f.plan.Slack
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := j.command(ctx)

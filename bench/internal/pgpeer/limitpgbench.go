@@ -41,7 +41,7 @@ func (LimitPgbench) Limit(ctx context.Context, s scenario.Setup, l throughput.Lo
 	if !l.Distinct() {
 		return scenario.Result{}, fmt.Errorf("%w: it has distinct keys only", scenario.ErrNotApplicable)
 	}
-	program, err := findPgbench()
+	program, err := findPgbench(ctx)
 	if err != nil {
 		return scenario.Result{}, err
 	}
@@ -99,9 +99,9 @@ func readPgbench(out string, used measure.Reading, clients int) (scenario.Result
 }
 
 // findPgbench looks beside the server's programs, and then in PATH: some distributions of the server lack it.
-func findPgbench() (string, error) {
+func findPgbench(ctx context.Context) (string, error) {
 	if folder, err := pgserver.FindBinaries(); err == nil {
-		if path := filepath.Join(folder, "pgbench"); exec.Command(path, "--version").Run() == nil {
+		if path := filepath.Join(folder, "pgbench"); exec.CommandContext(ctx, path, "--version").Run() == nil {
 			return path, nil
 		}
 	}

@@ -31,23 +31,23 @@ type object struct {
 }
 
 // JSON writes one object a line, for each scenario and system.
-func (all Report) JSON(w io.Writer) error {
+func (r Report) JSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
-	for _, r := range all.Rows {
+	for _, row := range r.Rows {
 		known := func(v float64) *float64 {
 			if v == 0 {
 				return nil
 			}
 			return &v
 		}
-		line := object{Scenario: r.Scenario, System: r.System,
-			Pairs: known(r.Pairs.Median), PairsMin: r.Pairs.Min, PairsMax: r.Pairs.Max, P50: known(r.P50), P99: known(r.P99),
-			CPU: known(r.ClientCPU + r.ServerCPU), ClientCPU: r.ClientCPU, ServerCPU: r.ServerCPU,
-			Connections: known(r.Conns), RSS: known(r.RSS), Ratio: known(r.Ratio),
-			Fairness: r.Fairness, MinShare: r.MinShare, Extra: r.Extra, Rounds: r.Rounds,
-			Failed: r.Failed, NotApplicable: r.NotApplicable}
-		if r.Unit != "" {
-			line.Figure, line.Unit = r.Figure.Median, r.Unit
+		line := object{Scenario: row.Scenario, System: row.System,
+			Pairs: known(row.Pairs.Median), PairsMin: row.Pairs.Min, PairsMax: row.Pairs.Max, P50: known(row.P50), P99: known(row.P99),
+			CPU: known(row.ClientCPU + row.ServerCPU), ClientCPU: row.ClientCPU, ServerCPU: row.ServerCPU,
+			Connections: known(row.Conns), RSS: known(row.RSS), Ratio: known(row.Ratio),
+			Fairness: row.Fairness, MinShare: row.MinShare, Extra: row.Extra, Rounds: row.Rounds,
+			Failed: row.Failed, NotApplicable: row.NotApplicable}
+		if row.Unit != "" {
+			line.Figure, line.Unit = row.Figure.Median, row.Unit
 		}
 		if err := encoder.Encode(line); err != nil {
 			return err

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
@@ -46,6 +47,11 @@ func New(c harness.Catalogue, p harness.Plan, o harness.Outcome, arguments strin
 		}
 	}
 	return r
+}
+
+// Any says whether there is any figure.
+func (r Report) Any() bool {
+	return slices.ContainsFunc(r.Sections, func(s Section) bool { return len(s.Rows) > 0 })
 }
 
 func section(sc scenario.Scenario, rows []Row) Section {

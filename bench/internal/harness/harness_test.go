@@ -39,7 +39,9 @@ type system string
 
 func (s system) Name() string { return string(s) }
 
-func (s system) Open(context.Context, peer.Env) (peer.Client, error) { return nil, errors.New("unused") }
+func (s system) Open(context.Context, peer.Env) (peer.Client, error) {
+	return nil, errors.New("unused")
+}
 
 // serverAddress is where nobody listens: no system here connects.
 const serverAddress = "127.0.0.1:1"

@@ -98,9 +98,9 @@ func TestASlowGoroutineIsSeen(t *testing.T) {
 	f := &fake{}
 	f.lock = func(ctx context.Context, key string) error {
 		if key == Key(0) {
-			return after(40 * time.Millisecond)(ctx, key)
+			return after(40*time.Millisecond)(ctx, key)
 		}
-		return after(10 * time.Millisecond)(ctx, key)
+		return after(10*time.Millisecond)(ctx, key)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(f, Load{Goroutines: 4, Keys: 4})

@@ -13,6 +13,8 @@ FUZZTIME = 30s
 # Arguments of the demo's two commands.
 DEMO_ARGS =
 STORM_ARGS =
+# Arguments of the benchmark harness.
+BENCH_ARGS =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
@@ -40,6 +42,10 @@ demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processe
 .PHONY: storm
 storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help)
 	@scripts/demo storm $(STORM_ARGS)
+
+.PHONY: bench
+bench: ## compare with what one could use instead, half an hour (BENCH_ARGS='--quick', or --help)
+	@scripts/bench $(BENCH_ARGS)
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL

@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
+	"github.com/lockkeeper/lockkeeper/bench/internal/report"
+)
+
+const help = `Bench compares Lockkeeper with what one could use instead, in one run on one machine:
+every scenario against every system, in turns, at least five rounds of each.
+
+The only claims are ratios within one run. Absolute figures depend on the machine, and on
+what else it does meanwhile.
+
+It needs no set-up: PostgreSQL, Redis and etcd are started in temporary folders, and are
+removed at the end, after a Ctrl-C too. A system whose server is not installed, or that
+fails in a scenario, is reported as failing with the reason.
+
+--quick makes everything small and ends within 50 seconds: three short rounds, Lockkeeper,
+pgx and the limit of batches in every scenario, the other systems in distinct-100 alone.
+With --systems, those named run in every scenario. Rounds that no longer fit are left out.`
+
+const examples = `  bench --quick                                    a first look
+  bench --quick --only lone,distinct-1000 --systems lockkeeper,pgx
+                                                   while tuning
+  bench --only distinct-100 --rounds 9 --seconds 2 one question, answered well
+  bench --html bench.html --markdown docs/benchmarks.md
+                                                   the full run, half an hour`
+
+// flags are what the command line sets.
+type flags struct {
+	only, systems  []string
+	rounds         int
+	seconds        float64
+	quick, list    bool
+	json           bool
+	html, markdown string
+}
+
+func (p Program) root() *cobra.Command {
+	var f flags
+	root := &cobra.Command{
+		Use:           "bench",
+		Short:         "Compares Lockkeeper with what one could use instead",
+		Long:          help,
+		Example:       examples,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there are no arguments, and %q was given; scenarios go after --only", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd, f) },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	set := root.Flags()
+	set.SortFlags = false
+	set.BoolVar(&f.quick, "quick", false, "small and short: ends within 50 seconds")
+	set.StringSliceVar(&f.only, "only", nil, "scenarios to run, comma-separated (default: all)")
+	set.StringSliceVar(&f.systems, "systems", nil, "systems to run, comma-separated (default: all)")
+	set.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement; 3 with --quick")
+	set.Float64Var(&f.seconds, "seconds", 1, "length of one measurement; 0.25 with --quick")
+	set.BoolVar(&f.list, "list", false, "list scenarios and systems, and do nothing")
+	set.BoolVar(&f.json, "json", false, "one JSON object a line for each scenario and system, instead of tables")
+	set.StringVar(&f.html, "html", "", "write a page with charts to this file")
+	set.StringVar(&f.markdown, "markdown", "", "write the page for docs/ to this file")
+	root.AddCommand(p.hidden()...)
+	return root
+}
+
+// The lengths of a quick run: after the budget no further round begins, after the limit nothing does.
+const (
+	quickRounds  = 3
+	quickSeconds = 0.25
+	quickBudget  = 36 * time.Second
+	quickLimit   = 40 * time.Second
+)
+
+// How long a measurement may take on top of its window: some scenarios prepare 100,000 keys, and slow systems do too.
+const (
+	slack      = 2 * time.Minute
+	quickSlack = 8 * time.Second
+)
+
+func (p Program) plan(cmd *cobra.Command, f flags) (harness.Plan, error) {
+	plan := harness.Plan{Quick: f.quick, Everywhere: cmd.Flags().Changed("systems"),
+		Named: cmd.Flags().Changed("only"), Budget: quickBudget, Limit: quickLimit, Slack: slack}
+	if f.quick {
+		plan.Slack = quickSlack
+	}
+	var err error
+	if plan.Scenarios, err = choose("scenario", f.only, p.Catalogue.ScenarioNames()); err != nil {
+		return plan, err
+	}
+	if plan.Systems, err = choose("system", f.systems, p.Catalogue.Systems()); err != nil {
+		return plan, err
+	}
+	if f.quick && !cmd.Flags().Changed("rounds") {
+		f.rounds = quickRounds
+	}
+	if f.quick && !cmd.Flags().Changed("seconds") {
+		f.seconds = quickSeconds
+	}
+	switch {
+	case f.rounds < 1 || f.rounds > 1000:
+		return plan, usage("--rounds is %d: it must be between 1 and 1000", f.rounds)
+	case !(f.seconds >= 0.05 && f.seconds <= 600): // written so that NaN, which flags take, is refused
+		return plan, usage("--seconds is %v: it must be between 0.05 and 600", f.seconds)
+	}
+	plan.Rounds = f.rounds
+	plan.Duration = time.Duration(f.seconds * float64(time.Second))
+	plan.Warmup = min(plan.Duration/2, 300*time.Millisecond)
+	return plan, nil
+}
+
+// choose returns what was named, or all.
+func choose(what string, named, all []string) ([]string, error) {
+	if len(named) == 0 {
+		return all, nil
+	}
+	for i, name := range named {
+		named[i] = strings.TrimSpace(name)
+		if !slices.Contains(all, named[i]) {
+			return nil, usage("there is no %s %q; there are: %s", what, name, strings.Join(all, ", "))
+		}
+	}
+	return named, nil
+}
+
+func (p Program) run(cmd *cobra.Command, f flags) error {
+	if f.list {
+		return p.list(cmd.OutOrStdout())
+	}
+	plan, err := p.plan(cmd, f)
+	if err != nil {
+		return err
+	}
+	outcome, err := harness.Run(cmd.Context(), p.Catalogue, plan, newProgress(cmd.ErrOrStderr()))
+	if len(outcome.Measurements) == 0 {
+		return errors.Join(err, cmd.Context().Err())
+	}
+	r := report.New(p.Catalogue, plan, outcome, arguments(cmd))
+	write := r.Text
+	if f.json {
+		write = r.JSON
+	}
+	if err = errors.Join(err, write(cmd.OutOrStdout())); err != nil {
+		return err // and no pages of half a run
+	}
+	if !r.Any() {
+		return errors.New("nothing could be measured")
+	}
+	return errors.Join(writeFile(f.html, r.HTML), writeFile(f.markdown, r.Markdown))
+}
+
+// arguments are those that a run is repeated with: files that it wrote are no part of it.
+func arguments(cmd *cobra.Command) string {
+	var set []string
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		switch value := flag.Value.String(); flag.Name {
+		case "html", "markdown", "json":
+		case "quick":
+			set = append(set, "--quick")
+		default:
+			set = append(set, "--"+flag.Name+" "+strings.Trim(value, "[]"))
+		}
+	})
+	return strings.Join(set, " ")
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}
+
+func (p Program) list(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("Scenarios:\n")
+	for _, s := range p.Catalogue.Scenarios {
+		fmt.Fprintf(&b, "  %-18s %s\n", s.Name, s.Text)
+	}
+	b.WriteString("\nSystems:\n")
+	for _, k := range p.Catalogue.Kinds {
+		var names []string
+		for _, s := range k.Systems {
+			names = append(names, s.Name())
+		}
+		fmt.Fprintf(&b, "  %-18s %s\n", "on "+k.Name, strings.Join(names, ", "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

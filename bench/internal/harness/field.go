@@ -1,0 +1,138 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/proxy"
+	"github.com/lockkeeper/lockkeeper/bench/internal/server"
+)
+
+const startBound = 90 * time.Second
+
+// field is the servers and proxies of a run.
+type field struct {
+	catalogue Catalogue
+	plan      Plan
+	servers   []*running
+}
+
+// running is a server, or the reason why there is none: then its systems fail, and the others run.
+type running struct {
+	kind    server.Kind
+	server  *server.Server
+	err     error
+	proxies map[time.Duration]*proxy.Proxy
+}
+
+// start starts the servers that the turns need, and PostgreSQL's first: it has to be there.
+func (f *field) start(ctx context.Context, turns []Measurement, progress Progress) error {
+	needed := map[string]bool{}
+	for _, m := range turns {
+		if _, kind, ok := f.catalogue.system(m.System); ok {
+			needed[kind.Name] = true
+		}
+	}
+	for _, kind := range f.catalogue.Kinds {
+		if !needed[kind.Name] {
+			continue
+		}
+		starting, cancel := context.WithTimeout(ctx, startBound)
+		s, err := kind.Start(starting)
+		cancel()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			progress.Say(fmt.Sprintf("%s: %v", kind.Name, err))
+		}
+		f.servers = append(f.servers, &running{kind: kind, server: s, err: err, proxies: map[time.Duration]*proxy.Proxy{}})
+	}
+	return nil
+}
+
+func (f *field) versions() []string {
+	var versions []string
+	for _, r := range f.servers {
+		if r.err == nil {
+			versions = append(versions, r.server.Version)
+		}
+	}
+	return versions
+}
+
+// job says where the system finds its server.
+func (f *field) job(m Measurement) (job, error) {
+	sc, _ := f.catalogue.scenario(m.Scenario)
+	_, kind, _ := f.catalogue.system(m.System)
+	j := job{Scenario: m.Scenario, System: m.System, Warmup: f.plan.Warmup, Duration: f.plan.Duration, Quick: f.plan.Quick}
+	for _, r := range f.servers {
+		if r.kind.Name != kind.Name {
+			continue
+		}
+		if r.err != nil {
+			return j, r.err
+		}
+		address, err := r.address(sc.RTT)
+		if err != nil {
+			return j, err
+		}
+		j.ServerPID, j.ServerAddress = r.server.PID, address
+		if r.server.DSN != nil {
+			j.AdminDSN = r.server.Socket
+		}
+		switch {
+		case sc.RTT == 0:
+			kind.Env(&j.Env, r.server.Socket)
+			if r.server.SocketFile != "" {
+				j.ServerAddress = r.server.SocketFile
+			}
+		case r.server.DSN != nil:
+			kind.Env(&j.Env, r.server.DSN(address))
+		default:
+			kind.Env(&j.Env, address)
+		}
+	}
+	return j, nil
+}
+
+// address leads through a proxy where latency is wanted.
+func (r *running) address(rtt time.Duration) (string, error) {
+	if rtt == 0 {
+		return r.server.Socket, nil
+	}
+	if r.proxies[rtt] == nil {
+		p, err := proxy.Start(context.Background(), r.server.TCP, rtt)
+		if err != nil {
+			return "", err
+		}
+		r.proxies[rtt] = p
+	}
+	return r.proxies[rtt].Addr(), nil
+}
+
+// tidy ends what a system that failed may have left at a server: it would disturb the next one.
+func (f *field) tidy(ctx context.Context) {
+	for _, r := range f.servers {
+		if r.err == nil && r.server.Tidy != nil {
+			_ = r.server.Tidy(ctx)
+		}
+	}
+}
+
+func (f *field) close() error {
+	var errs []error
+	for _, r := range f.servers {
+		for _, p := range r.proxies {
+			p.Close()
+		}
+		if r.server != nil {
+			if err := r.server.Close(); err != nil {
+				errs = append(errs, fmt.Errorf("removing the throwaway %s: %w", r.kind.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,191 @@
+package pgpeer
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
+	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
+	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+func newDSN(t *testing.T) string {
+	t.Helper()
+	server, database := pgtest.NewDatabase(t)
+	return server.DSNOf(database)
+}
+
+func lockSystems() []peer.System {
+	var all []peer.System
+	for _, s := range Systems() {
+		if _, limit := s.(throughput.Limiter); !limit {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func open(t *testing.T, s peer.System, dsn string) peer.Client {
+	t.Helper()
+	client, err := s.Open(t.Context(), peer.Env{PostgresDSN: dsn, Goroutines: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return client
+}
+
+// A system that did not exclude would be fast for nothing.
+func TestEachSystemExcludes(t *testing.T) {
+	for _, s := range lockSystems() {
+		t.Run(s.Name(), func(t *testing.T) {
+			client := open(t, s, newDSN(t))
+			unguarded, most := 0, 0
+			var inside int
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() {
+					for range 2 {
+						held, err := client.Lock(t.Context(), "one")
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						inside++ // the race detector sees it where the lock does not exclude
+						most = max(most, inside)
+						unguarded++
+						inside--
+						if err := held.Release(t.Context()); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			if unguarded != 6 || most != 1 {
+				t.Errorf("%d turns of 6, %d at once", unguarded, most)
+			}
+		})
+	}
+}
+
+// Nothing that a round leaves may be in the way of the next one.
+func TestEachSystemLeavesNothing(t *testing.T) {
+	for _, s := range lockSystems() {
+		t.Run(s.Name(), func(t *testing.T) {
+			before := goleak.IgnoreCurrent()
+			dsn := newDSN(t)
+			for range 2 {
+				client, err := s.Open(t.Context(), peer.Env{PostgresDSN: dsn, Goroutines: 8})
+				if err != nil {
+					t.Fatal(err)
+				}
+				held, err := locker(client, "key").Lock(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(held.Release(t.Context()), client.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			goleak.VerifyNone(t, before)
+		})
+	}
+}
+
+func locker(c peer.Client, key string) peer.Locker {
+	if p, ok := c.(peer.Preparer); ok {
+		return p.Prepare(key)
+	}
+	return plain{c, key}
+}
+
+type plain struct {
+	peer.Client
+	key string
+}
+
+func (p plain) Lock(ctx context.Context) (peer.Held, error) { return p.Client.Lock(ctx, p.key) }
+
+func setup(t *testing.T, s peer.System) scenario.Setup {
+	t.Helper()
+	return scenario.Setup{System: s, Env: peer.Env{PostgresDSN: newDSN(t)}, ServerAddress: "127.0.0.1:1",
+		Warmup: 20 * time.Millisecond, Duration: 50 * time.Millisecond, Meter: measure.Meter{Server: os.Getpid()}}
+}
+
+func TestLimitsMeasureDistinctKeysAlone(t *testing.T) {
+	for _, s := range []throughput.Limiter{LimitBatch{}, LimitPgbench{}} {
+		for _, l := range []throughput.Load{{Goroutines: 100, Keys: 1}, {Goroutines: 10, Keys: 100, Skew: 1.1}} {
+			if _, err := s.Limit(t.Context(), scenario.Setup{}, l); !errors.Is(err, scenario.ErrNotApplicable) {
+				t.Errorf("%T, %v: %v", s, l, err)
+			}
+		}
+	}
+	if _, err := (LimitBatch{}).Open(t.Context(), peer.Env{}); !errors.Is(err, scenario.ErrNotApplicable) {
+		t.Errorf("opening a limit: %v", err)
+	}
+}
+
+func TestBatchesOfAllSizesAreGranted(t *testing.T) {
+	for _, n := range []int{1, 10, 1000} {
+		r, err := LimitBatch{}.Limit(t.Context(), setup(t, LimitBatch{}), throughput.Load{Goroutines: n, Keys: n})
+		if err != nil || r.PairsPerSecond <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
+			t.Errorf("%d keys: %+v, %v", n, r, err)
+		}
+	}
+}
+
+func TestALockThatIsRefusedIsAnError(t *testing.T) {
+	s := setup(t, LimitBatch{})
+	held, err := open(t, Pgx{}, s.Env.PostgresDSN).Lock(t.Context(), throughput.Key(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := (LimitBatch{}).Limit(t.Context(), s, throughput.Load{Goroutines: 10, Keys: 10}); err == nil {
+		t.Errorf("somebody else has a key, and the limit says %+v", r)
+	}
+	if err := held.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatPgbenchSays(t *testing.T) {
+	said := `transaction type: x.sql
+number of transactions actually processed: 2000
+latency average = 0.5 ms
+initial connection time = 3 ms
+tps = 1234.5 (without initial connection time)
+`
+	r, err := readPgbench(said, measure.Reading{Client: 2 * time.Second, Server: 4 * time.Second}, 7)
+	if err != nil || r.PairsPerSecond != 1234.5 || r.Connections != 7 || r.ClientCPU != 1000 || r.ServerCPU != 2000 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	for _, bad := range []string{"", "number of transactions actually processed: 0\n", "tps = 3\n"} {
+		if r, err := readPgbench(bad, measure.Reading{}, 1); err == nil {
+			t.Errorf("%q was read as %+v", bad, r)
+		}
+	}
+	if r, err := (LimitPgbench{}).Limit(t.Context(), setup(t, LimitPgbench{}), throughput.Load{Goroutines: 2, Keys: 2}); err != nil {
+		if !strings.Contains(err.Error(), "without pgbench") {
+			t.Error(err)
+		}
+	} else if r.PairsPerSecond <= 0 {
+		t.Errorf("got %+v", r)
+	}
+}

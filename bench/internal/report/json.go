@@ -1,0 +1,57 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// object is one line of --json. Ratios to the baseline that cannot be had are null, and so are figures of what failed.
+type object struct {
+	Scenario      string             `json:"scenario"`
+	System        string             `json:"system"`
+	Pairs         *float64           `json:"pairs_per_second"`
+	PairsMin      float64            `json:"pairs_per_second_min,omitempty"`
+	PairsMax      float64            `json:"pairs_per_second_max,omitempty"`
+	P50           *float64           `json:"p50_us"`
+	P99           *float64           `json:"p99_us"`
+	CPU           *float64           `json:"cpu_s_per_million"`
+	ClientCPU     float64            `json:"client_cpu_s_per_million,omitempty"`
+	ServerCPU     float64            `json:"server_cpu_s_per_million,omitempty"`
+	Connections   *float64           `json:"connections"`
+	RSS           *float64           `json:"rss_bytes"`
+	Ratio         *float64           `json:"ratio_to_pgx"`
+	Figure        float64            `json:"figure,omitempty"`
+	Unit          string             `json:"unit,omitempty"`
+	Fairness      float64            `json:"fairness,omitempty"`
+	MinShare      float64            `json:"min_share,omitempty"`
+	Extra         map[string]float64 `json:"extra,omitempty"`
+	Rounds        int                `json:"rounds"`
+	Failed        string             `json:"failed,omitempty"`
+	NotApplicable string             `json:"not_applicable,omitempty"`
+}
+
+// JSON writes one object a line, for each scenario and system.
+func (r Report) JSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	for _, row := range r.Rows {
+		known := func(v float64) *float64 {
+			if v == 0 {
+				return nil
+			}
+			return &v
+		}
+		line := object{Scenario: row.Scenario, System: row.System,
+			Pairs: known(row.Pairs.Median), PairsMin: row.Pairs.Min, PairsMax: row.Pairs.Max, P50: known(row.P50), P99: known(row.P99),
+			CPU: known(row.ClientCPU + row.ServerCPU), ClientCPU: row.ClientCPU, ServerCPU: row.ServerCPU,
+			Connections: known(row.Conns), RSS: known(row.RSS), Ratio: known(row.Ratio),
+			Fairness: row.Fairness, MinShare: row.MinShare, Extra: row.Extra, Rounds: row.Rounds,
+			Failed: row.Failed, NotApplicable: row.NotApplicable}
+		if row.Unit != "" {
+			line.Figure, line.Unit = row.Figure.Median, row.Unit
+		}
+		if err := encoder.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -31,6 +31,7 @@ help: ## list the targets
 setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, a C compiler
 	@scripts/ensure-postgres
 	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
+	@scripts/ensure-netfault || echo 'the tests that cut the network are skipped'
 	@scripts/race-flag >/dev/null
 
 .PHONY: demo

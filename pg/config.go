@@ -69,6 +69,7 @@ const (
 	defaultWaitingSessions = 16
 	defaultMaxSessions     = 64
 	defaultApplication     = "lockkeeper"
+	maxFarewell            = 250 * time.Millisecond
 	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).
 	minDuration = 10 * time.Millisecond
 	maxDuration = (1<<31 - 1) * time.Millisecond
@@ -76,6 +77,13 @@ const (
 
 // Trust is how long a session that has stopped answering is believed in.
 func (c *Config) Trust() time.Duration { return c.HealthInterval + c.HealthTimeout }
+
+// farewell is how long a session that is given up here, while the server may well have it, stays connected after those who
+// hold locks on it were told: hanging up is what frees the locks then. It is a part of the time that the server would
+// have let pass by itself.
+func (c *Config) farewell() time.Duration {
+	return min((c.SessionTimeout-c.Trust())/4, maxFarewell)
+}
 
 // WithDefaults fills the zero fields in and checks the rest. The error names the field.
 func (c *Config) WithDefaults() (Config, error) {

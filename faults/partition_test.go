@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/lockkeeper/lockkeeper/internal/netfault"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/manager"
@@ -151,17 +153,67 @@ func TestPartitionedHolder(t *testing.T) {
 		t.Logf("cut %s: %v", d, tallies[d])
 	}
 	t.Logf("all: %d of %d", all.before, all.runs)
+	if often(0, 1) == 1 {
+		var y tally
+		partition(t, s, n, netfault.Both, lease{5 * time.Second, 2 * time.Second, 14 * time.Second}, &y)
+		t.Logf("cut both ways, default times: %v", &y)
+	}
 }
 
-func TestPartitionWithTheDefaults(t *testing.T) {
-	if often(0, 1) == 0 {
-		t.Skip("this takes a quarter of a minute: make stress")
-	}
+// A waiter is cut off, and the lock comes free: the server grants it to somebody who cannot hear. It must not stay so, and
+// the waiter is served when the network is back.
+func TestPartitionedWaiter(t *testing.T) {
 	s, n := farAway(t)
 	audit(t, s)
-	var y tally
-	partition(t, s, n, netfault.Both, lease{5 * time.Second, 2 * time.Second, 14 * time.Second}, &y)
-	t.Log(&y)
+	o := newOutsider(t, s)
+	m := open(t, through(t, s, n), append(short.options(), manager.WithWaitSlice(10*time.Second))...)
+	key := m.Key("a partitioned waiter")
+	var stuck figures
+	for range often(1, 10) {
+		if !o.is("SELECT pg_try_advisory_lock(%d)", key.ID()) {
+			t.Fatal("the outsider cannot take a free lock")
+		}
+		got := make(chan *manager.Lock, 1)
+		go func() {
+			lock, err := key.Acquire(context.Background(), manager.WithRetryPolicy(patient()))
+			if err != nil {
+				t.Error(err)
+			}
+			got <- lock
+		}()
+		eventually(t, "it waits at the server", func() bool { return o.waitsFor(key.ID()) })
+		if err := n.Cut(context.Background(), netfault.Both); err != nil {
+			t.Fatal(err)
+		}
+		if !o.is("SELECT pg_advisory_unlock(%d)", key.ID()) {
+			t.Fatal("the outsider's lock is gone")
+		}
+		freed := time.Now()
+		eventually(t, "the server has given up the session", func() bool {
+			return o.is("SELECT pg_try_advisory_lock(%d)", key.ID())
+		})
+		stuck = append(stuck, time.Since(freed))
+		if len(got) > 0 {
+			t.Error("a lock was handed out that nobody can have been told of")
+		}
+		heal(t, n)
+		if !o.is("SELECT pg_advisory_unlock(%d)", key.ID()) {
+			t.Fatal("the outsider's lock is gone")
+		}
+		lock := ended(t, "the grant", got)
+		if t.Failed() {
+			return
+		}
+		release(t, lock)
+	}
+	t.Logf("granted to a waiter that is cut off, the lock was free again after: %v (session timeout %v)", stuck, short.server)
+}
+
+// patient retries for as long as a fault may take.
+func patient() manager.RetryPolicy {
+	return manager.RetryPolicy{Attempts: 1000, Backoff: func() backoff.BackOff {
+		return backoff.NewConstantBackOff(50 * time.Millisecond)
+	}}
 }
 
 // partition causes one, with a manager of its own.

@@ -54,8 +54,11 @@ type Event struct {
 	PID   uint32
 	Use   Use
 	Locks int // held when it happened
-	Cause string
-	Err   error
+	// Timeline of the server on which a session was opened; 0 where it does not tell. A higher one than before says that
+	// a standby has been promoted.
+	Timeline uint32
+	Cause    string
+	Err      error
 }
 
 const (

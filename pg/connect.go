@@ -20,6 +20,7 @@ type connected struct {
 	front    *pgproto3.Frontend
 	pid      uint32
 	identity string
+	lineage  lineage
 	asked    time.Time // when the identity was asked for
 	answered time.Time
 }
@@ -63,7 +64,7 @@ func (c *Config) settings() []setting {
 func (p *Pool) connect(ctx context.Context) (*connected, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
 	defer cancel()
-	conn, err := p.source.Connect(ctx)
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return nil, connectError(err, "")
 	}
@@ -118,7 +119,12 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 		}
 		return nil, fmt.Errorf("preparing the statements: %w", err)
 	}
-	c := &connected{asked: time.Now()}
+	c := &connected{}
+	var err error
+	if c.lineage, err = askLineage(ctx, conn); err != nil {
+		return nil, err
+	}
+	c.asked = time.Now()
 	identity, err := queryText(ctx, conn, askStatement.sql)
 	if err != nil {
 		return nil, fmt.Errorf("asking the server who it is: %w", err)

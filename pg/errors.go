@@ -35,6 +35,7 @@ const (
 	CauseSilence    Cause = "no answer in time"       // trust ran out
 	CauseBackend    Cause = "backend changed"         // another pid answered: a pooler switched us
 	CauseRecovery   Cause = "server is in recovery"   // a standby answered
+	CauseDeposed    Cause = "server was deposed"      // a standby of it has been promoted
 	CauseDoubt      Cause = "state of a lock unknown" // an unlock was not confirmed, or the protocol was broken
 	CauseClosed     Cause = "closed"                  // by the user
 )
@@ -134,8 +135,11 @@ func (e *ConnectError) classify(err error) {
 		hostErr x509.HostnameError
 		certErr x509.CertificateInvalidError
 		verify  *tls.CertificateVerificationError
+		deposed *deposedError
 	)
 	switch {
+	case errors.As(err, &deposed): // not permanent: the next host may be the new primary
+		e.add(deposed.Error(), nil)
 	case errors.Is(err, ErrUnsafe):
 		e.permanent = true
 		e.add(err.Error(), err)

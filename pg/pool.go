@@ -22,7 +22,8 @@ type Pool struct {
 
 	shared  atomic.Pointer[[]*Session] // a snapshot for choosing, published by the owner
 	refused atomic.Pointer[map[string]string]
-	growing atomic.Bool // another shared session has been asked for
+	lineage atomic.Pointer[lineage] // the latest that was seen; openers write it
+	growing atomic.Bool             // another shared session has been asked for
 	inbox   mailbox.Mailbox[poolMessage]
 	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends when the pool closes
 	endLife context.CancelFunc
@@ -224,6 +225,7 @@ func (p *Pool) handle(m poolMessage) {
 		p.returned(m.session)
 	case poolBorn:
 		p.sessions[m.session] = &seat{}
+		p.depose(m.session.lineage)
 		if p.closing {
 			m.session.stop()
 		}
@@ -327,7 +329,7 @@ func (p *Pool) opened(m poolMessage) {
 		p.dispatch()
 		return
 	}
-	p.config.Event(Event{Kind: EventOpened, PID: s.pid, Use: m.use})
+	p.config.Event(Event{Kind: EventOpened, PID: s.pid, Use: m.use, Timeline: s.lineage.timeline})
 	seat.resource = m.resource
 	if m.use == UseShared {
 		p.seat(s, UseShared)

@@ -44,7 +44,22 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	return s.connectChecked(ctx, nil)
+}
+
+func (s configSource) connectChecked(ctx context.Context,
+	check func(context.Context, *pgconn.PgConn) error) (*pgconn.PgConn, error) {
 	config := s.hurried(ctx)
+	if validate := config.ValidateConnect; check != nil {
+		config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			if validate != nil {
+				if err := validate(ctx, conn); err != nil {
+					return err
+				}
+			}
+			return check(ctx, conn)
+		}
+	}
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(connecting{}) == nil {

@@ -9,6 +9,9 @@ import (
 type Config struct {
 	// ApplicationName is what pg_stat_activity shows for every session. Default: the connection's own, else "lockkeeper".
 	ApplicationName string
+	// Database is the name that the server itself must have for the database: locks of two databases do not meet. Default:
+	// the one that the connection asks for. It is for poolers whose own name for it is another.
+	Database string
 	// HealthInterval is how often each session is asked who it is. Default 5 s.
 	HealthInterval time.Duration
 	// HealthTimeout is how long an answer may take. Default 2 s. HealthInterval + HealthTimeout is the trust: how long a

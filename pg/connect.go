@@ -142,6 +142,10 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 	if err != nil || pid == 0 {
 		return nil, fmt.Errorf("%w: the server does not say which backend answers", ErrUnsafe)
 	}
+	if _, place, _ := strings.Cut(identity, words[2]+" "); len(words) > 2 && !strings.HasPrefix(place, p.database+" ") {
+		return nil, unsafeBecause("the sessions of one manager must all be in one database, which is %q: %q answered "+
+			"(database and role)", p.database, place)
+	}
 	c.pid = uint32(pid)
 	hijacked, err := conn.Hijack()
 	if err != nil {

@@ -245,6 +245,8 @@ func (s *fakeSession) answer(q *question) {
 		q.text(strconv.Itoa(int(s.pid)) + " 2023-11-14")
 	case "pid":
 		q.text(strconv.Itoa(int(s.pid)))
+	case "database":
+		q.text("fake")
 	case "lineage":
 		q.text(s.server.lineage)
 	case "version":

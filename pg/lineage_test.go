@@ -115,4 +115,6 @@ func TestAnOldPrimaryFromAnotherSource(t *testing.T) {
 
 type plainSource struct{ Source }
 
-func (s plainSource) Connect(ctx context.Context) (*pgconn.PgConn, error) { return s.Source.Connect(ctx) }
+func (s plainSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	return s.Source.Connect(ctx)
+}

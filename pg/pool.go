@@ -18,7 +18,9 @@ import (
 type Pool struct {
 	config Config
 	source Source
-	stats  stats
+	// database is the server's name for the one that the locks are in; written when the pool is opened.
+	database string
+	stats    stats
 
 	shared  atomic.Pointer[[]*Session] // a snapshot for choosing, published by the owner
 	refused atomic.Pointer[map[string]string]

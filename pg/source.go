@@ -47,6 +47,14 @@ func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	return s.connectChecked(ctx, nil)
 }
 
+// database is the one that is asked for; the server takes the user's name where none is.
+func (s configSource) database() string {
+	if s.config.Database == "" {
+		return s.config.User
+	}
+	return s.config.Database
+}
+
 func (s configSource) connectChecked(ctx context.Context,
 	check func(context.Context, *pgconn.PgConn) error) (*pgconn.PgConn, error) {
 	config := s.hurried(ctx)

@@ -13,8 +13,9 @@ type Store interface {
 type Link interface {
 	// Try asks for the lock without waiting, on a session with other locks. Answered by Answered.
 	Try()
-	// Reserve asks for a session of the keeper's own. Answered by Reserved, exactly once.
-	Reserve(dedicated bool)
+	// Reserve asks for a session of the keeper's own. Answered by Reserved, exactly once. With now it does not stand in line
+	// for one: it is refused where as many as are allowed are in use.
+	Reserve(dedicated, now bool)
 	// Withdraw takes that back; the answer comes all the same.
 	Withdraw()
 	// TryReserved is Try on the reserved session.

@@ -92,6 +92,11 @@ func WithWaitingSessions(n int) Option { return func(c *Config) { c.Sessions.Wai
 // WithMaxSessions bounds all sessions together.
 func WithMaxSessions(n int) Option { return func(c *Config) { c.Sessions.MaxSessions = n } }
 
+// WithMaxLocksPerSession bounds the locks on each shared session; beyond that, [ErrTooManyLocks].
+func WithMaxLocksPerSession(n int) Option {
+	return func(c *Config) { c.Sessions.MaxLocksPerSession = n }
+}
+
 // WithMaxWaiters sets [Config].MaxWaiters.
 func WithMaxWaiters(n int) Option { return func(c *Config) { c.MaxWaiters = n } }
 

@@ -49,12 +49,12 @@ type question struct {
 
 func (l *link) Try() { l.store.pool.Try(&l.request) }
 
-func (l *link) Reserve(dedicated bool) {
+func (l *link) Reserve(dedicated, now bool) {
 	use := pg.UseWaiting
 	if dedicated {
 		use = pg.UseDedicated
 	}
-	l.reservation = &pg.Reservation{Client: l, Use: use}
+	l.reservation = &pg.Reservation{Client: l, Use: use, Now: now}
 	l.store.pool.Reserve(l.reservation)
 }
 

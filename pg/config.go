@@ -36,6 +36,9 @@ type Config struct {
 	WaitingSessions int
 	// MaxSessions bounds all sessions together, dedicated ones included. Default 64.
 	MaxSessions int
+	// MaxLocksPerSession bounds the locks on one shared session, and with SharedSessions those of a program: the server's
+	// lock table is everybody's, and one lost session loses all of its locks. Default 25,000.
+	MaxLocksPerSession int
 	// Event, where set, is told of what is worth a human's eye. It is called on owners and must not block.
 	Event func(Event)
 }
@@ -74,6 +77,7 @@ const (
 	defaultSharedSessions  = 4
 	defaultWaitingSessions = 16
 	defaultMaxSessions     = 64
+	defaultMaxLocks        = 25_000
 	defaultApplication     = "lockkeeper"
 	maxFarewell            = 250 * time.Millisecond
 	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).
@@ -134,6 +138,7 @@ func (c *Config) complete() error {
 		{"SharedSessions", &c.SharedSessions, defaultSharedSessions},
 		{"WaitingSessions", &c.WaitingSessions, defaultWaitingSessions},
 		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
+		{"MaxLocksPerSession", &c.MaxLocksPerSession, defaultMaxLocks},
 	}
 	for _, n := range counts {
 		if *n.field == 0 {

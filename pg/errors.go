@@ -62,6 +62,9 @@ func Transient(err error) bool {
 	if loss, ok := errors.AsType[*LossError](err); ok { // whatever ended that session, the next one may do
 		return loss.Cause != CauseClosed
 	}
+	if errors.Is(err, ErrTooManySessions) { // one may come free
+		return true
+	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return transientCode(pgErr.Code)
 	}
@@ -145,7 +148,12 @@ func (e *ConnectError) classify(err error) {
 		e.add(err.Error(), err)
 	case errors.As(err, &pgErr):
 		e.permanent = !transientCode(pgErr.Code)
-		e.add(fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code), pgErr)
+		said := fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code)
+		if pgErr.Hint != "" {
+			said += ": " + pgErr.Hint
+		}
+		e.add(said, pgErr)
+		e.add("", fullness(pgErr))
 	case errors.As(err, &parse):
 		e.permanent = true
 		e.add(parseReason(err), nil)

@@ -26,7 +26,7 @@ func (p *Pool) probe(ctx context.Context) error {
 		return err
 	}
 	defer closeConn(first, p.config.CloseTimeout)
-	if err := p.probeServer(ctx, first); err != nil {
+	if err := probeVersion(ctx, first); err != nil {
 		return connectError(err, "")
 	}
 	var peers []*pgconn.PgConn
@@ -43,6 +43,11 @@ func (p *Pool) probe(ctx context.Context) error {
 	proxied := pid != strconv.FormatUint(uint64(first.PID()), 10)
 	if proxied { // somebody stands between: it may be one that keeps sessions whole, or not
 		want = probePeers
+	} else if err := p.set(ctx, first); err != nil { // or the role's own limits may end it before the others are there
+		return connectError(err, "")
+	}
+	if err := p.probeServer(ctx, first); err != nil {
+		return connectError(err, "")
 	}
 	for range want {
 		peer, err := p.probeConn(ctx)
@@ -50,6 +55,12 @@ func (p *Pool) probe(ctx context.Context) error {
 			return err
 		}
 		peers = append(peers, peer)
+		if proxied { // a setting would stay in the pooler's session
+			continue
+		}
+		if err := p.set(ctx, peer); err != nil {
+			return connectError(err, "")
+		}
 	}
 	rounds := 1 // a proxy that passes on a backend's own number looks direct; the look costs little
 	if proxied {
@@ -108,7 +119,7 @@ var lookAlikes = []struct{ mark, reason string }{
 	{"-YB-", "YugabyteDB's advisory locks depend on its version and flags, and outlive timeouts by many seconds; use PostgreSQL"},
 }
 
-func (p *Pool) probeServer(ctx context.Context, conn *pgconn.PgConn) error {
+func probeVersion(ctx context.Context, conn *pgconn.PgConn) error {
 	version, err := queryText(ctx, conn, "SELECT pg_catalog.version()")
 	if err != nil {
 		return err
@@ -118,6 +129,10 @@ func (p *Pool) probeServer(ctx context.Context, conn *pgconn.PgConn) error {
 			return unsafeBecause("%s", other.reason)
 		}
 	}
+	return nil
+}
+
+func (p *Pool) probeServer(ctx context.Context, conn *pgconn.PgConn) error {
 	if err := p.probeDatabase(ctx, conn); err != nil {
 		return err
 	}

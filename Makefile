@@ -10,6 +10,10 @@ RUN = .
 COUNT = 20
 # How long "fuzz" spends on each target.
 FUZZTIME = 30s
+# Anything: "faults" causes each fault as often as the documented figures say.
+STRESS =
+# For "matrix"; empty means all.
+VERSIONS =
 # Arguments of the demo's two commands.
 DEMO_ARGS =
 STORM_ARGS =
@@ -33,6 +37,7 @@ help: ## list the targets
 setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, a C compiler
 	@scripts/ensure-postgres
 	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
+	@scripts/ensure-netfault || echo 'the tests that cut the network are skipped'
 	@scripts/race-flag >/dev/null
 
 .PHONY: demo
@@ -58,6 +63,14 @@ race: setup ## run the concurrency tests COUNT times under the race detector
 .PHONY: stress
 stress: setup ## run the long versions of the tests: 100,000 waiters, longer storms
 	race=$$(scripts/race-flag) && LOCKKEEPER_STRESS=1 go test $$race -count=1 -timeout 1h -run '$(RUN)' work
+
+.PHONY: faults
+faults: setup ## cause every fault, and print the figures (STRESS=1: as often as docs/guarantees.md says)
+	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./faults/... ./internal/netfault/...
+
+.PHONY: matrix
+matrix: setup ## the library's tests, and a minute of chaos, on PostgreSQL 13 to 18 (VERSIONS='13 18')
+	@scripts/matrix $(VERSIONS)
 
 .PHONY: fuzz
 fuzz: setup ## run each fuzz target for FUZZTIME

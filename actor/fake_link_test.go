@@ -180,7 +180,7 @@ func (l *fakeLink) Abandon() {
 	s.later(0, func() { l.stopWaiting(op) })
 }
 
-func (l *fakeLink) Reserve(dedicated bool) {
+func (l *fakeLink) Reserve(dedicated, _ bool) {
 	s := l.store
 	s.mu.Lock()
 	defer s.unlock()

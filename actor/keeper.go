@@ -234,7 +234,8 @@ func (k *keeper) perform(fx effect, now time.Time) {
 		k.operate(fx.kind)
 	case fxReserve, fxReserveDedicated:
 		k.ledger.reserved = resAsked
-		k.link.Reserve(fx.kind == fxReserveDedicated)
+		head := k.machine.line.head // whom it is for: a try does not wait
+		k.link.Reserve(fx.kind == fxReserveDedicated, head != nil && head.Try)
 	case fxWithdraw:
 		k.ledger.reserved = resDropped
 		k.link.Withdraw()

@@ -19,8 +19,9 @@ type Link interface {
 	Attend(answered <-chan struct{}) (received bool)
 	// Unattended says of the operation just begun that nobody will Attend to it.
 	Unattended()
-	// Reserve asks for a session of the keeper's own. Answered by Reserved, exactly once.
-	Reserve(dedicated bool)
+	// Reserve asks for a session of the keeper's own. Answered by Reserved, exactly once. With now it does not stand in line
+	// for one: it is refused where as many as are allowed are in use.
+	Reserve(dedicated, now bool)
 	// Withdraw takes that back; the answer comes all the same.
 	Withdraw()
 	// TryReserved is Try on the reserved session.

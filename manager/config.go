@@ -60,6 +60,10 @@ func WithApplicationName(name string) Option {
 	return func(c *Config) { c.Sessions.ApplicationName = name }
 }
 
+// WithDatabase sets the name that the server itself must have for the database. It is for poolers whose own name for it is
+// another; see [Config].Sessions.
+func WithDatabase(name string) Option { return func(c *Config) { c.Sessions.Database = name } }
+
 // WithHealth sets how often each session is asked who it is, and how long it may take to answer. Their sum is how long a
 // silent server is trusted; see [Config].Sessions.
 func WithHealth(interval, timeout time.Duration) Option {
@@ -87,6 +91,11 @@ func WithWaitingSessions(n int) Option { return func(c *Config) { c.Sessions.Wai
 
 // WithMaxSessions bounds all sessions together.
 func WithMaxSessions(n int) Option { return func(c *Config) { c.Sessions.MaxSessions = n } }
+
+// WithMaxLocksPerSession bounds the locks on each shared session; beyond that, [ErrTooManyLocks].
+func WithMaxLocksPerSession(n int) Option {
+	return func(c *Config) { c.Sessions.MaxLocksPerSession = n }
+}
 
 // WithMaxWaiters sets [Config].MaxWaiters.
 func WithMaxWaiters(n int) Option { return func(c *Config) { c.MaxWaiters = n } }

@@ -30,6 +30,14 @@ var (
 	ErrTooManyWaiters = actor.ErrTooManyWaiters
 	// ErrTooManyKeys: too many keys are in use; see [WithMaxKeys].
 	ErrTooManyKeys = actor.ErrTooManyKeys
+	// ErrTooManyLocks: this manager's sessions hold as many locks as they may; see [WithMaxLocksPerSession].
+	ErrTooManyLocks = pg.ErrTooManyLocks
+	// ErrTooManySessions: TryAcquire with [WithDedicatedSession] found as many sessions in use as [WithMaxSessions] allows.
+	ErrTooManySessions = pg.ErrTooManySessions
+	// ErrLockTableFull: the server has no room for another lock, of anybody's. Its own advice is in the text.
+	ErrLockTableFull = pg.ErrLockTableFull
+	// ErrTooManyConnections: the server, the database or the role has as many connections as it may have.
+	ErrTooManyConnections = pg.ErrTooManyConnections
 	// ErrAttempts: each attempt that the retry policy allows failed. The failures are joined.
 	ErrAttempts = actor.ErrAttempts
 	// ErrKeeperFailed: the key's keeper panicked, which is a bug of ours. The claim was not granted, or its hold is lost.

@@ -64,12 +64,12 @@ func (l *link) Attend(answered <-chan struct{}) bool { return l.request.Attend(a
 
 func (l *link) Unattended() { l.request.MustRead() }
 
-func (l *link) Reserve(dedicated bool) {
+func (l *link) Reserve(dedicated, now bool) {
 	use := pg.UseWaiting
 	if dedicated {
 		use = pg.UseDedicated
 	}
-	l.reservation = &pg.Reservation{Client: l, Use: use}
+	l.reservation = &pg.Reservation{Client: l, Use: use, Now: now}
 	l.store.pool.Reserve(l.reservation)
 }
 

@@ -64,7 +64,7 @@ func (j *journal) session(e pg.Event) {
 	j.write(func(l *slog.Logger) {
 		switch e.Kind {
 		case pg.EventOpened:
-			l.Debug("lockkeeper: session opened", "pid", e.PID, "use", e.Use.String())
+			l.Debug("lockkeeper: session opened", "pid", e.PID, "use", e.Use.String(), "timeline", e.Timeline)
 		case pg.EventLost:
 			l.Error("lockkeeper: session lost", "pid", e.PID, "use", e.Use.String(), "locks", e.Locks, "cause", e.Cause,
 				"error", e.Err)

@@ -23,6 +23,7 @@ type Manager struct {
 	directory *actor.Directory
 	log       journal
 	waits     latency.Histogram
+	refused   refusals
 
 	closing atomic.Bool
 	closed  chan struct{} // closed when nothing of the manager is left
@@ -229,8 +230,10 @@ func contextReason(ctx context.Context) error {
 
 func (l *Lock) failure(k Key, reason error, waited time.Duration) error {
 	c := &l.claim
-	return &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
+	err := &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
 		Failures: c.Failures}
+	l.m.refused.count(err)
+	return err
 }
 
 // Close ends the manager: who waits gets [ErrClosed], who holds a lock finds its context ended with that cause, every

@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/latency"
@@ -18,6 +20,10 @@ type Stats struct {
 	Attempts uint64
 	// Losses counts locks that were lost, by cause.
 	Losses map[string]uint64
+	// Refused counts acquisitions that met a limit.
+	Refused Refusals
+	// Timeline of the server's cluster, which each promotion of a standby counts up; 0 where the server does not tell.
+	Timeline uint32
 	// Restarts of keepers that failed.
 	Restarts uint64
 	// Collisions counts acquisitions whose key has the id of another key in use: they exclude each other needlessly.
@@ -29,6 +35,32 @@ type Stats struct {
 	SettingsRefused map[string]string
 	// LogDropped counts log records that the logger was too slow for.
 	LogDropped uint64
+}
+
+// Refusals counts the acquisitions that met a limit, by the error that they got: [ErrTooManyWaiters], [ErrTooManyKeys],
+// [ErrTooManyLocks], [ErrTooManySessions]; and those in whose way one of the server's limits was, whether or not
+// another attempt succeeded for their neighbours: [ErrLockTableFull], [ErrTooManyConnections].
+type Refusals struct {
+	Waiters, Keys, Locks, Sessions, LockTable, Connections uint64
+}
+
+// refusals are the counters behind it, one for each of limits.
+type refusals [6]atomic.Uint64
+
+var limits = [len(refusals{})]error{ErrTooManyWaiters, ErrTooManyKeys, ErrTooManyLocks, ErrTooManySessions, ErrLockTableFull,
+	ErrTooManyConnections}
+
+func (r *refusals) count(err error) {
+	for i, limit := range limits {
+		if errors.Is(err, limit) {
+			r[i].Add(1)
+		}
+	}
+}
+
+func (r *refusals) read() Refusals {
+	return Refusals{Waiters: r[0].Load(), Keys: r[1].Load(), Locks: r[2].Load(), Sessions: r[3].Load(), LockTable: r[4].Load(),
+		Connections: r[5].Load()}
 }
 
 // SessionStats counts sessions by what they are used for.
@@ -68,7 +100,7 @@ func (m *Manager) Stats() Stats {
 		Losses: losses(p), Restarts: c.Restarts.Load(), Collisions: c.Collisions.Load(),
 		Batches: BatchStats{Count: p.Batches, Operations: p.Operations, Largest: p.Largest},
 		Wait:    percentiles(m.waits.Percentiles()), RoundTrip: percentiles(p.RoundTrip),
-		SettingsRefused: p.Refused, LogDropped: m.log.dropped.Load(),
+		Refused: m.refused.read(), Timeline: p.Timeline, SettingsRefused: p.Refused, LogDropped: m.log.dropped.Load(),
 	}
 	if n := c.Failures.Load(); n > 0 {
 		out.Losses[lossKeeper] = n

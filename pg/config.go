@@ -9,6 +9,9 @@ import (
 type Config struct {
 	// ApplicationName is what pg_stat_activity shows for every session. Default: the connection's own, else "lockkeeper".
 	ApplicationName string
+	// Database is the name that the server itself must have for the database: locks of two databases do not meet. Default:
+	// the one that the connection asks for. It is for poolers whose own name for it is another.
+	Database string
 	// HealthInterval is how often each session is asked who it is. Default 5 s.
 	HealthInterval time.Duration
 	// HealthTimeout is how long an answer may take. Default 2 s. HealthInterval + HealthTimeout is the trust: how long a
@@ -33,6 +36,9 @@ type Config struct {
 	WaitingSessions int
 	// MaxSessions bounds all sessions together, dedicated ones included. Default 64.
 	MaxSessions int
+	// MaxLocksPerSession bounds the locks on one shared session, and with SharedSessions those of a program: the server's
+	// lock table is everybody's, and one lost session loses all of its locks. Default 25,000.
+	MaxLocksPerSession int
 	// Event, where set, is told of what is worth a human's eye. It is called on owners and must not block.
 	Event func(Event)
 }
@@ -54,8 +60,11 @@ type Event struct {
 	PID   uint32
 	Use   Use
 	Locks int // held when it happened
-	Cause string
-	Err   error
+	// Timeline of the server on which a session was opened; 0 where it does not tell. A higher one than before says that
+	// a standby has been promoted.
+	Timeline uint32
+	Cause    string
+	Err      error
 }
 
 const (
@@ -68,7 +77,9 @@ const (
 	defaultSharedSessions  = 4
 	defaultWaitingSessions = 16
 	defaultMaxSessions     = 64
+	defaultMaxLocks        = 25_000
 	defaultApplication     = "lockkeeper"
+	maxFarewell            = 250 * time.Millisecond
 	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).
 	minDuration = 10 * time.Millisecond
 	maxDuration = (1<<31 - 1) * time.Millisecond
@@ -76,6 +87,13 @@ const (
 
 // Trust is how long a session that has stopped answering is believed in.
 func (c *Config) Trust() time.Duration { return c.HealthInterval + c.HealthTimeout }
+
+// farewell is how long a session that is given up here, while the server may well have it, stays connected after those who
+// hold locks on it were told: hanging up is what frees the locks then. It is a part of the time that the server would
+// have let pass by itself.
+func (c *Config) farewell() time.Duration {
+	return min((c.SessionTimeout-c.Trust())/4, maxFarewell)
+}
 
 // WithDefaults fills the zero fields in and checks the rest. The error names the field.
 func (c *Config) WithDefaults() (Config, error) {
@@ -120,6 +138,7 @@ func (c *Config) complete() error {
 		{"SharedSessions", &c.SharedSessions, defaultSharedSessions},
 		{"WaitingSessions", &c.WaitingSessions, defaultWaitingSessions},
 		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
+		{"MaxLocksPerSession", &c.MaxLocksPerSession, defaultMaxLocks},
 	}
 	for _, n := range counts {
 		if *n.field == 0 {

@@ -20,6 +20,7 @@ type connected struct {
 	front    *pgproto3.Frontend
 	pid      uint32
 	identity string
+	lineage  lineage
 	asked    time.Time // when the identity was asked for
 	answered time.Time
 }
@@ -30,6 +31,8 @@ type setting struct {
 	name  string
 	value string // in the setting's base unit, as pg_settings shows it
 	tcp   bool   // no meaning on a unix socket
+	// without is what it means that a server does not know it; empty where that is no harm.
+	without string
 }
 
 func (c *Config) settings() []setting {
@@ -41,13 +44,15 @@ func (c *Config) settings() []setting {
 		// The role's or the database's own limits would end a wait, or the session with all its locks, when they please.
 		{name: "statement_timeout", value: "0"},
 		{name: "idle_in_transaction_session_timeout", value: "0"},
-		{name: "transaction_timeout", value: "0"}, // PostgreSQL 17 and later
+		{name: "transaction_timeout", value: "0"}, // since 17; before, there is no such limit
 		// One slice of waiting; see Config.WaitSlice. Nothing else that we send waits for a lock.
-		{name: "lock_timeout", value: ms(c.WaitSlice)},
+		{name: "lock_timeout", value: ms(c.WaitSlice), without: "a wait for a lock pins what vacuum could clean"},
 		// The only one that frees a lock whose holder is frozen, or whose middlebox still acknowledges. Since 14.
-		{name: "idle_session_timeout", value: ms(c.SessionTimeout)},
+		{name: "idle_session_timeout", value: ms(c.SessionTimeout), without: "a frozen client keeps its locks until it is " +
+			"killed, and one behind a middlebox that goes on acknowledging for as long as that does"},
 		// Without it a waiter whose client died stays in the queue and is granted the lock. Since 14.
-		{name: "client_connection_check_interval", value: "1000"},
+		{name: "client_connection_check_interval", value: "1000", without: "a waiter whose client died stays in the queue " +
+			"until its slice is over, and may be granted the lock meanwhile"},
 		// A silent partition is seen by keepalives while idle, and by the user timeout once an answer is not
 		// acknowledged, which switches the keepalives off: both are needed. None ends a session before SessionTimeout.
 		{name: "tcp_keepalives_idle", value: strconv.Itoa(seconds(c.Trust())), tcp: true},
@@ -63,7 +68,7 @@ func (c *Config) settings() []setting {
 func (p *Pool) connect(ctx context.Context) (*connected, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
 	defer cancel()
-	conn, err := p.source.Connect(ctx)
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return nil, connectError(err, "")
 	}
@@ -118,7 +123,12 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 		}
 		return nil, fmt.Errorf("preparing the statements: %w", err)
 	}
-	c := &connected{asked: time.Now()}
+	c := &connected{}
+	var err error
+	if c.lineage, err = askLineage(ctx, conn); err != nil {
+		return nil, err
+	}
+	c.asked = time.Now()
 	identity, err := queryText(ctx, conn, askStatement.sql)
 	if err != nil {
 		return nil, fmt.Errorf("asking the server who it is: %w", err)
@@ -135,6 +145,10 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 	pid, err := strconv.ParseUint(words[0], 10, 32)
 	if err != nil || pid == 0 {
 		return nil, fmt.Errorf("%w: the server does not say which backend answers", ErrUnsafe)
+	}
+	if _, place, _ := strings.Cut(identity, words[2]+" "); len(words) > 2 && !strings.HasPrefix(place, p.database+" ") {
+		return nil, unsafeBecause("the sessions of one manager must all be in one database, which is %q: %q answered "+
+			"(database and role)", p.database, place)
 	}
 	c.pid = uint32(pid)
 	hijacked, err := conn.Hijack()
@@ -189,14 +203,29 @@ func (p *Pool) set(ctx context.Context, conn *pgconn.PgConn) error {
 		value, known := have[s.name]
 		switch {
 		case refused[s.name] != "":
+		case !known && s.name == "transaction_timeout":
 		case !known:
 			refused[s.name] = "this server does not know it"
+			if s.without != "" {
+				refused[s.name] += ": " + s.without
+			}
 		case value != s.value && !(s.tcp && unix) && s.name != "application_name": // a name is cut to 63 bytes
 			refused[s.name] = fmt.Sprintf("set to %s, reads %s", s.value, value)
 		}
 	}
 	p.noteRefused(refused)
-	return nil
+	return p.leaseHolds(have["idle_session_timeout"])
+}
+
+// leaseHolds refuses a session which the server ends before its holder can know.
+func (p *Pool) leaseHolds(idleSessionTimeout string) error {
+	limit, err := strconv.ParseInt(idleSessionTimeout, 10, 64)
+	if err != nil || limit == 0 || limit > p.config.Trust().Milliseconds() { // none, or later than that
+		return nil //nolint:nilerr // an older server has no such limit
+	}
+	return unsafeBecause("the server ends a session after %d ms of silence and takes no other idle_session_timeout, while its "+
+		"holder would believe in it for %v: lower the health interval and timeout (WithHealth) so that their sum is less, or "+
+		"take that limit away", limit, p.config.Trust())
 }
 
 func (p *Pool) noteRefused(refused map[string]string) {

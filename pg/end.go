@@ -37,7 +37,7 @@ func (s *Session) finish() {
 	s.lost.Store(s.lossError())
 	s.telling.Give()
 	s.lastAnswer()
-	s.tellLost()
+	told := s.tellLost()
 	close(s.ending)
 	s.sweep()
 	for _, r := range s.backlog {
@@ -45,6 +45,9 @@ func (s *Session) finish() {
 		r.answer(s, false, s.lossError())
 	}
 	s.timer.Stop()
+	if told {
+		s.linger()
+	}
 	s.closeConn()
 	<-s.readDone
 	s.lastAnswer()
@@ -73,10 +76,23 @@ func (s *Session) lastAnswer() {
 	}
 }
 
-// tellLost tells every client that has a lock here, and forgets it.
-func (s *Session) tellLost() {
-	if len(s.held) == 0 {
+// linger gives those who were told of a loss a moment before the socket is closed, unless the server has closed it.
+func (s *Session) linger() {
+	if s.loss == nil || s.loss.Cause == CauseServer || s.loss.Cause == CauseConnection {
 		return
+	}
+	moment := time.NewTimer(s.config.farewell())
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-s.readDone:
+	}
+}
+
+// tellLost tells every client that has a lock here, and forgets it.
+func (s *Session) tellLost() (any bool) {
+	if len(s.held) == 0 {
+		return false
 	}
 	err := s.lossError()
 	s.pool.config.Event(Event{Kind: EventLost, PID: s.pid, Use: s.Use(), Locks: len(s.held), Cause: string(err.Cause), Err: err})
@@ -85,6 +101,7 @@ func (s *Session) tellLost() {
 		client.Lost(s, id, err)
 	}
 	clear(s.held)
+	return true
 }
 
 func (s *Session) refuse(f *flight) {

@@ -35,6 +35,7 @@ const (
 	CauseSilence    Cause = "no answer in time"       // trust ran out
 	CauseBackend    Cause = "backend changed"         // another pid answered: a pooler switched us
 	CauseRecovery   Cause = "server is in recovery"   // a standby answered
+	CauseDeposed    Cause = "server was deposed"      // a standby of it has been promoted
 	CauseDoubt      Cause = "state of a lock unknown" // an unlock was not confirmed, or the protocol was broken
 	CauseClosed     Cause = "closed"                  // by the user
 )
@@ -60,6 +61,9 @@ func (e *LossError) Unwrap() error { return e.Err }
 func Transient(err error) bool {
 	if loss, ok := errors.AsType[*LossError](err); ok { // whatever ended that session, the next one may do
 		return loss.Cause != CauseClosed
+	}
+	if errors.Is(err, ErrTooManySessions) { // one may come free
+		return true
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return transientCode(pgErr.Code)
@@ -134,14 +138,22 @@ func (e *ConnectError) classify(err error) {
 		hostErr x509.HostnameError
 		certErr x509.CertificateInvalidError
 		verify  *tls.CertificateVerificationError
+		deposed *deposedError
 	)
 	switch {
+	case errors.As(err, &deposed): // not permanent: the next host may be the new primary
+		e.add(deposed.Error(), nil)
 	case errors.Is(err, ErrUnsafe):
 		e.permanent = true
 		e.add(err.Error(), err)
 	case errors.As(err, &pgErr):
 		e.permanent = !transientCode(pgErr.Code)
-		e.add(fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code), pgErr)
+		said := fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code)
+		if pgErr.Hint != "" {
+			said += ": " + pgErr.Hint
+		}
+		e.add(said, pgErr)
+		e.add("", fullness(pgErr))
 	case errors.As(err, &parse):
 		e.permanent = true
 		e.add(parseReason(err), nil)

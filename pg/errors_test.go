@@ -128,7 +128,7 @@ func failsQuietly(t testing.TB, dsn string) bool {
 		}
 		return true
 	}
-	config := source.(configSource).config //nolint:forcetypeassert // it is what FromDSN makes
+	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromDSN makes
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 		if net.ParseIP(host) != nil {
 			return []string{host}, nil

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,6 +151,7 @@ func TestNoRoomAtTheServer(t *testing.T) {
 	for _, use := range []Use{UseWaiting, UseDedicated} {
 		p.Reserve(&Reservation{Client: waiter, Use: use})
 		if got := receive(t, waiter.seats); codeOf(got.err) != "53300" || !Transient(got.err) ||
+			!errors.Is(got.err, ErrTooManyConnections) ||
 			!strings.Contains(got.err.Error(), "too many connections") {
 			t.Errorf("%+v", got)
 		}

@@ -31,6 +31,7 @@ type fakeServer struct {
 	sessions map[uint32]*fakeSession
 	lastPID  uint32
 	start    string
+	lineage  string // cluster and timeline
 	recovery string
 	done     sync.WaitGroup
 }
@@ -49,7 +50,7 @@ type fakeWaiter struct {
 func newFake(t testing.TB) *fakeServer {
 	t.Helper()
 	f := &fakeServer{version: "PostgreSQL 15 (fake)", locks: make(map[int64]*fakeLock),
-		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", recovery: "f"}
+		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", lineage: "7000 00000001", recovery: "f"}
 	t.Cleanup(func() {
 		for _, s := range f.all() {
 			s.conn.Close()
@@ -255,8 +256,8 @@ var kinds = []struct{ part, kind string }{
 	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
 	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
 	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"}, {"pg_advisory_lock", "wait"},
-	{"session_user", "ask"}, {"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", "pid"},
-	{"pg_cancel_backend", "cancel"}, {"pg_locks", "who"}, {"version()", "version"},
+	{"session_user", "ask"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", "pid"},
+	{"pg_cancel_backend", "cancel"}, {"pg_locks", "who"}, {"pg_control_system", "lineage"}, {"version()", "version"},
 	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},
 	{"ROLLBACK", "rollback"},
 }

@@ -245,6 +245,10 @@ func (s *fakeSession) answer(q *question) {
 		q.text(strconv.Itoa(int(s.pid)) + " 2023-11-14")
 	case "pid":
 		q.text(strconv.Itoa(int(s.pid)))
+	case "database":
+		q.text("fake")
+	case "lineage":
+		q.text(s.server.lineage)
 	case "version":
 		q.text(s.server.version)
 	case "recovery":

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,11 +19,14 @@ import (
 type Pool struct {
 	config Config
 	source Source
-	stats  stats
+	// database is the server's name for the one that the locks are in; written when the pool is opened.
+	database string
+	stats    stats
 
 	shared  atomic.Pointer[[]*Session] // a snapshot for choosing, published by the owner
 	refused atomic.Pointer[map[string]string]
-	growing atomic.Bool // another shared session has been asked for
+	lineage atomic.Pointer[lineage] // the latest that was seen; openers write it
+	growing atomic.Bool             // another shared session has been asked for
 	inbox   mailbox.Mailbox[poolMessage]
 	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends when the pool closes
 	endLife context.CancelFunc
@@ -89,6 +93,7 @@ type Reserver interface {
 type Reservation struct {
 	Client   Reserver
 	Use      Use
+	Now      bool // it does not stand in line: [ErrTooManySessions] where no session is to be had
 	answered bool // the pool's owner's
 }
 
@@ -218,12 +223,14 @@ func (p *Pool) handle(m poolMessage) {
 		p.queues[m.reservation.Use] = append(p.queues[m.reservation.Use], m.reservation)
 		p.queued[m.reservation.Use]++
 		p.dispatch()
+		p.refuseLast(m.reservation)
 	case poolWithdraw:
 		p.withdraw(m.reservation)
 	case poolReturn:
 		p.returned(m.session)
 	case poolBorn:
 		p.sessions[m.session] = &seat{}
+		p.depose(m.session.lineage)
 		if p.closing {
 			m.session.stop()
 		}
@@ -247,6 +254,11 @@ func (p *Pool) addPending(r *Request) {
 	default:
 		if s := p.choose(); s != nil { // one has come since the request looked
 			s.Submit(r)
+			return
+		}
+		shared := len(*p.shared.Load())
+		if shared > 0 && p.opening[UseShared] == 0 && (shared >= p.config.SharedSessions || p.total() >= p.config.MaxSessions) {
+			r.answer(nil, false, fmt.Errorf("%w: %d on each of %d", ErrTooManyLocks, p.config.MaxLocksPerSession, shared))
 			return
 		}
 		p.pending = append(p.pending, r)
@@ -280,6 +292,18 @@ func (p *Pool) dispatch() {
 			p.startOpen(use)
 		}
 	}
+}
+
+// refuseLast refuses the last in line, who does not want to stand in it, where nobody is opening a session for him.
+func (p *Pool) refuseLast(r *Reservation) {
+	if !r.Now || r.answered || p.queued[r.Use] <= p.opening[r.Use] {
+		return
+	}
+	r.answered = true
+	p.queued[r.Use]--
+	line := p.queues[r.Use]
+	p.queues[r.Use] = line[:len(line)-1]
+	r.Client.Reserved(r, nil, fmt.Errorf("%w: all %d", ErrTooManySessions, p.config.MaxSessions))
 }
 
 func (p *Pool) next(use Use) *Reservation {
@@ -327,7 +351,7 @@ func (p *Pool) opened(m poolMessage) {
 		p.dispatch()
 		return
 	}
-	p.config.Event(Event{Kind: EventOpened, PID: s.pid, Use: m.use})
+	p.config.Event(Event{Kind: EventOpened, PID: s.pid, Use: m.use, Timeline: s.lineage.timeline})
 	seat.resource = m.resource
 	if m.use == UseShared {
 		p.seat(s, UseShared)

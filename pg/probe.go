@@ -26,7 +26,7 @@ func (p *Pool) probe(ctx context.Context) error {
 		return err
 	}
 	defer closeConn(first, p.config.CloseTimeout)
-	if err := probeServer(ctx, first); err != nil {
+	if err := probeVersion(ctx, first); err != nil {
 		return connectError(err, "")
 	}
 	var peers []*pgconn.PgConn
@@ -43,6 +43,11 @@ func (p *Pool) probe(ctx context.Context) error {
 	proxied := pid != strconv.FormatUint(uint64(first.PID()), 10)
 	if proxied { // somebody stands between: it may be one that keeps sessions whole, or not
 		want = probePeers
+	} else if err := p.set(ctx, first); err != nil { // or the role's own limits may end it before the others are there
+		return connectError(err, "")
+	}
+	if err := p.probeServer(ctx, first); err != nil {
+		return connectError(err, "")
 	}
 	for range want {
 		peer, err := p.probeConn(ctx)
@@ -50,16 +55,24 @@ func (p *Pool) probe(ctx context.Context) error {
 			return err
 		}
 		peers = append(peers, peer)
+		if proxied { // a setting would stay in the pooler's session
+			continue
+		}
+		if err := p.set(ctx, peer); err != nil {
+			return connectError(err, "")
+		}
 	}
+	rounds := 1 // a proxy that passes on a backend's own number looks direct; the look costs little
 	if proxied {
-		for range probeRounds {
-			if err := probePooler(ctx, first, peers); err != nil {
-				return connectError(err, "")
-			}
+		rounds = probeRounds
+	}
+	for range rounds {
+		if err := probePooler(ctx, first, peers); err != nil {
+			return connectError(lackOf(err), "")
 		}
 	}
 	if err := probeLocks(ctx, first, peers[0]); err != nil {
-		return connectError(err, "")
+		return connectError(lackOf(err), "")
 	}
 	if proxied {
 		// A session that finds this statement there already was handed a backend that nobody had reset; see prepare.
@@ -86,13 +99,42 @@ func unsafeBecause(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnsafe, fmt.Sprintf(format, args...))
 }
 
-func probeServer(ctx context.Context, conn *pgconn.PgConn) error {
+// lackOf finds the servers that speak PostgreSQL's protocol and have no such locks, Aurora DSQL among them.
+func lackOf(err error) error {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || errors.Is(err, ErrUnsafe) {
+		return err
+	}
+	switch server.Code {
+	case "0A000", "42883", "42601": // feature not supported, no such function, syntax error
+		return fmt.Errorf("%w: this server has no session advisory locks, or not all of PostgreSQL's functions for them; use "+
+			"PostgreSQL: %w", ErrUnsafe, server)
+	}
+	return err
+}
+
+// lookAlikes are servers whose version() tells that they are not PostgreSQL, and why that matters.
+var lookAlikes = []struct{ mark, reason string }{
+	{"CockroachDB", "CockroachDB's session advisory locks answer true and lock nothing; use PostgreSQL"},
+	{"-YB-", "YugabyteDB's advisory locks depend on its version and flags, and outlive timeouts by many seconds; use PostgreSQL"},
+}
+
+func probeVersion(ctx context.Context, conn *pgconn.PgConn) error {
 	version, err := queryText(ctx, conn, "SELECT pg_catalog.version()")
 	if err != nil {
 		return err
 	}
-	if strings.Contains(version, "CockroachDB") {
-		return unsafeBecause("CockroachDB's session advisory locks answer true and lock nothing; use PostgreSQL")
+	for _, other := range lookAlikes {
+		if strings.Contains(version, other.mark) {
+			return unsafeBecause("%s", other.reason)
+		}
+	}
+	return nil
+}
+
+func (p *Pool) probeServer(ctx context.Context, conn *pgconn.PgConn) error {
+	if err := p.probeDatabase(ctx, conn); err != nil {
+		return err
 	}
 	standby, err := queryText(ctx, conn, "SELECT pg_catalog.concat(pg_catalog.pg_is_in_recovery())")
 	if err != nil {
@@ -110,6 +152,25 @@ func probeServer(ctx context.Context, conn *pgconn.PgConn) error {
 		return unsafeBecause("the server is read-only (default_transaction_read_only is on): that is how a demoted or a " +
 			"replicated server looks; connect to the primary, or switch it off for this role")
 	}
+	return nil
+}
+
+// probeDatabase makes sure that the locks will lie where they are expected, and notes where that is.
+func (p *Pool) probeDatabase(ctx context.Context, conn *pgconn.PgConn) error {
+	name, err := queryText(ctx, conn, "SELECT pg_catalog.current_database()")
+	if err != nil {
+		return err
+	}
+	expected := p.config.Database
+	if named, ok := p.source.(interface{ database() string }); ok && expected == "" {
+		expected = named.database()
+	}
+	if expected != "" && name != expected {
+		return unsafeBecause("the database %q was asked for and %q answers: a proxy has another name for it, and programs that "+
+			"reach them by different ways would not exclude each other; ask for it by its own name, or say by WithDatabase "+
+			"that this is the one", expected, name)
+	}
+	p.database = name
 	return nil
 }
 

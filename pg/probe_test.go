@@ -63,6 +63,44 @@ func TestAReadOnlyServerIsRefused(t *testing.T) {
 	refused(t, sourceOf(t, d.newRole(t, "reader", "default_transaction_read_only = on")), "read-only")
 }
 
+// Poolers may have names of their own for databases, and two of those names may be one database or one of them two.
+func TestAnotherDatabaseThanAskedForIsRefused(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	alias := strings.Replace(startBouncer(t, d, map[string]string{"pool_mode": "session"}), "/"+d.name, "/nickname", 1)
+	refused(t, sourceOf(t, alias), `"nickname" was asked for and "`+d.name+`" answers`)
+	config := quick()
+	config.Database = "other"
+	if p, err := Open(within(t), sourceOf(t, d.dsn()), config); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("not refused: %v", err)
+		closePool(t, p)
+	}
+	config.Database = d.name
+	p := openDSN(t, alias, config)
+	c := newCaller(1)
+	c.release(t, c.take(t, p))
+}
+
+// What later sessions of the same source lead to is compared as well.
+func TestASessionInAnotherDatabaseIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		synctest.Wait() // the first session is in its place
+		f.onStatement(func(s *fakeSession, q *question) {
+			if q.kind == "ask" {
+				q.answered = true
+				q.text(fmt.Sprint(s.pid, " f 1700000000.5 fakes fake"))
+			}
+		})
+		c := newCaller(1)
+		p.Reserve(&Reservation{Client: c, Use: UseDedicated})
+		if got := receive(t, c.seats); !errors.Is(got.err, ErrUnsafe) || !strings.Contains(got.err.Error(), "fakes") {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 func TestADirectConnectionIsAccepted(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
@@ -194,6 +232,23 @@ func TestLookAlikesAreRefused(t *testing.T) {
 		reason  string
 	}{
 		"CockroachDB": {prepare: func(f *fakeServer) { f.version = "CockroachDB CCL v25.1" }, reason: "CockroachDB"},
+		"YugabyteDB":  {prepare: func(f *fakeServer) { f.version = "PostgreSQL 15.2-YB-2.25.1.0-b0 on x86_64" }, reason: "YugabyteDB"},
+		"no such feature": {meddle: func(_ *fakeSession, q *question) {
+			if q.kind == "try" {
+				q.answered, q.code = true, "0A000"
+			}
+		}, reason: "no session advisory locks"},
+		"no such function": {meddle: func(_ *fakeSession, q *question) {
+			if q.kind == "try in transaction" {
+				q.answered, q.code = true, "42883"
+			}
+		}, reason: "no session advisory locks"},
+		"a proxy that passes on a backend's number": {meddle: func(_ *fakeSession, q *question) {
+			if q.kind == "who am I" {
+				q.answered = true
+				q.text("4711 2023-11-14")
+			}
+		}, reason: "pools by transaction"},
 		"locks that always say true": {meddle: func(_ *fakeSession, q *question) {
 			if q.kind == "try" || q.kind == "unlock" {
 				q.answered = true

@@ -111,7 +111,7 @@ func (f *flight) take(message pgproto3.BackendMessage) bool {
 		f.rows++
 		f.row(m.Values)
 	case *pgproto3.ErrorResponse:
-		f.err = pgconn.ErrorResponseToPgError(m)
+		f.err = serverError(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CommandComplete:
 		f.completed = true
 	case *pgproto3.BindComplete, *pgproto3.EmptyQueryResponse:

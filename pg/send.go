@@ -28,6 +28,11 @@ func (s *Session) sendNext() {
 	if len(s.backlog) == 0 {
 		return
 	}
+	if s.backlog[0].Op == OpTry && s.room() <= 0 {
+		s.passOn()
+		s.sendNext()
+		return
+	}
 	switch s.backlog[0].Op {
 	case OpWho, opCancel, OpWait:
 		r := s.backlog[0]
@@ -36,6 +41,20 @@ func (s *Session) sendNext() {
 	default:
 		s.sendBatch()
 	}
+}
+
+// passOn hands the tries that have queued to the pool, since the session is full. What else has queued stays.
+func (s *Session) passOn() {
+	var tries, rest []*Request
+	for _, r := range s.backlog {
+		if r.Op == OpTry {
+			tries = append(tries, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	s.backlog = rest
+	s.handBack(tries)
 }
 
 func (s *Session) newFlight(kind flightKind) *flight {
@@ -93,8 +112,12 @@ func (s *Session) sendAlone(r *Request) {
 func (s *Session) sendBatch() {
 	f := s.newFlight(flightOps)
 	n := 0
-	for n < len(s.backlog) && n < maxBatch && (s.backlog[n].Op == OpTry || s.backlog[n].Op == OpUnlock) {
-		n++
+	for tries := 0; n < len(s.backlog) && n < maxBatch; n++ {
+		if op := s.backlog[n].Op; op != OpUnlock {
+			if tries++; op != OpTry || tries > s.room() {
+				break
+			}
+		}
 	}
 	for _, op := range [...]Op{OpUnlock, OpTry} {
 		for _, r := range s.backlog[:n] {

@@ -30,6 +30,7 @@ type Session struct {
 	use      atomic.Uint32 // a Use; set by the pool when it hands a solo session out
 	pid      uint32
 	identity string // the answer to the health question, which never changes
+	lineage  lineage
 	conn     net.Conn
 	front    *pgproto3.Frontend // its receiving half is the reader's; we encode for ourselves
 	base     time.Time          // what trusted counts from; carries the monotonic clock
@@ -61,11 +62,12 @@ type Session struct {
 	ended      chan struct{}             // closed by the owner at its end: nothing of the session is left
 	lost       atomic.Pointer[LossError] // published by the owner before it tells the clients
 
-	turn    mailbox.Turn                   // who has it owns what is below
-	telling mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
-	fatal   atomic.Pointer[serverEndError] // the server's last word, from the reader
-	signals atomic.Uint32                  // what the owner is to look at: signal bits
-	out     atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
+	turn      mailbox.Turn                   // who has it owns what is below
+	telling   mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
+	fatal     atomic.Pointer[serverEndError] // the server's last word, from the reader
+	deposedBy atomic.Pointer[lineage]        // a promotion that the pool has seen
+	signals   atomic.Uint32                  // what the owner is to look at: signal bits
+	out       atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
 
 	// The owner's.
 	armed    time.Time  // when the timer will fire
@@ -87,7 +89,7 @@ type Session struct {
 
 func newSession(p *Pool, c *connected) *Session {
 	s := &Session{
-		pool: p, config: &p.config, pid: c.pid, identity: c.identity, conn: c.conn, front: c.front, base: c.answered,
+		pool: p, config: &p.config, pid: c.pid, identity: c.identity, lineage: c.lineage, conn: c.conn, front: c.front, base: c.answered,
 		toReader: make(chan *flight, 1), answers: make(chan *flight, 1), readDone: make(chan struct{}),
 		callReader: make(chan struct{}, 1), over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
 		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
@@ -152,11 +154,12 @@ func (s *Session) Submit(r *Request) {
 
 // The signals.
 const (
-	signalTimer = 1 << iota // something may be due
-	signalRead              // the reader has ended
-	signalNudge             // a wait was abandoned, or its cancellation answered
-	signalFatal             // the server has said that it ends the session
-	signalStop              // end in good order
+	signalTimer   = 1 << iota // something may be due
+	signalRead                // the reader has ended
+	signalNudge               // a wait was abandoned, or its cancellation answered
+	signalFatal               // the server has said that it ends the session
+	signalStop                // end in good order
+	signalDeposed             // a standby of its server has been promoted
 )
 
 func (s *Session) signal(bit uint32) {
@@ -219,6 +222,10 @@ func (s *Session) step() (over bool) {
 	}
 	if s.loss == nil && signals&signalRead != 0 {
 		s.readEnded()
+	}
+	if s.loss == nil && signals&signalDeposed != 0 {
+		s.lose(CauseDeposed, fmt.Errorf("it is on timeline %d, and a standby has been promoted to timeline %d",
+			s.lineage.timeline, s.deposedBy.Load().timeline))
 	}
 	if s.loss == nil && signals&signalTimer != 0 {
 		s.checkTime()

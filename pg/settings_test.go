@@ -317,10 +317,14 @@ func TestASettingThatTheServerDoesNotTake(t *testing.T) {
 		if !strings.Contains(refused["tcp_keepalives_idle"], "22023") {
 			t.Errorf("refused: %v", refused)
 		}
-		for _, name := range []string{"idle_session_timeout", "client_connection_check_interval", "transaction_timeout"} {
-			if !strings.Contains(refused[name], "does not know it") {
+		for name, harm := range map[string]string{"idle_session_timeout": "a frozen client keeps its locks",
+			"client_connection_check_interval": "stays in the queue", "tcp_user_timeout": ""} {
+			if !strings.Contains(refused[name], "does not know it") || !strings.Contains(refused[name], harm) {
 				t.Errorf("%s: %q", name, refused[name])
 			}
+		}
+		if why, told := refused["transaction_timeout"]; told {
+			t.Errorf("told that there is no limit to take away: %s", why)
 		}
 		if int(told.Load()) != len(refused) {
 			t.Errorf("told %d times of %d settings", told.Load(), len(refused))
@@ -331,13 +335,16 @@ func TestASettingThatTheServerDoesNotTake(t *testing.T) {
 func TestASettingThatReadsOtherwise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
+		reads := "7000" // the trust: a session would be ended before its holder knows
 		f.onStatement(func(s *fakeSession, q *question) {
 			if q.kind == "read back" {
-				s.settings["idle_session_timeout"] = "5"
+				s.settings["idle_session_timeout"] = reads
 			}
 		})
+		refused(t, f.source(t), "idle_session_timeout")
+		reads = "7001"
 		p := openPool(t, f.source(t), Config{})
-		want := map[string]string{"idle_session_timeout": "set to 14000, reads 5"}
+		want := map[string]string{"idle_session_timeout": "set to 14000, reads 7001"}
 		if refused := p.Stats().Refused; !maps.Equal(refused, want) {
 			t.Errorf("refused: %v", refused)
 		}
@@ -346,16 +353,17 @@ func TestASettingThatReadsOtherwise(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for field, c := range map[string]Config{
-		"HealthInterval":  {HealthInterval: -time.Second},
-		"HealthTimeout":   {HealthTimeout: time.Millisecond},
-		"WaitSlice":       {WaitSlice: -1},
-		"ConnectTimeout":  {ConnectTimeout: 1 << 62},
-		"CloseTimeout":    {CloseTimeout: -1},
-		"IdleTime":        {IdleTime: -1},
-		"SessionTimeout":  {SessionTimeout: 7 * time.Second},
-		"SharedSessions":  {SharedSessions: -1},
-		"WaitingSessions": {WaitingSessions: -1},
-		"MaxSessions":     {MaxSessions: 1},
+		"HealthInterval":     {HealthInterval: -time.Second},
+		"HealthTimeout":      {HealthTimeout: time.Millisecond},
+		"WaitSlice":          {WaitSlice: -1},
+		"ConnectTimeout":     {ConnectTimeout: 1 << 62},
+		"CloseTimeout":       {CloseTimeout: -1},
+		"IdleTime":           {IdleTime: -1},
+		"SessionTimeout":     {SessionTimeout: 7 * time.Second},
+		"SharedSessions":     {SharedSessions: -1},
+		"WaitingSessions":    {WaitingSessions: -1},
+		"MaxSessions":        {MaxSessions: 1},
+		"MaxLocksPerSession": {MaxLocksPerSession: -1},
 	} {
 		f := newFake(t)
 		_, err := Open(within(t), f.source(t), c)

@@ -79,7 +79,7 @@ func (p *Pool) Try(r *Request) {
 // Who submits an OpWho where that can be done at once; otherwise it answers without a holder.
 func (p *Pool) Who(r *Request) {
 	r.Op = OpWho
-	if s := p.choose(); s != nil {
+	if s := p.any(); s != nil {
 		s.Submit(r)
 		return
 	}
@@ -87,11 +87,22 @@ func (p *Pool) Who(r *Request) {
 }
 
 func (p *Pool) submitCancel(r *Request) bool {
-	s := p.choose()
+	s := p.any()
 	if s != nil {
 		s.Submit(r)
 	}
 	return s != nil
+}
+
+// any is a shared session for what takes no lock.
+func (p *Pool) any() *Session {
+	if s := p.choose(); s != nil {
+		return s
+	}
+	for _, s := range *p.shared.Load() { // full ones are as good
+		return s
+	}
+	return nil
 }
 
 func (p *Pool) choose() *Session {
@@ -99,7 +110,7 @@ func (p *Pool) choose() *Session {
 	var best *Session
 	var least int64
 	for _, s := range sessions {
-		if load := s.load(); best == nil || load < least {
+		if load := s.load(); (best == nil || load < least) && !s.full() {
 			best, least = s, load
 		}
 	}

@@ -21,7 +21,10 @@ type Source interface {
 	Connect(ctx context.Context) (*pgconn.PgConn, error)
 }
 
-type configSource struct{ config *pgx.ConnConfig }
+// Sources hold passwords, and are printed sooner or later: as a part of something, by a verb that does not fit, or in a
+// panic's report. So each holds a function: whoever prints one prints an address.
+
+type configSource struct{ config func() *pgx.ConnConfig }
 
 // FromDSN makes a source of all that pgx parses: URL or key=value form, several hosts, service files, PG* variables.
 func FromDSN(dsn string) (Source, error) {
@@ -40,11 +43,36 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 	if config.BuildFrontend == nil || config.DialFunc == nil || config.LookupFunc == nil {
 		return nil, errors.New("the connection config was not made by pgx.ParseConfig") // pgx would panic
 	}
-	return configSource{config.Copy()}, nil
+	config = config.Copy()
+	return configSource{func() *pgx.ConnConfig { return config }}, nil
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	return s.connectChecked(ctx, nil)
+}
+
+// database is the one that is asked for; the server takes the user's name where none is.
+func (s configSource) database() string {
+	config := s.config()
+	if config.Database == "" {
+		return config.User
+	}
+	return config.Database
+}
+
+func (s configSource) connectChecked(ctx context.Context,
+	check func(context.Context, *pgconn.PgConn) error) (*pgconn.PgConn, error) {
 	config := s.hurried(ctx)
+	if validate := config.ValidateConnect; check != nil {
+		config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			if validate != nil {
+				if err := validate(ctx, conn); err != nil {
+					return err
+				}
+			}
+			return check(ctx, conn)
+		}
+	}
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(connecting{}) == nil {
@@ -54,7 +82,7 @@ func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 	conn, err := pgconn.ConnectConfig(context.WithValue(ctx, connecting{}, true), config)
 	if err != nil {
-		return nil, connectError(err, s.config.Password)
+		return nil, connectError(err, s.config().Password)
 	}
 	return conn, nil
 }
@@ -68,7 +96,7 @@ var errNoCancel = errors.New("nothing is cancelled, the connection is closed")
 // hurried gives each of several hosts its share of the time that there is: one that accepts connections and says nothing
 // must not use up what another could be reached in.
 func (s configSource) hurried(ctx context.Context) *pgconn.Config {
-	config := &s.config.Config
+	config := &s.config().Config
 	hosts := map[string]bool{}
 	for _, h := range config.Fallbacks { // with and without TLS are two
 		hosts[fmt.Sprint(h.Host, " ", h.Port)] = true
@@ -81,7 +109,7 @@ func (s configSource) hurried(ctx context.Context) *pgconn.Config {
 	return copied
 }
 
-type poolSource struct{ pool *pgxpool.Pool }
+type poolSource struct{ pool func() *pgxpool.Pool }
 
 // FromPool makes a source of the user's own pool. Each session takes one connection out of it for good: a connection
 // that may still hold a lock never goes back. The pool's size bounds those it keeps, not those that were taken out.
@@ -89,18 +117,18 @@ func FromPool(pool *pgxpool.Pool) (Source, error) {
 	if pool == nil {
 		return nil, errors.New("the pgxpool.Pool is nil")
 	}
-	return poolSource{pool}, nil
+	return poolSource{func() *pgxpool.Pool { return pool }}, nil
 }
 
 func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.pool().Acquire(ctx)
 	if err != nil {
-		return nil, connectError(err, s.pool.Config().ConnConfig.Password)
+		return nil, connectError(err, s.pool().Config().ConnConfig.Password)
 	}
 	return conn.Hijack().PgConn(), nil
 }
 
-type dbSource struct{ db *sql.DB }
+type dbSource struct{ db func() *sql.DB }
 
 // FromDB makes a source of a database/sql pool on pgx's stdlib driver. As with [FromPool], a session's connection is
 // taken out of it for good.
@@ -111,11 +139,11 @@ func FromDB(db *sql.DB) (Source, error) {
 	if _, ok := db.Driver().(*stdlib.Driver); !ok {
 		return nil, fmt.Errorf("the sql.DB uses the driver %T: only pgx's stdlib driver is supported", db.Driver())
 	}
-	return dbSource{db}, nil
+	return dbSource{func() *sql.DB { return db }}, nil
 }
 
 func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := s.db.Conn(ctx)
+	conn, err := s.db().Conn(ctx)
 	if err != nil {
 		return nil, connectError(err, "")
 	}

@@ -21,11 +21,13 @@ type Stats struct {
 	Losses map[Cause]uint64
 	// RoundTrip is of statements that do not wait.
 	RoundTrip latency.Percentiles
+	// Timeline of the server's cluster, as far as it was seen; 0 where it does not tell. Each promotion counts it up.
+	Timeline uint32
 	// Refused names the settings that the server did not take, with its reason.
 	Refused map[string]string
 }
 
-var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseDoubt, CauseClosed}
+var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseDeposed, CauseDoubt, CauseClosed}
 
 // stats are counters that sessions write and anybody reads.
 type stats struct {
@@ -81,6 +83,9 @@ func (p *Pool) counters() Stats {
 		if n := p.stats.losses[i].Load(); n > 0 {
 			out.Losses[causes[i]] = n
 		}
+	}
+	if l := p.lineage.Load(); l != nil {
+		out.Timeline = l.timeline
 	}
 	if refused := p.refused.Load(); refused != nil {
 		maps.Copy(out.Refused, *refused)

@@ -40,6 +40,9 @@ func (s *Server) writeConfig(extra map[string]string) error {
 	maps.Copy(all, s.settings)
 	maps.Copy(all, extra)
 	all["listen_addresses"] = "127.0.0.1"
+	if s.listen != "" {
+		all["listen_addresses"] += "," + s.listen
+	}
 	all["port"] = strconv.Itoa(s.port)
 	all["unix_socket_directories"] = s.socketDir
 	var b strings.Builder

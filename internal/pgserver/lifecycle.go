@@ -176,7 +176,13 @@ func (s *Server) spawn(logFile *os.File) (*process, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	p, err := startProcess(s.user, s.dir, logFile, filepath.Join(s.binDir, "postgres"), "-D", s.dataDir)
+	user, program, args := s.user, filepath.Join(s.binDir, "postgres"), []string{"-D", s.dataDir}
+	if s.netNS != "" { // the namespace is entered as root; nsenter becomes the user, and then the program
+		args = append([]string{"--net=" + s.netNS, "--setuid=" + strconv.Itoa(user.uid), "--setgid=" + strconv.Itoa(user.gid),
+			"--", program}, args...)
+		user, program = account{}, "nsenter"
+	}
+	p, err := startProcess(user, s.dir, logFile, program, args...)
 	if err != nil {
 		return nil, err
 	}

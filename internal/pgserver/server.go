@@ -31,6 +31,11 @@ type Options struct {
 	// Settings are written to postgresql.conf, over this package's own. The port, the socket folder and the listen
 	// address cannot be set.
 	Settings map[string]string
+	// NetNS is the path of a network namespace to run the server in, which takes root on Linux. Its unix socket can be
+	// reached from everywhere all the same.
+	NetNS string
+	// Listen is an address to listen on beside 127.0.0.1. Its whole network may connect, with the password.
+	Listen string
 	// Durable leaves fsync and full_page_writes on, for measurements that include the disk.
 	Durable bool
 	// Log receives the server's log whenever the server has stopped, also when a start failed.
@@ -45,6 +50,7 @@ type Server struct {
 	port                            int
 	user                            account
 	settings                        map[string]string
+	netNS, listen                   string
 	durable                         bool
 	log                             io.Writer
 	watchdog                        *watchdog
@@ -109,7 +115,7 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	return &Server{
 		binDir: bin, dir: dir, dataDir: filepath.Join(dir, "data"), socketDir: dir,
 		version: version, password: rand.Text(),
-		user: user, settings: o.Settings, durable: o.Durable, log: o.Log, watchdog: watchdog,
+		user: user, settings: o.Settings, netNS: o.NetNS, listen: o.Listen, durable: o.Durable, log: o.Log, watchdog: watchdog,
 		lifecycle: make(chan struct{}, 1),
 	}, nil
 }
@@ -133,11 +139,26 @@ func (s *Server) create(ctx context.Context) error {
 	if err := os.Remove(pwfile); err != nil {
 		return err
 	}
+	if s.listen != "" {
+		if err := s.admit("samenet"); err != nil {
+			return err
+		}
+	}
 	if err := s.startFirst(ctx, nil); err != nil {
 		return err
 	}
 	_, err = s.query(ctx, "postgres", "CREATE DATABASE "+Database)
 	return err
+}
+
+// admit lets clients of a network in, with the password.
+func (s *Server) admit(network string) error {
+	f, err := os.OpenFile(filepath.Join(s.dataDir, "pg_hba.conf"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "host all all %s scram-sha-256\n", network)
+	return errors.Join(err, f.Close())
 }
 
 // Exec runs SQL as the superuser over the unix socket, on a connection of its own, and returns the rows as text with

@@ -1,0 +1,117 @@
+package faults
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/netfault"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// A middlebox is frozen: both connections stay up, and their kernels acknowledge everything. No setting of TCP sees it;
+// the server's own limit for idle sessions is what frees the locks, and their holders know before.
+func TestFrozenMiddlebox(t *testing.T) {
+	s := pgtest.Shared(t)
+	audit(t, s)
+	o := newOutsider(t, s)
+	var y tally
+	for range often(1, 10) {
+		addr := freeAddr(t)
+		box := startChild(t, "forward", addr, s.TCPAddr())
+		if got := box.line(t); got != "forwarding" {
+			t.Fatal(got)
+		}
+		config := parse(t, s.TCPDSN())
+		host, port, _ := net.SplitHostPort(addr)
+		n, _ := strconv.ParseUint(port, 10, 16)
+		config.Host, config.Port = host, uint16(n)
+		m := open(t, source(t, config), short.options()...)
+		all := holds(t, m, o, "frozen middlebox")
+		for !stillHeld(all) {
+			all = holds(t, m, o, "frozen middlebox")
+		}
+		cut := time.Now()
+		box.stop(t)
+		follow(t, o, all)
+		y.add(t, all, cut)
+		box.signal(t, syscall.SIGKILL)
+		closeNow(t, m)
+	}
+	t.Log(&y)
+}
+
+// A process is stopped for longer than its lease. Somebody else has the lock when it wakes, and its first look says so,
+// before any of its timers has had a chance.
+func TestHolderWokenPastItsLease(t *testing.T) {
+	s := pgtest.Shared(t)
+	audit(t, s)
+	u, err := url.Parse(s.TCPDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("application_name", application)
+	u.RawQuery = q.Encode()
+	c := startChild(t, "look", u.String(), "woken")
+	m := open(t, near(t, s))
+	var freed figures
+	rounds := often(1, 50)
+	for done := 0; done < rounds; {
+		for c.line(t) != "held" {
+		}
+		began := time.Now()
+		c.stop(t)
+		lock := acquire(t, m, "woken", manager.WithRetryPolicy(patient()))
+		freed = append(freed, time.Since(began))
+		if len(c.lines) > 0 { // it had lost the lock before it was stopped: this machine is busy
+			release(t, lock)
+			c.signal(t, syscall.SIGCONT)
+			continue
+		}
+		// What it looks at is the lock that it held: the other one is not released before it has said so.
+		c.signal(t, syscall.SIGCONT)
+		if got := c.line(t); got != "woken true" {
+			t.Fatalf("the child's first look: %s", got)
+		}
+		release(t, lock)
+		done++
+	}
+	t.Logf("%d of %d rounds: lost at the first look; the server freed the lock of a stopped process after: %v (session timeout %v)",
+		rounds, rounds, freed, short.server)
+	c.in.Close()
+	ended(t, "the child's end", closed(c.lines))
+}
+
+// closed reads a channel to its end.
+func closed(lines <-chan string) <-chan struct{} {
+	out := make(chan struct{})
+	go func() {
+		defer close(out)
+		for range lines {
+		}
+	}()
+	return out
+}
+
+// A process is killed while the network is cut: nothing tells the server, and nobody is there to declare anything.
+func TestHolderDiesBehindACutNetwork(t *testing.T) {
+	s, n := farAway(t)
+	audit(t, s)
+	o := newOutsider(t, s)
+	m := open(t, through(t, s, n), short.options()...)
+	all := holds(t, m, o, "dies")
+	cut := time.Now()
+	if err := n.Cut(t.Context(), netfault.Both); err != nil {
+		t.Fatal(err)
+	}
+	closeNow(t, m) // as the kernel of a process that dies would: what it sends does not arrive
+	closedAfter := time.Since(cut)
+	follow(t, o, all)
+	t.Logf("the manager's Close took %v, with nothing left of it; the server freed the locks within %v (session timeout %v)",
+		closedAfter.Round(time.Millisecond), time.Since(cut).Round(time.Millisecond), short.server)
+}

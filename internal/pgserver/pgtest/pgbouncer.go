@@ -1,0 +1,137 @@
+//go:build unix
+
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+)
+
+// Bouncer is a PgBouncer before one database of a server.
+type Bouncer struct {
+	DSN string
+
+	tb      testing.TB
+	folder  string
+	owner   [2]int
+	fixed   string // the part of its configuration that does not change
+	process *os.Process
+}
+
+// NewBouncer starts a PgBouncer with these settings beside the usual ones. It goes with the test, which is skipped where
+// there is no PgBouncer, and fails where CI=true. Like the server it refuses to be root, and it needs the server's own
+// user to reach the server's socket.
+func NewBouncer(tb testing.TB, s *pgserver.Server, database string, settings map[string]string) *Bouncer {
+	tb.Helper()
+	path, err := pgserver.FindPgBouncer()
+	switch {
+	case errors.Is(err, pgserver.ErrNoPgBouncer) && os.Getenv("CI") != "true":
+		tb.Skip("this test needs PgBouncer: ", err)
+	case err != nil:
+		tb.Fatal(err)
+	}
+	b := &Bouncer{tb: tb, owner: ownerOf(tb, s.DataDir())}
+	if b.folder, err = os.MkdirTemp("", "bouncer"); err != nil { // the test's own folder is closed to the other user
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(b.folder) })
+	if err := errors.Join(os.Chown(b.folder, b.owner[0], b.owner[1]), os.Chmod(b.folder, 0o700)); err != nil {
+		tb.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	b.fixed = fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s\n* = host=%s port=%d user=%s dbname=%s\n[pgbouncer]\n"+
+		"listen_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\nauth_type = any\nmax_client_conn = 200\n"+
+		"default_pool_size = 12\nlogfile = %s\n",
+		database, s.SocketDir(), s.Port(), pgserver.Superuser, s.SocketDir(), s.Port(), pgserver.Superuser, database,
+		port, filepath.Join(b.folder, "log"))
+	b.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%s/%s?sslmode=disable", pgserver.Superuser, port, database)
+	b.write(settings)
+	b.start(path, port)
+	return b
+}
+
+func (b *Bouncer) start(path, port string) {
+	b.tb.Helper()
+	cmd := exec.Command(path, "-q", b.ini())
+	cmd.Dir = b.folder
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(b.owner[0]), Gid: uint32(b.owner[1])}}
+	}
+	if err := cmd.Start(); err != nil {
+		b.tb.Fatal(err)
+	}
+	b.process = cmd.Process
+	b.tb.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // at once: this is PgBouncer's immediate shutdown
+		_ = cmd.Wait()
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for again := time.NewTicker(5 * time.Millisecond); ; {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), time.Second)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			b.tb.Fatal("PgBouncer does not accept connections: ", err)
+		}
+	}
+}
+
+// Reload changes the settings of a PgBouncer that runs, as an administrator would.
+func (b *Bouncer) Reload(settings map[string]string) {
+	b.tb.Helper()
+	b.write(settings)
+	if err := b.process.Signal(syscall.SIGHUP); err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+func (b *Bouncer) ini() string { return filepath.Join(b.folder, "ini") }
+
+func (b *Bouncer) write(settings map[string]string) {
+	b.tb.Helper()
+	var text strings.Builder
+	text.WriteString(b.fixed)
+	for name, value := range settings {
+		fmt.Fprintf(&text, "%s = %s\n", name, value)
+	}
+	err := errors.Join(os.WriteFile(b.ini(), []byte(text.String()), 0o600), os.Chown(b.ini(), b.owner[0], b.owner[1]))
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// ownerOf is the user and the group to whom a file belongs.
+func ownerOf(tb testing.TB, path string) [2]int {
+	tb.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		tb.Fatalf("%s has no owner", path)
+	}
+	return [2]int{int(stat.Uid), int(stat.Gid)}
+}

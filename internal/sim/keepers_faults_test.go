@@ -158,12 +158,18 @@ func (w *world) tellWho() {
 	l.observer.Told(&actor.Holder{PID: 4711, Seen: time.Now()})
 }
 
+// lightFuse lets a keeper panic, or a claim end, at a step of the keeper's life that is yet to come.
 func (w *world) lightFuse() {
 	p := w.anyProcess()
-	id, n := int64(1+w.src.Pick(w.keys)), 1+w.src.Pick(6)
-	w.say("the keeper of %d in %v will panic, %d steps from now", id, p, n)
+	id := int64(1 + w.src.Pick(w.keys))
+	f := &fuse{after: 1 + w.src.Pick(8), what: fuseKind(w.src.Pick(3)), which: w.src.Pick(4)}
+	if f.what == fuseClaim {
+		f.claim = w.prepare(p, id)
+	}
+	w.say("%s for %d in %v, %d steps from now", [...]string{"a panic of the keeper", "the end of a claim", "a claim"}[f.what],
+		id, p, f.after)
 	w.mu.Lock()
-	p.fuse[id] = n
+	p.fuses[id] = f
 	w.mu.Unlock()
 }
 
@@ -252,7 +258,7 @@ func (w *world) goesWell() {
 func (w *world) heal() {
 	w.mu.Lock()
 	for _, p := range w.all {
-		clear(p.fuse)
+		clear(p.fuses)
 	}
 	ended := w.ended
 	w.ended = nil

@@ -57,6 +57,7 @@ type link struct {
 
 // Attach implements actor.Store.
 func (p *process) Attach(id int64, o actor.Observer) actor.Link {
+	p.hook(id, "attach")
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	if old := p.links[id]; old != nil && (old.busy != nil || old.heldOn != nil && old.heldOn.lost.Load() == nil || old.own != nil) {
@@ -184,7 +185,9 @@ func (l *link) Session() actor.Session { return l.session }
 func (l *link) Detach() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	l.alive("detach")
+	if l.detached {
+		l.w.violate("one keeper a key", "%v: the keeper of %d ends twice", l.p, l.id)
+	}
 	if l.busy != nil || l.own != nil || l.asking != nil || l.heldOn != nil {
 		l.w.violate("no leak", "%v: the keeper of %d ends with busy=%v session=%v asking=%v held=%v", l.p, l.id, l.busy != nil,
 			l.own != nil, l.asking != nil, l.heldOn != nil)

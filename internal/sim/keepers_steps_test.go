@@ -34,7 +34,7 @@ var actions = []action{
 	{1, (*world).cut},
 	{3, (*world).notice},
 	{1, (*world).serverEnds},
-	{2, (*world).lightFuse},
+	{4, (*world).lightFuse},
 	{1, (*world).outsiderLocks},
 	{2, (*world).outsiderUnlocks},
 	{2, func(w *world) { w.sleep("", []time.Duration{110 * time.Millisecond, 250 * time.Millisecond}) }},
@@ -70,8 +70,21 @@ func (w *world) anyProcess() *process { return w.procs[w.src.Pick(len(w.procs))]
 
 func (w *world) acquire() {
 	p := w.anyProcess()
-	c := &claim{w: w, p: p, n: len(w.past) + len(w.open) + 1}
-	id := int64(1 + w.src.Pick(w.keys))
+	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
+	early := w.src.Chance(12)
+	w.mu.Lock()
+	w.comes(c)
+	w.mu.Unlock()
+	if early {
+		w.say("          it is cancelled before")
+		c.end(errGaveUp)
+	}
+	p.dir.Submit(&c.Claim)
+}
+
+// prepare makes a claim that is not on its way yet.
+func (w *world) prepare(p *process, id int64) *claim {
+	c := &claim{w: w, p: p}
 	terms := actor.Terms{
 		ID:          id,
 		Try:         w.src.Chance(5),
@@ -85,19 +98,18 @@ func (w *world) acquire() {
 	}
 	c.Init(p.dir, terms)
 	c.Unregister = func() bool { c.unregistered++; return true }
-	w.mu.Lock()
-	key := keyOf{p, terms.ID}
+	return c
+}
+
+// comes notes how things are when a claim is submitted. With mu.
+func (w *world) comes(c *claim) {
+	key := keyOf{c.p, c.ID}
 	c.noes, c.failures, c.opFailures = w.noes[key], w.failures[key], w.opFailures[key]
-	l := p.links[terms.ID]
-	c.others = w.wanted(p, terms.ID) || l != nil && l.busy != nil && l.busy.kind == opWait
-	w.mu.Unlock()
-	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts)
+	l := c.p.links[c.ID]
+	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && l.busy.kind == opWait
+	c.n = len(w.past) + len(w.open) + 1
 	w.open = append(w.open, c)
-	if w.src.Chance(12) {
-		w.say("          it is cancelled before")
-		c.end(errGaveUp)
-	}
-	p.dir.Submit(&c.Claim)
+	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts)
 }
 
 // backoff is the user's: it may panic, and then the keeper that called it does.

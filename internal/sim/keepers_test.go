@@ -2,6 +2,8 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -13,6 +15,31 @@ func TestKeepers(t *testing.T) {
 	explore(t, "TestKeepers", 120, func(t *testing.T, src *sim.Source) error {
 		return newWorld(src).run()
 	})
+}
+
+// One history is one run: what happened is the same each time, whoever else has the machine.
+func TestKeepersRepeat(t *testing.T) {
+	for seed := range uint64(100) {
+		first := sim.Random(seed, 120)
+		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return newWorld(src).run() }); err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for range 3 {
+			var w *world
+			if err := inBubble(t, sim.Repeat(first.Taken()), func(_ *testing.T, src *sim.Source) error {
+				w = newWorld(src)
+				return w.run()
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if trace := w.trace; told == nil {
+				told = trace
+			} else if !slices.Equal(told, trace) {
+				t.Fatalf("seed %d: another history than before:\n%s\n\n%s", seed, strings.Join(told, "\n"), strings.Join(trace, "\n"))
+			}
+		}
+	}
 }
 
 // inBubble plays one history on a clock of its own. A bubble whose goroutines do not end panics; so it breaks a rule.

@@ -68,9 +68,9 @@ type process struct {
 	shared     *session
 	free       int // sessions for one key alone
 	links      map[int64]*link
-	fuse       map[int64]int  // the keeper of a key panics at the nth step of its life from now
-	injected   map[int64]bool // it has done so
-	failTenure map[int64]int  // the server's grant that a failed incarnation had
+	fuses      map[int64]*fuse // what is to happen in the middle of a keeper's step
+	injected   map[int64]bool  // it has done so
+	failTenure map[int64]int   // the server's grant that a failed incarnation had
 	closing    bool
 	dead       bool // killed: what its claims believe counts no more
 	closed     chan struct{}
@@ -104,7 +104,7 @@ func newWorld(src *sim.Source) *world {
 }
 
 func (w *world) newProcess() *process {
-	p := &process{w: w, n: len(w.all) + 1, free: 1 + w.src.Pick(2), links: map[int64]*link{}, fuse: map[int64]int{},
+	p := &process{w: w, n: len(w.all) + 1, free: 1 + w.src.Pick(2), links: map[int64]*link{}, fuses: map[int64]*fuse{},
 		injected: map[int64]bool{}, failTenure: map[int64]int{}, closed: make(chan struct{})}
 	w.all = append(w.all, p)
 	p.shared = w.server.open(p)
@@ -135,17 +135,65 @@ func (w *world) say(format string, args ...any) {
 	}
 }
 
-// hook makes a keeper panic where the history wants it.
+// fuse is something that happens while a keeper, or the directory that makes it, has its turn: whatever is sent to them
+// then has to wait until they are done.
+type fuse struct {
+	after int // steps of the keeper's life, from now
+	what  fuseKind
+	which int // of the key's claims
+	claim *claim
+}
+
+type fuseKind uint8
+
+const (
+	fusePanic fuseKind = iota
+	fuseEnd
+	fuseClaim
+)
+
+// hook is called at each step of a keeper's life.
 func (p *process) hook(id int64, step string) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	if p.fuse[id] == 0 {
+	f := p.fuses[id]
+	if f == nil {
 		return
 	}
-	if p.fuse[id]--; p.fuse[id] > 0 {
+	if f.after--; f.after > 0 {
 		return
 	}
-	p.strike(id, step)
+	delete(p.fuses, id)
+	switch {
+	case f.what == fuseClaim:
+		p.w.say("          in the middle of %q", step)
+		p.w.comes(f.claim)
+		p.w.mu.Unlock() // whoever is told of it may call the store
+		defer p.w.mu.Lock()
+		p.dir.Submit(&f.claim.Claim)
+	case f.what == fuseEnd || step == "attach":
+		p.w.endOneOf(keyOf{p, id}, f.which, step)
+	default:
+		p.strike(id, step)
+	}
+}
+
+// endOneOf ends one of the claims on a key. With mu.
+func (w *world) endOneOf(key keyOf, which int, step string) {
+	var claims []*claim
+	for _, c := range w.open {
+		if c.p == key.p && c.ID == key.id {
+			claims = append(claims, c)
+		}
+	}
+	if len(claims) == 0 {
+		return
+	}
+	c := claims[which%len(claims)]
+	w.say("          end %v, in the middle of %q", c, step)
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	c.end(errGaveUp)
 }
 
 // strike lets the keeper of a key panic, and notes what it had. With mu.

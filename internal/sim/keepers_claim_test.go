@@ -19,6 +19,7 @@ type claim struct {
 	n            int
 	answered     bool
 	ended        []error // what End was called with
+	tooLate      bool    // it was ended before the keeper could have made up its mind to grant
 	told         []error // by its watch
 	unregistered int
 	tenure       int // the server's grant that it holds by
@@ -104,8 +105,12 @@ func (w *world) answered(c *claim) {
 			w.violate("first come, first served", "%v was granted before %v", c, before)
 		}
 	}
-	if len(c.ended) > 0 && c.Over() == nil {
+	if c.tooLate {
 		w.violate("no grant to one who gave up", "%v", c)
+	}
+	s := c.Session.(*session) //nolint:forcetypeassert // it is ours
+	if silent := s.silent.Load(); silent != 0 && !c.Granted.Before(w.start.Add(time.Duration(silent)+keeperTrust)) {
+		w.violate("no silent loss", "%v was granted on %v, which is trusted no longer", c, s)
 	}
 	if c.Over() != nil {
 		return // whatever it was, it is over
@@ -124,7 +129,7 @@ func (w *world) answered(c *claim) {
 	if c.tenure <= c.p.failTenure[c.ID] {
 		w.violate("a failed keeper's lock is released first", "%v holds by the grant %d, which the failed keeper had", c, c.tenure)
 	}
-	if s := c.Session.(*session); c.Dedicated && s == c.p.shared { //nolint:forcetypeassert // it is ours
+	if c.Dedicated && s == c.p.shared {
 		w.violate("a session of its own", "%v is held on %v", c, s)
 	}
 }

@@ -77,6 +77,7 @@ func (w *world) acquire() {
 	w.mu.Unlock()
 	if early {
 		w.say("          it is cancelled before")
+		c.tooLate = true
 		c.end(errGaveUp)
 	}
 	p.dir.Submit(&c.Claim)
@@ -199,7 +200,10 @@ func (o *op) word() string {
 
 // answerable reports whether the answer may be on its way: the server has one, or the session is over.
 func (o *op) answerable() bool {
-	return o.s.lost.Load() != nil || o.reachable() && (o.executed || o.queued && (o.abandoned || !time.Now().Before(o.sliceEnd)))
+	if o.s.lost.Load() != nil || o.executed {
+		return true // an answer may be here already when the connection fails
+	}
+	return o.reachable() && o.queued && (o.abandoned || !time.Now().Before(o.sliceEnd))
 }
 
 func (w *world) reply() {

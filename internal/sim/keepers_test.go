@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -45,10 +46,17 @@ func TestKeepersRepeat(t *testing.T) {
 // inBubble plays one history on a clock of its own. A bubble whose goroutines do not end panics; so it breaks a rule.
 func inBubble(t *testing.T, src *sim.Source, play func(*testing.T, *sim.Source) error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		if r := recover(); r != nil && err == nil {
 			err = &sim.Violation{Check: "an end", Text: fmt.Sprint(r), Steps: len(src.Taken())}
 		}
 	}()
-	synctest.Test(t, func(t *testing.T) { err = play(t, src) })
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = &sim.Violation{Check: "no panic of our own", Text: fmt.Sprintf("%v\n%s", r, debug.Stack()), Steps: len(src.Taken())}
+			}
+		}()
+		err = play(t, src)
+	})
 	return err
 }

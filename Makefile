@@ -10,6 +10,9 @@ RUN = .
 COUNT = 20
 # How long "fuzz" spends on each target.
 FUZZTIME = 30s
+# Arguments of the simulations, and of the bugs that are put back.
+SIM_ARGS =
+MUTANT_ARGS =
 # Arguments of the demo's two commands.
 DEMO_ARGS =
 STORM_ARGS =
@@ -56,6 +59,14 @@ stress: setup ## run the long versions of the tests: 100,000 waiters, longer sto
 .PHONY: fuzz
 fuzz: setup ## run each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: sim
+sim: ## explore simulated histories for as long as you like (SIM_ARGS='-sim.for=1h -sim.seed=7', see docs/simulation.md)
+	race=$$(scripts/race-flag) && go test $$race -count=1 -timeout 0 -v -run '$(RUN)' ./internal/sim -args $(SIM_ARGS)
+
+.PHONY: mutants
+mutants: ## put realistic bugs back, one by one, and print which check finds each (MUTANT_ARGS='-run "old bug"')
+	@go run ./internal/mutants $(MUTANT_ARGS)
 
 .PHONY: cover
 cover: setup ## measure which statements the tests reach, package by package and in total (cover.out)

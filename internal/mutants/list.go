@@ -1,7 +1,16 @@
 package main
 
-// simulations are asked in this order.
-var simulations = []string{"TestKeepers"}
+import "strings"
+
+// simulations that may find a bug: the keepers' knows nothing of what is not in actor/.
+func (m *mutant) simulations() []string {
+	for _, e := range m.edits {
+		if !strings.HasPrefix(e.file, "actor/") {
+			return []string{"TestStack"}
+		}
+	}
+	return []string{"TestKeepers", "TestStack"}
+}
 
 // mutant is a bug.
 type mutant struct {
@@ -24,6 +33,15 @@ var mutants = []mutant{
 			"\tcase stageHolding, stageReleasing:\n\t\tm.release(e, c, cause)\n\tcase stageNew, stageOver:"}}},
 	{"old bug 8: a lock that nobody wants any more is kept", []edit{{"actor/hold.go",
 		"\t\tm.give(e, c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.give(e, c, false)\n\t\treturn\n\t}\n\tm.drive(e.now)"}}},
+
+	{"old bug 1: after a failed connection none is opened any more", []edit{{"pg/pool.go",
+		"\tp.opening[m.use]--\n\tif m.err != nil {\n", "\tif m.err == nil {\n\t\tp.opening[m.use]--\n\t}\n\tif m.err != nil {\n"}}},
+	{"old bug 4: another id is unlocked than was locked", []edit{{"pg/send.go",
+		"return s.encode.int8(&unlockStatement, f.entries[0].id)", "return s.encode.int8(&unlockStatement, f.entries[0].id+1)"}}},
+	{"old bug 5: the lock is a transaction's", []edit{{"pg/statement.go",
+		"\"SELECT pg_catalog.pg_try_advisory_lock($1", "\"SELECT pg_catalog.pg_try_advisory_xact_lock($1"}}},
+	{"old bug 6: the caller's context does not end the wait", []edit{{"manager/manager.go",
+		"\tif ctx.Done() != nil {\n", "\tif ctx.Done() != nil && try {\n"}}},
 
 	{"a release that does not unlock", []edit{{"actor/hold.go", "\tc.stage, m.leaving = stageReleasing, c\n\tm.unlock()",
 		"\tm.do(effect{kind: fxSettle, claim: c})\n\tm.drive(e.now)"}}},
@@ -66,4 +84,31 @@ var mutants = []mutant{
 	{"Close forgets the holder", []edit{{"actor/hold.go", "\tcase stHeld:\n\t\tm.release(e, m.holder, ErrClosed)\n\tcase stWaiting:", "\tcase stHeld:\n\tcase stWaiting:"}}},
 	{"a try waits in line", []edit{{"actor/machine.go", "m.line.n > 0 || m.state == stHeld || m.state == stWaiting", "m.line.n > 0 || m.state == stWaiting"}}},
 	{"a message that comes during a turn is left lying", []edit{{"actor/keeper.go", "\tfor !k.inbox.Empty() && k.turn.Try() {", "\tif !k.inbox.Empty() && k.turn.Try() {"}}},
+
+	{"trust counts from the answer, not from the question", []edit{{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
+	{"a statement that failed is not settled", []edit{{"pg/land.go", "\t\ts.settle(f)\n\tcase f.err != nil && f.kind == flightAsk:",
+		"\t\tf.doubt = f.err\n\t\ts.settled(f)\n\tcase f.err != nil && f.kind == flightAsk:"}}},
+	{"a session whose doubts could not be settled is used again", []edit{{"pg/land.go",
+		"\t\ts.current = f\n\t\ts.lose(CauseDoubt, errors.Join(f.doubt, f.err))", "\t\ts.settled(f)"}}},
+	{"an error on the way to a keeper is dropped", []edit{{"manager/link.go",
+		"return actor.Answer{OK: ok, Err: err, Transient: err != nil && pg.Transient(err)}", "_ = err\n\treturn actor.Answer{OK: ok, Transient: pg.Transient(err)}"}}},
+	{"a cancellation that is under way may hit the next statement", []edit{{"pg/land.go",
+		"\t\tif s.cancel != nil {\n", "\t\tif s.cancel != nil && len(f.entries) > 1 {\n"}, {"pg/send.go", "\tif s.current != nil || s.cancel != nil {", "\tif s.current != nil {"}}},
+	{"a silent session is believed in for ever", []edit{{"pg/session.go",
+		"\t\ts.lose(CauseSilence, fmt.Errorf(\"no answer within %v\", s.config.Trust()))", "\t\t_ = fmt.Errorf"},
+		{"pg/session.go", "return s.base.Add(time.Duration(s.trusted.Load()))", "return time.Now().Add(time.Hour)"}}},
+	{"the server is told to bear no less silence than it likes", []edit{{"pg/connect.go",
+		"\t\t{name: \"idle_session_timeout\", value: ms(c.SessionTimeout)},\n", ""}}},
+	{"the holders on a lost session are not told", []edit{{"pg/end.go", "\t\tclient.Lost(s, id, err)\n", "\t\t_, _ = id, client\n"}}},
+	{"no health question is asked", []edit{{"pg/send.go", "\tif time.Since(s.asked) >= s.config.HealthInterval {\n\t\ts.ask()\n\t\treturn\n\t}\n", ""}}},
+	{"the answers of a batch are mixed up", []edit{{"pg/reader.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
+	{"an unlock leaves the id in the session's books", []edit{{"pg/land.go", "\t\tcase e.op == OpUnlock && e.ok:\n\t\t\tdelete(s.held, e.id)\n", "\t\tcase e.op == OpUnlock && e.ok:\n"}}},
+	{"a reservation that is taken back has no answer", []edit{{"pg/pool.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n}\n\nfunc (p *Pool) opened", "}\n\nfunc (p *Pool) opened"}}},
+	{"tries that wait for a session are not told that there is none", []edit{{"pg/pool.go", "\tfor _, r := range p.pending {\n\t\tr.answer(nil, false, err)\n\t}\n\tp.pending = nil\n}\n\nfunc (p *Pool) returned", "}\n\nfunc (p *Pool) returned"}}},
+	{"a session that is lost stays in the choice", []edit{{"pg/end.go", "\ts.pool.unshare(s)\n\ts.telling", "\ts.telling"}, {"pg/close.go", "\t\tp.unshare(s) // it may have been shared as it died, after it had taken itself out\n", ""}}},
+	{"a session of its own that comes back is counted as out", []edit{{"pg/pool.go", "\tuse := seat.use\n\tp.inUse[use]--\n", "\tuse := seat.use\n"}}},
+	{"what is under way on a lost session has no answer", []edit{{"pg/end.go", "\t\ts.refuse(f)\n\t}\n\ts.refuse(s.parked)", "\t\t_ = f\n\t}\n\ts.refuse(s.parked)"}}},
+	{"the end of a hold is not told to its context", []edit{{"manager/lock.go", "\tl.claim.Watch(w.end)\n", ""}}},
+	{"a wait's time is not bounded", []edit{{"manager/manager.go", "\tif o.waitTimeout > 0 {\n\t\ttimer =", "\tif o.waitTimeout > time.Minute {\n\t\ttimer ="}}},
+	{"a holder does not look at the clock", []edit{{"manager/lock.go", "gone == nil && (l.expired.Load() || !time.Now().Before(l.claim.Session.TrustedUntil()))", "gone == nil && l.expired.Load()"}}},
 }

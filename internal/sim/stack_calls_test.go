@@ -31,9 +31,12 @@ type call struct {
 	lock    *manager.Lock
 	err     error
 
-	returned bool // and looked at
-	released int  // how many calls of Release there were,
-	underWay int  // and are
+	hold     context.Context // the lock's, where its holder looks at it
+	watch    bool
+	wire     *wire // that the lock is on, where that is known
+	returned bool  // and looked at
+	released int   // how many calls of Release there were,
+	underWay int   // and are
 	releases chan error
 	outcomes []error
 }
@@ -42,6 +45,19 @@ func (k *call) String() string { return fmt.Sprintf("call %d of %v for %s", k.n,
 
 // holds reports whether the holder believes to hold the lock.
 func (k *call) holds() bool { return k.returned && k.err == nil && k.lock.Err() == nil }
+
+// watches reports whether the holder has a context of the hold's that has not ended.
+func (k *call) watches() bool {
+	if k.hold == nil {
+		return false
+	}
+	select {
+	case <-k.hold.Done():
+		return false
+	default:
+		return true
+	}
+}
 
 func (w *stack) acquire() {
 	p := w.anyProgram()
@@ -58,6 +74,7 @@ func (w *stack) acquire() {
 	if k.detach = w.src.Chance(8); k.detach {
 		opts = append(opts, manager.DetachHold())
 	}
+	k.watch = w.src.Chance(2)
 	if w.src.Chance(6) {
 		k.timeout = []time.Duration{30 * time.Millisecond, 400 * time.Millisecond}[w.src.Pick(2)]
 		opts = append(opts, manager.WithWaitTimeout(k.timeout))
@@ -163,6 +180,7 @@ func (w *stack) look() {
 func (w *stack) onlyOneHolds() {
 	holders := map[string]*call{}
 	for _, k := range w.calls {
+		k.hearsRightly()
 		if !k.holds() {
 			continue
 		}
@@ -187,6 +205,25 @@ func (w *stack) onlyOneHolds() {
 	}
 }
 
+// hearsRightly: the context of a hold ends with it, and says why.
+func (k *call) hearsRightly() {
+	if k.wire != nil && k.wire.hangUpOut && k.watches() {
+		k.w.violate("a holder hears", "%v was not told that %v is gone", k, k.wire)
+	}
+	if k.hold == nil || k.watches() {
+		return
+	}
+	err, cause := k.lock.Err(), context.Cause(k.hold)
+	switch {
+	case err == nil:
+		k.w.violate("a holder hears", "%v: the context of its hold has ended for %v, and it holds", k, cause)
+	case errors.Is(cause, manager.ErrReleased) && k.released == 0, errors.Is(cause, manager.ErrClosed) && !k.p.closing,
+		errors.Is(cause, manager.ErrKeeperFailed) && !k.p.failing[k.key]:
+		k.w.violate("errors tell the truth", "the hold of %v has ended for %v", k, cause)
+	}
+	k.hold = nil
+}
+
 func (k *call) waitsRightly() {
 	switch {
 	case k.ctx.Err() != nil:
@@ -202,6 +239,12 @@ func (k *call) returnedRightly() {
 	w := k.w
 	if k.err == nil {
 		w.say("          %v is granted", k)
+		if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p {
+			k.wire = owner.c
+		}
+		if k.watch {
+			k.hold = k.lock.Context()
+		}
 		for _, before := range w.calls {
 			if before == k {
 				break

@@ -161,6 +161,17 @@ type backend struct {
 
 func (b *backend) status() byte { return 'I' }
 
+// silentUntil is when the server ends the session unless it hears from the client: its idle_session_timeout.
+func (b *backend) silentUntil() time.Time { return b.idle.Add(b.setting("idle_session_timeout")) }
+
+func (b *backend) setting(name string) time.Duration {
+	ms, err := strconv.Atoi(b.settings[name])
+	if err != nil {
+		return time.Hour // the server's own default is never
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
 func (b *backend) whose() string {
 	if b.c == nil {
 		return "another program"
@@ -287,8 +298,7 @@ func (b *backend) execute(s *statement) {
 		s.bool(b.w.cancelBackend(binary.BigEndian.Uint32(s.params[0])))
 	case kindWait:
 		if l := b.w.lock(s.id()); !b.try(s.id()) {
-			slice, _ := strconv.Atoi(b.settings["lock_timeout"])
-			s.queued, s.sliceEnd = true, time.Now().Add(time.Duration(slice)*time.Millisecond)
+			s.queued, s.sliceEnd = true, time.Now().Add(b.setting("lock_timeout"))
 			l.queue = append(l.queue, s)
 			return
 		}

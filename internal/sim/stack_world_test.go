@@ -181,7 +181,7 @@ func (w *stack) untilExpiry() time.Duration {
 	next := time.Hour
 	for _, c := range w.wires {
 		if !c.backend.over {
-			next = min(next, time.Until(c.backend.idle.Add(stackPatience)))
+			next = min(next, time.Until(c.backend.silentUntil()))
 		}
 	}
 	return max(next, time.Millisecond)
@@ -192,11 +192,11 @@ func (w *stack) untilExpiry() time.Duration {
 func (w *stack) expire() {
 	for _, c := range w.wires {
 		b := c.backend
-		if b.over || c.pending != nil && c.pending.queued || time.Now().Before(b.idle.Add(stackPatience)) {
+		if b.over || c.pending != nil && c.pending.queued || time.Now().Before(b.silentUntil()) {
 			continue
 		}
 		for _, k := range w.calls {
-			if l := w.lock(k.id); k.p == c.p && l.owner == b && k.holds() {
+			if l := w.lock(k.id); k.p == c.p && l.owner == b && (k.watches() || k.holds()) {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}

@@ -182,6 +182,10 @@ func (l *link) Gone() error {
 
 func (l *link) Session() actor.Session { return l.session }
 
+// Attend and Unattended do nothing: answers come by themselves.
+func (l *link) Attend(<-chan struct{}) bool { return false }
+func (l *link) Unattended()                 {}
+
 func (l *link) Detach() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()

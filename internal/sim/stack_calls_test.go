@@ -16,20 +16,21 @@ func shortBackoff() backoff.BackOff { return &steps{} }
 
 // call is one Acquire, and the hold that came of it.
 type call struct {
-	w       *stack
-	p       *program
-	n       int
-	key     string
-	id      int64
-	try     bool
-	detach  bool
-	timeout time.Duration
-	began   time.Time
-	ctx     context.Context
-	cancel  context.CancelFunc
-	done    chan struct{}
-	lock    *manager.Lock
-	err     error
+	w         *stack
+	p         *program
+	n         int
+	key       string
+	id        int64
+	try       bool
+	detach    bool
+	timeout   time.Duration
+	began     time.Time
+	cancelled time.Time
+	ctx       context.Context
+	cancel    context.CancelFunc
+	done      chan struct{}
+	lock      *manager.Lock
+	err       error
 
 	hold     context.Context // the lock's, where its holder looks at it
 	watch    bool
@@ -149,6 +150,7 @@ func (w *stack) cancelSome() {
 	if len(alive) > 0 {
 		k := alive[len(alive)-1-w.src.Pick(min(len(alive), 200))]
 		w.say("cancel %v", k)
+		k.cancelled = time.Now()
 		k.cancel()
 	}
 }
@@ -170,7 +172,7 @@ func (w *stack) look() {
 	w.onlyOneHolds()
 	for _, p := range w.all {
 		for id, c := range p.excused {
-			if c.hangUpOut { // whoever held by it has heard by now
+			if c.told() { // whoever held by it has heard by now
 				delete(p.excused, id)
 			}
 		}
@@ -199,7 +201,7 @@ func (w *stack) onlyOneHolds() {
 		holders[where] = k
 		owner := w.lock(k.id).owner
 		backed := owner != nil && owner.c != nil && owner.c.p == k.p
-		if c := k.p.excused[k.id]; !backed && (c == nil || c.hangUpOut) {
+		if c := k.p.excused[k.id]; !backed && (c == nil || c.told()) {
 			w.violate("exclusion", "%v holds, and the server does not have its lock", k)
 		}
 	}
@@ -207,7 +209,7 @@ func (w *stack) onlyOneHolds() {
 
 // hearsRightly: the context of a hold ends with it, and says why.
 func (k *call) hearsRightly() {
-	if k.wire != nil && k.wire.hangUpOut && k.watches() {
+	if k.wire != nil && k.wire.told() && k.watches() {
 		k.w.violate("a holder hears", "%v was not told that %v is gone", k, k.wire)
 	}
 	if k.hold == nil || k.watches() {
@@ -225,12 +227,13 @@ func (k *call) hearsRightly() {
 }
 
 func (k *call) waitsRightly() {
+	late := func(since time.Time) bool { return time.Now().After(since.Add(stackSlack)) }
 	switch {
-	case k.ctx.Err() != nil:
+	case k.ctx.Err() != nil && late(k.cancelled):
 		k.w.violate("every call returns", "%v has not, and its context has ended", k)
-	case k.timeout > 0 && time.Now().After(k.began.Add(k.timeout)):
+	case k.timeout > 0 && late(k.began.Add(k.timeout)):
 		k.w.violate("every call returns", "%v has not, and its time is over", k)
-	case k.p.closing:
+	case k.p.closing && late(k.p.closingAt):
 		k.w.violate("every call returns", "%v has not, and its manager is closed", k)
 	}
 }

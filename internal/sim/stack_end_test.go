@@ -97,6 +97,7 @@ func (w *stack) atRest() {
 // closeAll closes every program, also after a rule was broken: the goroutines must go.
 func (w *stack) closeAll() {
 	for _, k := range w.calls {
+		k.cancelled = time.Now()
 		k.cancel()
 	}
 	for _, p := range w.all {

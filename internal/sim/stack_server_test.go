@@ -340,8 +340,8 @@ func (w *stack) cancelBackend(pid uint32) bool {
 	return false
 }
 
-// end ends a backend: its locks are free. byServer says that the client has yet to hear.
-func (b *backend) end(byServer bool) {
+// end ends a backend: its locks are free. Where the client cannot have heard, excuse is true.
+func (b *backend) end(excuse bool) {
 	if b.over {
 		return
 	}
@@ -355,7 +355,7 @@ func (b *backend) end(byServer bool) {
 	}
 	for _, id := range b.w.lockIDs() {
 		if l := b.w.lock(id); l.owner == b {
-			if byServer && b.c != nil {
+			if excuse && b.c != nil && !b.c.told() {
 				b.c.p.excused[id] = b.c
 			}
 			b.w.free(id, l)

@@ -227,7 +227,7 @@ func (c *wire) canHear() bool {
 func (c *wire) hear() {
 	if !c.backend.over {
 		c.w.say("the server hears that %v of %v is closed", c, c.p)
-		c.backend.end(false)
+		c.backend.end(!c.closed && !c.goodbye)
 	}
 	if !c.hangUpOut {
 		c.w.say("the end of %v of %v comes", c, c.p)
@@ -316,7 +316,7 @@ func (w *stack) closeProgram() {
 }
 
 func (p *program) close() {
-	p.closing = true
+	p.closing, p.closingAt = true, time.Now()
 	go func() {
 		_ = p.m.Close(context.Background())
 		close(p.closed)

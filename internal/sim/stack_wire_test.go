@@ -33,7 +33,8 @@ type wire struct {
 	closed    bool // by the client
 	goodbye   bool // the client has said so before
 	hungUp    bool // by the server: an end of file comes after the replies
-	hangUpOut bool // it has come
+	hangUpOut bool // it has come,
+	hungUpAt  time.Time
 
 	in inbox
 }
@@ -127,6 +128,9 @@ func (c *wire) SetReadDeadline(t time.Time) error {
 func (c *wire) SetWriteDeadline(time.Time) error { return nil }
 func (c *wire) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (c *wire) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+
+// told reports whether whoever holds a lock on the connection must have heard that it is gone.
+func (c *wire) told() bool { return c.hangUpOut && time.Now().After(c.hungUpAt.Add(stackSlack)) }
 
 func (c *wire) String() string { return fmt.Sprintf("connection %d", c.backend.pid) }
 
@@ -242,6 +246,9 @@ func (c *wire) deliver(raw []byte) {
 
 // hangUp lets an end of file reach the client.
 func (c *wire) hangUp() {
+	if !c.hangUpOut {
+		c.hungUpAt = time.Now()
+	}
 	c.hungUp, c.hangUpOut = true, true
 	c.in.change(func() {
 		if c.in.err == nil {

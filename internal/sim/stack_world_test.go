@@ -25,6 +25,8 @@ const (
 	stackSlice    = 200 * time.Millisecond
 	stackConnect  = 300 * time.Millisecond
 	stackClose    = 100 * time.Millisecond
+	// stackSlack is more than a caller who reads its own answer can be late, and a reader who dozes meanwhile.
+	stackSlack = 20 * time.Millisecond
 
 	stackSecret = "s3cr3t-word"
 )
@@ -55,13 +57,14 @@ type stack struct {
 
 // program is one process.
 type program struct {
-	w       *stack
-	n       int
-	m       *manager.Manager
-	excused map[int64]*wire // locks that the server has freed by itself, and whose session's client has yet to hear
-	failing map[string]bool // keys whose keeper was made to panic, by a user's backoff
-	closing bool
-	closed  chan struct{}
+	w         *stack
+	n         int
+	m         *manager.Manager
+	excused   map[int64]*wire // locks that the server has freed by itself, and whose session's client has yet to hear
+	failing   map[string]bool // keys whose keeper was made to panic, by a user's backoff
+	closing   bool
+	closingAt time.Time
+	closed    chan struct{}
 }
 
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }

@@ -19,6 +19,8 @@ STORM_ARGS =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
+GOVULNCHECK = v1.9.0
+VULN = .bin/govulncheck-$(GOVULNCHECK)
 
 .PHONY: help
 help: ## list the targets
@@ -75,14 +77,19 @@ cover: setup ## measure which statements the tests reach, package by package and
 	@scripts/cover cover.out
 
 .PHONY: lint
-lint: $(LINTER) ## check format, vet, linters (import directions too), and go.mod files
-	@scripts/lint $(LINTER)
+lint: $(LINTER) $(VULN) ## check format, vet, linters (import directions too), go.mod files, licences, known vulnerabilities
+	@scripts/lint $(LINTER) $(VULN)
 
 # Its own module graph, built by this machine's Go: neither go.mod nor a download of binaries is involved.
 $(LINTER):
 	GOBIN="$$PWD/.bin/$(GOLANGCI)" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 	mv .bin/$(GOLANGCI)/golangci-lint $@
 	rmdir .bin/$(GOLANGCI)
+
+$(VULN):
+	GOBIN="$$PWD/.bin/$(GOVULNCHECK)" go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
+	mv .bin/$(GOVULNCHECK)/govulncheck $@
+	rmdir .bin/$(GOVULNCHECK)
 
 .PHONY: tidy
 tidy: ## format the code and bring the go.mod files up to date

@@ -151,7 +151,7 @@ var (
 func (b *bench) simulate(names []string) (*finding, error) {
 	for _, name := range names {
 		out, err := b.goCommand("test", "-v", "-timeout", (b.span + 2*time.Minute).String(), "./internal/sim", "-run", "^"+name+"$",
-			"-args", "-sim.seed="+strconv.FormatUint(b.seed, 10), "-sim.for="+b.span.String())
+			"-args", "-sim.seed="+strconv.FormatUint(b.seed, 10), "-sim.for="+b.span.String(), "-sim.workers=1")
 		if err == nil {
 			continue
 		}

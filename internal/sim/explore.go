@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Violation is a rule that was broken.
-type Violation struct {
+// ViolationError is a rule that was broken.
+type ViolationError struct {
 	Check string // which rule, in a word or two
 	Text  string
 	Steps int      // after how many steps
 	Trace []string // what happened, in words
 }
 
-func (v *Violation) Error() string { return v.Check + ": " + v.Text }
+func (v *ViolationError) Error() string { return v.Check + ": " + v.Text }
 
 // Plan says what to explore.
 type Plan struct {
-	// Run runs one history and says which rule it broke, by a [*Violation]; nil if none. It is called from several
+	// Run runs one history and says which rule it broke, by a [*ViolationError]; nil if none. It is called from several
 	// goroutines, once for each history.
 	Run func(*Source) error
 	// Seed makes the histories, one after the other.
@@ -48,10 +48,10 @@ type Failure struct {
 	Seed      uint64 // of this one history
 	Histories uint64 // how many had been run by then
 	Steps     uint64 // in all of them
-	First     *Violation
+	First     *ViolationError
 	Length    int // of the history before it was made shorter
 	Short     History
-	Shortest  *Violation
+	Shortest  *ViolationError
 	Repeats   bool // it failed again when it was repeated
 }
 
@@ -129,12 +129,12 @@ func (p *Plan) one(seed uint64) (*Failure, int) {
 	return &Failure{Seed: seed, First: v, Shortest: v, Length: len(source.Taken()), Short: source.Taken()}, len(source.Taken())
 }
 
-func violation(err error) *Violation {
-	if v, ok := errors.AsType[*Violation](err); ok {
+func violation(err error) *ViolationError {
+	if v, ok := errors.AsType[*ViolationError](err); ok {
 		return v
 	}
 	if err != nil {
-		return &Violation{Check: "error", Text: err.Error()}
+		return &ViolationError{Check: "error", Text: err.Error()}
 	}
 	return nil
 }

@@ -17,11 +17,12 @@ var (
 	simSeed    = flag.Uint64("sim.seed", 0, "seed of the first of many histories; 0: a new one each time")
 	simOne     = flag.Uint64("sim.one", 0, "seed of one history, as a failure tells it")
 	simHistory = flag.String("sim.history", "", "one history in full, as a failure tells it")
+	simWorkers = flag.Int("sim.workers", runtime.GOMAXPROCS(0), "how many histories run at one time; 1: they are counted in order")
 	simFor     = flag.Duration("sim.for", 0, "for how long each simulation explores; default 8s, under LOCKKEEPER_STRESS 2m")
 )
 
 func explore(t *testing.T, name string, steps int, play func(*testing.T, *sim.Source) error) {
-	plan := sim.Plan{Seed: *simSeed, For: *simFor, Steps: steps, Workers: runtime.GOMAXPROCS(0), ShrinkFor: 15 * time.Second,
+	plan := sim.Plan{Seed: *simSeed, For: *simFor, Steps: steps, Workers: *simWorkers, ShrinkFor: 15 * time.Second,
 		Run: func(src *sim.Source) error { return inBubble(t, src, play) }}
 	if plan.Seed == 0 {
 		plan.Seed = rand.Uint64()

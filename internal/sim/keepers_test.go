@@ -47,13 +47,13 @@ func TestKeepersRepeat(t *testing.T) {
 func inBubble(t *testing.T, src *sim.Source, play func(*testing.T, *sim.Source) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil && err == nil {
-			err = &sim.Violation{Check: "an end", Text: fmt.Sprint(r), Steps: len(src.Taken())}
+			err = &sim.ViolationError{Check: "an end", Text: fmt.Sprint(r), Steps: len(src.Taken())}
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
 			if r := recover(); r != nil {
-				err = &sim.Violation{Check: "no panic of our own", Text: fmt.Sprintf("%v\n%s", r, debug.Stack()), Steps: len(src.Taken())}
+				err = &sim.ViolationError{Check: "no panic of our own", Text: fmt.Sprintf("%v\n%s", r, debug.Stack()), Steps: len(src.Taken())}
 			}
 		}()
 		err = play(t, src)

@@ -40,7 +40,7 @@ type world struct {
 	questions  []*link
 	calls      int        // of this step
 	ended      []*session // whose clients have yet to find out
-	broken     *sim.Violation
+	broken     *sim.ViolationError
 	outside    map[int64]*session // programs that do without us
 	noes       map[keyOf]int      // how often the server said that a lock is held
 	failures   map[keyOf]int      // errors, of reservations too
@@ -126,7 +126,7 @@ func (w *world) ids() []int64 {
 // violate notes the first rule that was broken. With or without mu.
 func (w *world) violate(check, format string, args ...any) {
 	if w.broken == nil {
-		w.broken = &sim.Violation{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
+		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
 	}
 }
 
@@ -240,7 +240,7 @@ func byKey(a, b *link) int { return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compar
 // pass lets time go by. The server looks at its clock on the way: what it frees must be over by then.
 func (w *world) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(time.Until(end), w.untilExpiry()))
+		time.Sleep(min(time.Until(end), w.untilExpiry())) //nolint:forbidigo // the bubble's clock
 		w.settle()
 	}
 }

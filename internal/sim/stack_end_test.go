@@ -119,7 +119,7 @@ func (w *stack) closeAll() {
 		if !slices.ContainsFunc(w.all, func(p *program) bool { return !isClosed(p) }) {
 			break
 		}
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(40 * time.Millisecond) //nolint:forbidigo // the bubble's clock
 		w.settle()
 	}
 	for _, p := range w.all {

@@ -44,7 +44,7 @@ type stack struct {
 
 	mu          sync.Mutex
 	trace       []string
-	broken      *sim.Violation
+	broken      *sim.ViolationError
 	wires       []*wire // all that were opened, in the order of their pids
 	locks       map[int64]*advisory
 	outsiders   map[int64]*backend
@@ -141,7 +141,7 @@ func (p *program) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 // violate notes the first rule that was broken. With mu or without.
 func (w *stack) violate(check, format string, args ...any) {
 	if w.broken == nil {
-		w.broken = &sim.Violation{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
+		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
 	}
 }
 
@@ -173,7 +173,7 @@ func (w *stack) settle() {
 // pass lets time go by; the server looks at its clock on the way.
 func (w *stack) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end) && w.fine(); {
-		time.Sleep(min(time.Until(end), w.untilExpiry()))
+		time.Sleep(min(time.Until(end), w.untilExpiry())) //nolint:forbidigo // the bubble's clock
 		w.settle()
 	}
 }

@@ -12,7 +12,23 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-func shortBackoff() backoff.BackOff { return &steps{} }
+// shortBackoff makes the pauses of one acquisition. They differ a little from those of all others, so that no two keepers
+// wake at one instant: who of them acts first would be the scheduler's choice, and not the history's.
+func (w *stack) shortBackoff() backoff.BackOff {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.backoffs++
+	return &ownSteps{step: 10*time.Millisecond + time.Duration(w.backoffs)*7*time.Microsecond}
+}
+
+// ownSteps pauses for one step, two steps and so on.
+type ownSteps struct {
+	step time.Duration
+	n    int
+}
+
+func (s *ownSteps) NextBackOff() time.Duration { s.n++; return time.Duration(s.n) * s.step }
+func (s *ownSteps) Reset()                     { s.n = 0 }
 
 // call is one Acquire, and the hold that came of it.
 type call struct {
@@ -77,12 +93,12 @@ func (w *stack) acquire() {
 	}
 	k.watch = w.src.Chance(2)
 	if w.src.Chance(6) {
-		k.timeout = []time.Duration{30 * time.Millisecond, 400 * time.Millisecond}[w.src.Pick(2)]
+		k.timeout = []time.Duration{30 * time.Millisecond, 400 * time.Millisecond}[w.src.Pick(2)] + time.Duration(k.n)*3*time.Microsecond
 		opts = append(opts, manager.WithWaitTimeout(k.timeout))
 	}
 	switch w.src.Pick(12) {
 	case 10:
-		opts = append(opts, manager.WithRetryPolicy(manager.LinearRetry(2, 10*time.Millisecond)))
+		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, PollFirst: true, Backoff: w.shortBackoff}))
 	case 11:
 		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(p, key)}))
 	}
@@ -111,7 +127,7 @@ func (w *stack) badBackoff(p *program, key string) func() backoff.BackOff {
 			w.mu.Unlock()
 			panic("a user's backoff")
 		}
-		return shortBackoff()
+		return w.shortBackoff()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,10 @@ type stack struct {
 	calls    []*call
 	steps    int
 	loud     bool
+	told     int // lines of the trace that are in order
 
 	mu          sync.Mutex
+	backoffs    int
 	trace       []string
 	broken      *sim.ViolationError
 	wires       []*wire // all that were opened, in the order of their pids
@@ -104,7 +107,7 @@ func (w *stack) newProgram() *program {
 		manager.WithRetry(manager.LinearRetry(1, time.Second)),
 		func(c *manager.Config) {
 			c.Sessions.CloseTimeout, c.Sessions.IdleTime = stackClose, time.Second
-			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: shortBackoff}
+			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}
 		})
 	if err != nil {
 		w.violate("a good server is taken", "%v", err)
@@ -165,10 +168,19 @@ func (w *stack) settle() {
 	slices.SortFunc(w.wires, func(a, b *wire) int {
 		return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.backend.pid, b.backend.pid))
 	})
+	// What goroutines did at one time has no order. What the history's step did came before.
+	for w.told < len(w.trace) && !strings.Contains(w.trace[w.told], asideMark) {
+		w.told++
+	}
+	slices.Sort(w.trace[min(w.told, len(w.trace)):])
 	w.wires = slices.DeleteFunc(w.wires, func(c *wire) bool { return c.backend.over && c.closed })
 	w.expire()
 	w.look()
+	w.told = len(w.trace)
 }
+
+// asideMark is in each line of a trace that is not the history's own doing.
+const asideMark = "s            "
 
 // pass lets time go by; the server looks at its clock on the way.
 func (w *stack) pass(d time.Duration) {

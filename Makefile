@@ -14,6 +14,9 @@ FUZZTIME = 30s
 STRESS =
 # For "matrix"; empty means all.
 VERSIONS =
+# Arguments of the simulations, and of the bugs that are put back.
+SIM_ARGS =
+MUTANT_ARGS =
 # Arguments of the demo's two commands.
 DEMO_ARGS =
 STORM_ARGS =
@@ -22,6 +25,8 @@ BENCH_ARGS =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
+GOVULNCHECK = v1.9.0
+VULN = .bin/govulncheck-$(GOVULNCHECK)
 
 .PHONY: help
 help: ## list the targets
@@ -76,6 +81,14 @@ matrix: setup ## the library's tests, and a minute of chaos, on PostgreSQL 13 to
 fuzz: setup ## run each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
+.PHONY: sim
+sim: ## explore simulated histories for as long as you like (SIM_ARGS='-sim.for=1h -sim.seed=7', see docs/simulation.md)
+	race=$$(scripts/race-flag) && go test $$race -count=1 -timeout 0 -v -run '$(RUN)' ./internal/sim -args $(SIM_ARGS)
+
+.PHONY: mutants
+mutants: ## put realistic bugs back, one by one, and print which check finds each (MUTANT_ARGS='-run "old bug"')
+	@go run ./internal/mutants $(MUTANT_ARGS)
+
 .PHONY: cover
 cover: setup ## measure which statements the tests reach, package by package and in total (cover.out)
 	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/...,./internal/mailbox/... \
@@ -83,14 +96,19 @@ cover: setup ## measure which statements the tests reach, package by package and
 	@scripts/cover cover.out
 
 .PHONY: lint
-lint: $(LINTER) ## check format, vet, linters (import directions too), and go.mod files
-	@scripts/lint $(LINTER)
+lint: $(LINTER) $(VULN) ## check format, vet, linters (import directions too), go.mod files, licences, known vulnerabilities
+	@scripts/lint $(LINTER) $(VULN)
 
 # Its own module graph, built by this machine's Go: neither go.mod nor a download of binaries is involved.
 $(LINTER):
 	GOBIN="$$PWD/.bin/$(GOLANGCI)" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 	mv .bin/$(GOLANGCI)/golangci-lint $@
 	rmdir .bin/$(GOLANGCI)
+
+$(VULN):
+	GOBIN="$$PWD/.bin/$(GOVULNCHECK)" go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
+	mv .bin/$(GOVULNCHECK)/govulncheck $@
+	rmdir .bin/$(GOVULNCHECK)
 
 .PHONY: tidy
 tidy: ## format the code and bring the go.mod files up to date

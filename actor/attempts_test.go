@@ -150,3 +150,12 @@ func TestBackoffThatStops(t *testing.T) {
 		d.wakesAfter(want)
 	}
 }
+
+// A try that comes while the server is asked for somebody who has gone takes that answer: the lock may be free, and then
+// it is not held by anybody.
+func TestATryTakesTheAnswerOfOneWhoHasGone(t *testing.T) {
+	gone := func() *mind { return in(t, stTrying).withdraw("a").acquire("b", try).expect("", stTrying) }
+	gone().yes().expect("grant b", stHeld)
+	d := gone().no().expect("refuse b", stIdle)
+	d.refusal("b", ErrNotAcquired)
+}

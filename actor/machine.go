@@ -135,7 +135,7 @@ func (m *machine) acquire(e event) {
 		m.refuse(c, ErrClosed)
 	case ending != nil:
 		m.refuse(c, ending.err)
-	case c.Try && (m.line.n > 0 || m.state == stHeld || m.state == stTrying || m.state == stWaiting):
+	case c.Try && (m.line.n > 0 || m.state == stHeld || m.state == stWaiting): // trying for nobody: it gets that answer
 		m.refuse(c, ErrNotAcquired)
 	case m.line.n >= m.limits.MaxWaiters:
 		m.refuse(c, ErrTooManyWaiters)

@@ -122,7 +122,7 @@ func describe(h *Holder) string {
 		fmt.Fprintf(&b, ", application %q", h.ApplicationName)
 	}
 	if h.ClientAddr != "" {
-		fmt.Fprintf(&b, ", client %s", h.ClientAddr)
+		fmt.Fprintf(&b, ", client %q", h.ClientAddr)
 	}
 	if !h.Since.IsZero() {
 		fmt.Fprintf(&b, ", whose session began at %s", h.Since.Format(time.RFC3339))

@@ -25,6 +25,10 @@ type connected struct {
 	answered time.Time
 }
 
+// maxMessage bounds what room is made for one message: its length is what the other side says, and ours are short. A
+// longer one ends the session.
+const maxMessage = 1 << 20
+
 // setting is one that every session sets for itself: with SET after connecting, since poolers refuse unknown start-up
 // parameters and a server that does not know one would refuse the connection.
 type setting struct {
@@ -156,6 +160,7 @@ func (p *Pool) prepare(ctx context.Context, conn *pgconn.PgConn) (*connected, er
 		return nil, err
 	}
 	c.conn, c.front = hijacked.Conn, hijacked.Frontend
+	c.front.SetMaxBodyLen(maxMessage)
 	return c, c.conn.SetDeadline(time.Time{})
 }
 

@@ -128,6 +128,17 @@ func failsQuietly(t testing.TB, dsn string) bool {
 		}
 		return true
 	}
+	_, err = undialled(t, source).Connect(t.Context())
+	if err == nil {
+		t.Errorf("connected to nowhere")
+	}
+	keepsTheSecret(t, err)
+	return false
+}
+
+// undialled lets a source of a DSN find nobody who listens.
+func undialled(t testing.TB, source Source) Source {
+	t.Helper()
 	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromDSN makes
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 		if net.ParseIP(host) != nil {
@@ -138,12 +149,7 @@ func failsQuietly(t testing.TB, dsn string) bool {
 	config.DialFunc = func(_ context.Context, network, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: %w", addr, syscall.ECONNREFUSED)}
 	}
-	_, err = source.Connect(t.Context())
-	if err == nil {
-		t.Errorf("connected to nowhere")
-	}
-	keepsTheSecret(t, err)
-	return false
+	return source
 }
 
 func FuzzDSN(f *testing.F) {

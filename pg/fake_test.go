@@ -99,6 +99,31 @@ func (f *fakeServer) sourceOf(t testing.TB, dsn string) Source {
 	return source
 }
 
+// rawSource makes connections to a server that says these bytes when it is first spoken to, and then hangs up, or nothing.
+func (f *fakeServer) rawSource(t testing.TB, raw []byte, hangUp bool) Source {
+	t.Helper()
+	source := f.source(t)
+	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		client, server := newPipe()
+		f.done.Go(func() {
+			defer server.Close()
+			b := make([]byte, 4096)
+			if _, err := server.Read(b); err != nil {
+				return
+			}
+			_, _ = server.Write(raw)
+			for !hangUp {
+				if _, err := server.Read(b); err != nil {
+					return
+				}
+			}
+		})
+		return client, nil
+	}
+	return source
+}
+
 func (f *fakeServer) accept(conn net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -58,10 +58,8 @@ func newLoad(status *int) *cobra.Command {
 		Long:    loadHelp,
 		Example: loadExamples,
 		Args:    noArguments,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkPlan(cmd, &plan) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkPlan(cmd, &plan); err != nil {
-				return err
-			}
 			plan.DSN = serverOf(cmd, plan.DSN)
 			return runLoad(cmd, plan, asJSON, status)
 		},

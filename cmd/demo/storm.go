@@ -36,10 +36,8 @@ func newStorm(status *int) *cobra.Command {
 		Long:    stormHelp,
 		Example: stormExamples,
 		Args:    noArguments,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkStorm(cmd, &plan) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkStorm(cmd, &plan); err != nil {
-				return err
-			}
 			plan.DSN = serverOf(cmd, plan.DSN)
 			return runStorm(cmd, plan, asJSON, status)
 		},

@@ -1,0 +1,114 @@
+package main
+
+import "strings"
+
+// simulations that may find a bug: the keepers' knows nothing of what is not in actor/.
+func (m *mutant) simulations() []string {
+	for _, e := range m.edits {
+		if !strings.HasPrefix(e.file, "actor/") {
+			return []string{"TestStack"}
+		}
+	}
+	return []string{"TestKeepers", "TestStack"}
+}
+
+// mutant is a bug.
+type mutant struct {
+	name  string
+	edits []edit
+}
+
+// edit is a change of a text that is there once.
+type edit struct{ file, old, new string }
+
+// mutants are the bugs: first those of the helper that this library replaced, then others that one could make.
+var mutants = []mutant{
+	{"old bug 2: held before the server has said so", []edit{{"actor/keeper.go", "\t\tk.ledger.on = false\n\t\tk.link.Try()",
+		"\t\tk.ledger.on = false\n\t\tk.Answered(Answer{OK: true})\n\t\tk.link.Try()"}}},
+	{"old bug 3: the context registration is not taken back", []edit{{"actor/claim.go",
+		"\tif c.Unregister != nil {\n\t\tc.Unregister()\n\t}\n", ""}}},
+	{"old bug 7: a second release unlocks again", []edit{
+		{"actor/claim.go", "\tif !c.ending.CompareAndSwap(nil, &endCause{cause}) {\n\t\treturn\n\t}\n", "\tc.ending.Store(&endCause{cause})\n"},
+		{"actor/hold.go", "\tcase stageHolding:\n\t\tm.release(e, c, cause)\n\tcase stageNew, stageReleasing, stageOver:",
+			"\tcase stageHolding, stageReleasing:\n\t\tm.release(e, c, cause)\n\tcase stageNew, stageOver:"}}},
+	{"old bug 8: a lock that nobody wants any more is kept", []edit{{"actor/hold.go",
+		"\t\tm.give(e, c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.give(e, c, false)\n\t\treturn\n\t}\n\tm.drive(e.now)"}}},
+
+	{"old bug 1: after a failed connection none is opened any more", []edit{{"pg/pool.go",
+		"\tp.opening[m.use]--\n\tif m.err != nil {\n", "\tif m.err == nil {\n\t\tp.opening[m.use]--\n\t}\n\tif m.err != nil {\n"}}},
+	{"old bug 4: another id is unlocked than was locked", []edit{{"pg/send.go",
+		"return s.encode.int8(&unlockStatement, f.entries[0].id)", "return s.encode.int8(&unlockStatement, f.entries[0].id+1)"}}},
+	{"old bug 5: the lock is a transaction's", []edit{{"pg/statement.go",
+		"\"SELECT pg_catalog.pg_try_advisory_lock($1", "\"SELECT pg_catalog.pg_try_advisory_xact_lock($1"}}},
+	{"old bug 6: the caller's context does not end the wait", []edit{{"manager/manager.go",
+		"\tif ctx.Done() != nil {\n", "\tif ctx.Done() != nil && try {\n"}}},
+
+	{"a release that does not unlock", []edit{{"actor/hold.go", "\tc.stage, m.leaving = stageReleasing, c\n\tm.unlock()",
+		"\tm.do(effect{kind: fxSettle, claim: c})\n\tm.drive(e.now)"}}},
+	{"a grant to two", []edit{{"actor/hold.go", "\tm.do(effect{kind: fxGrant, claim: c})\n",
+		"\tm.do(effect{kind: fxGrant, claim: c})\n\tif n := m.line.head; n != nil && !n.Try {\n\t\tm.line.remove(n)\n\t\tn.stage = stageHolding\n\t\tm.do(effect{kind: fxGrant, claim: n})\n\t}\n"}}},
+	{"a failed attempt that is not counted", []edit{{"actor/attempt.go", "\tm.failed++\n", ""}}},
+	{"an error that is taken for a no", []edit{{"actor/attempt.go", "\tif e.answer.Err != nil {\n", "\tif e.answer.Err != nil && !e.answer.Transient {\n"}}},
+	{"the lock is handed on past the quantum's count", []edit{{"actor/hold.go", "m.handed+1 < m.limits.QuantumGrants && ", ""}}},
+	{"the lock is handed on past the quantum's time", []edit{{"actor/hold.go", " && e.now.Sub(m.grantedAt) < m.limits.QuantumTime", ""}}},
+	{"one waiter is not told of a failure", []edit{{"actor/attempt.go", "\t\tc = next\n\t}\n\tm.askAt",
+		"\t\tif c = next; c != nil {\n\t\t\tc = c.next\n\t\t}\n\t}\n\tm.askAt"}}},
+	{"a grant to one who has given up", []edit{{"actor/hold.go", "\t\tif ending == nil {\n", "\t\tif ending == nil || !m.closing {\n"}}},
+	{"the last comes first", []edit{{"actor/waiters.go", "func (l *line) push(c *Claim) {\n",
+		"func (l *line) push(c *Claim) {\n\tif h := l.head; h != nil && h.next == nil {\n\t\tc.prev, c.next, h.prev, l.head = nil, h, c, c\n\t\tl.n++\n\t\treturn\n\t}\n"}}},
+	{"a grant on a session that is trusted no longer", []edit{{"actor/hold.go", " && e.now.Before(e.trust)", ""}}},
+	{"a holder hears of the end after the server", []edit{
+		{"actor/hold.go", "\tm.do(effect{kind: fxOver, claim: c, err: cause})\n\tm.holder = nil\n\tif m.handed", "\tm.holder = nil\n\tif m.handed"},
+		{"actor/hold.go", "\t\t\tm.do(effect{kind: fxSettle, claim: c})\n\t\t\tm.handed++", "\t\t\tm.do(effect{kind: fxOver, claim: c, err: cause})\n\t\t\tm.do(effect{kind: fxSettle, claim: c})\n\t\t\tm.handed++"},
+		{"actor/hold.go", "\t\tm.leaving = nil\n\t\tm.do(", "\t\tm.leaving = nil\n\t\tm.do(effect{kind: fxOver, claim: c, err: c.ending.Load().err})\n\t\tm.do("}}},
+	{"a lost session is not told to the holder", []edit{{"actor/hold.go", "\tif m.state != stHeld || e.gone == nil {", "\tif m.state != stHeld || e.gone == nil || m.line.n > 0 {"}}},
+	{"a lock for one's own session is held on another's", []edit{{"actor/hold.go", " && (m.onReserved || !c.Dedicated)", ""}}},
+	{"a keeper retires while a claim is on its way", []edit{{"actor/directory.go", " || e.forwarded != k.seen.Load()", ""}}},
+	{"an end that comes before the keeper has the claim is lost", []edit{{"actor/machine.go",
+		"\tcase ending != nil:\n", "\tcase ending != nil && c.Dedicated:\n"}}},
+	{"after a panic the lock that was held is forgotten", []edit{{"actor/supervisor.go",
+		"\tcase k.ledger.held:\n\t\tm.state = stUnlocking\n\t\tk.operate(fxUnlock)\n", ""}}},
+	{"after a panic the operation under way is forgotten", []edit{{"actor/supervisor.go", "\tcase k.ledger.busy:\n", "\tcase k.ledger.busy && k.ledger.flight != fxTry:\n"}}},
+	{"after a panic what an inherited try got is kept", []edit{{"actor/attempt.go", "\t\tif m.settling && e.answer.OK {\n\t\t\tm.unlock()\n\t\t\treturn\n\t\t}\n", "\t\tif m.settling && e.answer.OK {\n\t\t\tm.grant(e)\n\t\t\treturn\n\t\t}\n"}}},
+	{"after a panic the session of its own is forgotten", []edit{{"actor/supervisor.go", "m.reserved, m.onReserved = k.ledger.reserved, k.ledger.on", "m.onReserved = k.ledger.on"}}},
+	{"after a panic the claim that was dealt with gets no answer", []edit{{"actor/supervisor.go", "\tk.discard(k.current.claim, err)\n", ""}}},
+	{"after a panic the holder is not told", []edit{{"actor/supervisor.go", "\tk.discard(old.holder, err)\n", ""}}},
+	{"a message is noted after it may have failed", []edit{{"actor/keeper.go",
+		"\tk.note(m, &e) // first: whatever fails after this, what the message said of the server or the directory is known\n\tif k.world.hook != nil {\n\t\tk.world.hook(k.id, \"message \"+m.kind.String())\n\t}\n",
+		"\tif k.world.hook != nil {\n\t\tk.world.hook(k.id, \"message \"+m.kind.String())\n\t}\n\tk.note(m, &e)\n"}}},
+	{"a key that is given up for a while keeps its lock", []edit{{"actor/supervisor.go",
+		"\t\tif !k.ledger.busy && k.ledger.held {\n\t\t\tk.operate(fxUnlock)\n\t\t}\n", ""}}},
+	{"who waits in the server's queue is not ended with its last waiter", []edit{{"actor/hold.go",
+		"\tcase m.state == stWaiting && c == nil && !m.abandoned:\n\t\tm.abandoned = true\n\t\tm.do(effect{kind: fxAbandon})\n", ""}}},
+	{"a session of its own is not given back", []edit{{"actor/attempt.go", "\t\tm.reserved = resNone\n\t\tm.do(effect{kind: fxGiveBack})\n", "\t\tm.reserved = resNone\n"}}},
+	{"Close forgets the holder", []edit{{"actor/hold.go", "\tcase stHeld:\n\t\tm.release(e, m.holder, ErrClosed)\n\tcase stWaiting:", "\tcase stHeld:\n\tcase stWaiting:"}}},
+	{"a try waits in line", []edit{{"actor/machine.go", "m.line.n > 0 || m.state == stHeld || m.state == stWaiting", "m.line.n > 0 || m.state == stWaiting"}}},
+	{"a message that comes during a turn is left lying", []edit{{"actor/keeper.go", "\tfor !k.inbox.Empty() && k.turn.Try() {", "\tif !k.inbox.Empty() && k.turn.Try() {"}}},
+
+	{"trust counts from the answer, not from the question", []edit{{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
+	{"a statement that failed is not settled", []edit{{"pg/land.go", "\t\ts.settle(f)\n\tcase f.err != nil && f.kind == flightAsk:",
+		"\t\tf.doubt = f.err\n\t\ts.settled(f)\n\tcase f.err != nil && f.kind == flightAsk:"}}},
+	{"a session whose doubts could not be settled is used again", []edit{{"pg/land.go",
+		"\t\ts.current = f\n\t\ts.lose(CauseDoubt, errors.Join(f.doubt, f.err))", "\t\ts.settled(f)"}}},
+	{"an error on the way to a keeper is dropped", []edit{{"manager/link.go",
+		"return actor.Answer{OK: ok, Err: err, Transient: err != nil && pg.Transient(err)}", "_ = err\n\treturn actor.Answer{OK: ok, Transient: pg.Transient(err)}"}}},
+	{"a cancellation that is under way may hit the next statement", []edit{{"pg/land.go",
+		"\t\tif s.cancel != nil {\n", "\t\tif s.cancel != nil && len(f.entries) > 1 {\n"}, {"pg/send.go", "\tif s.current != nil || s.cancel != nil {", "\tif s.current != nil {"}}},
+	{"a silent session is believed in for ever", []edit{{"pg/session.go",
+		"\t\ts.lose(CauseSilence, fmt.Errorf(\"no answer within %v\", s.config.Trust()))", "\t\t_ = fmt.Errorf"},
+		{"pg/session.go", "return s.base.Add(time.Duration(s.trusted.Load()))", "return time.Now().Add(time.Hour)"}}},
+	{"the server is told to bear no less silence than it likes", []edit{{"pg/connect.go",
+		"\t\t{name: \"idle_session_timeout\", value: ms(c.SessionTimeout)},\n", ""}}},
+	{"the holders on a lost session are not told", []edit{{"pg/end.go", "\t\tclient.Lost(s, id, err)\n", "\t\t_, _ = id, client\n"}}},
+	{"no health question is asked", []edit{{"pg/send.go", "\tif time.Since(s.asked) >= s.config.HealthInterval {\n\t\ts.ask()\n\t\treturn\n\t}\n", ""}}},
+	{"the answers of a batch are mixed up", []edit{{"pg/reader.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
+	{"an unlock leaves the id in the session's books", []edit{{"pg/land.go", "\t\tcase e.op == OpUnlock && e.ok:\n\t\t\tdelete(s.held, e.id)\n", "\t\tcase e.op == OpUnlock && e.ok:\n"}}},
+	{"a reservation that is taken back has no answer", []edit{{"pg/pool.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n}\n\nfunc (p *Pool) opened", "}\n\nfunc (p *Pool) opened"}}},
+	{"tries that wait for a session are not told that there is none", []edit{{"pg/pool.go", "\tfor _, r := range p.pending {\n\t\tr.answer(nil, false, err)\n\t}\n\tp.pending = nil\n}\n\nfunc (p *Pool) returned", "}\n\nfunc (p *Pool) returned"}}},
+	{"a session that is lost stays in the choice", []edit{{"pg/end.go", "\ts.pool.unshare(s)\n\ts.telling", "\ts.telling"}, {"pg/close.go", "\t\tp.unshare(s) // it may have been shared as it died, after it had taken itself out\n", ""}}},
+	{"a session of its own that comes back is counted as out", []edit{{"pg/pool.go", "\tuse := seat.use\n\tp.inUse[use]--\n", "\tuse := seat.use\n"}}},
+	{"what is under way on a lost session has no answer", []edit{{"pg/end.go", "\t\ts.refuse(f)\n\t}\n\ts.refuse(s.parked)", "\t\t_ = f\n\t}\n\ts.refuse(s.parked)"}}},
+	{"the end of a hold is not told to its context", []edit{{"manager/lock.go", "\tl.claim.Watch(w.end)\n", ""}}},
+	{"a wait's time is not bounded", []edit{{"manager/manager.go", "\tif o.waitTimeout > 0 {\n\t\ttimer =", "\tif o.waitTimeout > time.Minute {\n\t\ttimer ="}}},
+	{"a holder does not look at the clock", []edit{{"manager/lock.go", "gone == nil && (l.expired.Load() || !time.Now().Before(l.claim.Session.TrustedUntil()))", "gone == nil && l.expired.Load()"}}},
+}

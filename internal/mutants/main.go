@@ -1,0 +1,184 @@
+// Mutants puts realistic bugs back, one after the other, into a copy of the tree, and looks which check finds each: first
+// the simulation, and where that finds nothing the ordinary tests. It prints a table, and fails where a bug is not found.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	run := flag.String("run", ".", "which bugs: a regular expression on their names")
+	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug")
+	seed := flag.Uint64("seed", 1, "seed of the simulations")
+	flag.Parse()
+	if err := all(os.Stdout, *run, *span, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func all(out io.Writer, run string, span time.Duration, seed uint64) error {
+	pattern, err := regexp.Compile(run)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "lockkeeper-mutants-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(dir); err != nil {
+		return err
+	}
+	b := bench{dir: dir, span: span, seed: seed}
+	if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
+		return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
+	}
+	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to |\n|---|---|---|---|---|---|\n")
+	var missed []string
+	for _, m := range mutants {
+		if !pattern.MatchString(m.name) {
+			continue
+		}
+		row, err := b.try(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if row == nil {
+			missed = append(missed, m.name)
+			row = &finding{by: "**nothing**"}
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", m.name, row.by, row.check, row.histories, row.steps, row.short)
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%d bugs were not found: %s", len(missed), strings.Join(missed, "; "))
+	}
+	return nil
+}
+
+// copyTree copies what git knows, and what it would know.
+func copyTree(to string) error {
+	list, err := exec.Command("git", "ls-files", "-co", "--exclude-standard").Output() //nolint:noctx // a moment's work
+	if err != nil {
+		return err
+	}
+	for name := range strings.Lines(string(list)) {
+		name = strings.TrimSpace(name)
+		content, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // deleted, and git has yet to be told
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), content, 0o644); err != nil { //nolint:gosec // a copy of what is public
+			return err
+		}
+	}
+	return nil
+}
+
+// bench is where bugs are tried.
+type bench struct {
+	dir  string
+	span time.Duration
+	seed uint64
+}
+
+// finding says what found a bug.
+type finding struct{ by, check, histories, steps, short string }
+
+// try puts a bug in, looks for it, and takes it out again.
+func (b *bench) try(m mutant) (*finding, error) {
+	for _, e := range m.edits {
+		path := filepath.Join(b.dir, e.file)
+		old, err := os.ReadFile(path) //nolint:gosec // a file of ours
+		if err != nil {
+			return nil, err
+		}
+		defer os.WriteFile(path, old, 0o644) //nolint:errcheck,gosec // the whole copy is thrown away soon
+		if n := bytes.Count(old, []byte(e.old)); n != 1 {
+			return nil, fmt.Errorf("%s: the text to be changed is there %d times: %q", e.file, n, e.old)
+		}
+		if err := os.WriteFile(path, bytes.Replace(old, []byte(e.old), []byte(e.new), 1), 0o644); err != nil { //nolint:gosec // as above
+			return nil, err
+		}
+	}
+	if out, err := b.goCommand("build", "./..."); err != nil {
+		return nil, fmt.Errorf("it does not compile: %s", out)
+	}
+	found, err := b.simulate(m.simulations())
+	if found != nil || err != nil {
+		return found, err
+	}
+	for _, tests := range []string{"./actor", "./pg", "./manager"} {
+		if out, err := b.goCommand("test", "-failfast", "-timeout", "200s", tests); err != nil {
+			return &finding{by: "tests of " + strings.TrimPrefix(tests, "./"), check: firstFailure(out)}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (b *bench) goCommand(args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...) //nolint:noctx,gosec // bounded by go test's own timeout
+	cmd.Dir = b.dir
+	return cmd.CombinedOutput()
+}
+
+var (
+	foundText = regexp.MustCompile(`found by history (\d+), step (\d+) of it, (\d+) steps`)
+	checkText = regexp.MustCompile(`explore_flags_test.go:\d+: ([^:]+): `)
+	shortText = regexp.MustCompile(`made short: +(\d+) steps`)
+	panicText = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.{1,100})`)
+	failText  = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+)
+
+// simulate runs the simulations one after the other until one finds something.
+func (b *bench) simulate(names []string) (*finding, error) {
+	for _, name := range names {
+		out, err := b.goCommand("test", "-v", "-timeout", (b.span + 2*time.Minute).String(), "./internal/sim", "-run", "^"+name+"$",
+			"-args", "-sim.seed="+strconv.FormatUint(b.seed, 10), "-sim.for="+b.span.String(), "-sim.workers=1")
+		if err == nil {
+			continue
+		}
+		found, check, short := foundText.FindSubmatch(out), checkText.FindAllSubmatch(out, -1), shortText.FindSubmatch(out)
+		if found == nil || len(check) == 0 || short == nil {
+			if bytes.Contains(out, []byte("panic: test timed out")) {
+				return &finding{by: "simulation " + name, check: "it hangs"}, nil
+			}
+			if panicked := panicText.FindSubmatch(out); panicked != nil {
+				return &finding{by: "simulation " + name, check: "the process ends: " + string(panicked[1])}, nil
+			}
+			return nil, fmt.Errorf("the simulation failed in a way of its own: %s", tail(out))
+		}
+		return &finding{by: "simulation " + name, check: string(check[len(check)-1][1]), histories: string(found[1]), steps: string(found[3]),
+			short: string(short[1]) + " steps"}, nil
+	}
+	return nil, nil
+}
+
+func firstFailure(out []byte) string {
+	if m := failText.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	return "the process ended: " + tail(out)
+}
+
+func tail(out []byte) string {
+	const most = 600
+	return string(out[max(0, len(out)-most):])
+}

@@ -1,0 +1,242 @@
+package sim_test
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+type opKind uint8
+
+const (
+	opTry opKind = iota
+	opWait
+	opUnlock
+)
+
+func (k opKind) String() string { return [...]string{"try", "wait", "unlock"}[k] }
+
+// op is one operation of a keeper, on its way to the server and back.
+type op struct {
+	l         *link
+	kind      opKind
+	s         *session
+	executed  bool // at the server
+	queued    bool // at the server
+	ok        bool
+	abandoned bool
+	tainted   bool // the incarnation that began it has failed
+	sliceEnd  time.Time
+}
+
+func (o *op) String() string { return fmt.Sprintf("%v's %v of %d", o.l.p, o.kind, o.l.id) }
+
+// reservation is a place in the line for a session.
+type reservation struct {
+	l         *link
+	withdrawn bool
+}
+
+// link implements actor.Link: it writes down what its keeper wants, and the history says what comes of it. Under the
+// world's mu but for session, which is the keeper's while nothing is under way, as a real link's is.
+type link struct {
+	w        *world
+	p        *process
+	id       int64
+	observer actor.Observer
+	session  *session
+
+	busy     *op
+	own      *session // the reserved one
+	heldOn   *session // what the keeper was told
+	asking   *reservation
+	detached bool
+}
+
+// Attach implements actor.Store.
+func (p *process) Attach(id int64, o actor.Observer) actor.Link {
+	p.hook(id, "attach")
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if old := p.links[id]; old != nil && (old.busy != nil || old.heldOn != nil && old.heldOn.lost.Load() == nil || old.own != nil) {
+		p.w.violate("one keeper a key", "%v: a second keeper of %d came while the first was at work", p, id)
+	}
+	l := &link{w: p.w, p: p, id: id, observer: o}
+	p.links[id] = l
+	return l
+}
+
+func (l *link) begin(kind opKind, s *session) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.alive(kind.String())
+	switch {
+	case l.busy != nil:
+		l.w.violate("one operation a key", "%v: %v of %d while %v is under way", l.p, kind, l.id, l.busy.kind)
+	case kind == opUnlock && l.heldOn == nil:
+		l.w.violate("unlock what is locked", "%v unlocks %d, which it was not granted", l.p, l.id)
+	case kind != opUnlock && l.heldOn != nil:
+		l.w.violate("one session locks one id once", "%v: %v of %d, which it has", l.p, kind, l.id)
+	case s == nil:
+		l.w.violate("an operation needs a session", "%v: %v of %d", l.p, kind, l.id)
+	}
+	l.busy = &op{l: l, kind: kind, s: s}
+	l.w.ops = append(l.w.ops, l.busy)
+	if l.w.calls++; l.w.calls > callsAStep {
+		l.w.violate("an end", "%v: %d operations in one step", l.p, l.w.calls)
+		l.w.mu.Unlock()
+		select {} // for good: the bubble ends by it
+	}
+}
+
+func (l *link) alive(what string) {
+	if l.detached || l.p.links[l.id] != l {
+		l.w.violate("one keeper a key", "%v: %s of %d by a keeper whose time is over", l.p, what, l.id)
+	}
+}
+
+// Try implements actor.Link, as do the methods below.
+func (l *link) Try() {
+	l.w.mu.Lock()
+	s := l.p.shared
+	l.w.mu.Unlock()
+	l.begin(opTry, s)
+}
+func (l *link) TryReserved() { l.begin(opTry, l.own) }
+func (l *link) Wait()        { l.begin(opWait, l.own) }
+
+func (l *link) Unlock() {
+	l.w.mu.Lock()
+	s := l.heldOn
+	l.w.mu.Unlock()
+	l.begin(opUnlock, s)
+}
+
+func (l *link) Abandon() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.busy == nil || l.busy.kind != opWait {
+		l.w.violate("one operation a key", "%v: no wait of %d is there to be abandoned", l.p, l.id)
+		return
+	}
+	l.busy.abandoned = true
+}
+
+func (l *link) Reserve(_, _ bool) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.alive("reserve")
+	if l.own != nil || l.asking != nil {
+		l.w.violate("one session a key", "%v: a second session is reserved for %d", l.p, l.id)
+	}
+	l.asking = &reservation{l: l}
+	l.w.asking = append(l.w.asking, l.asking)
+}
+
+func (l *link) Withdraw() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.asking == nil {
+		l.w.violate("one session a key", "%v: no reservation of %d is there to be withdrawn", l.p, l.id)
+		return
+	}
+	l.asking.withdrawn = true
+}
+
+func (l *link) GiveBack() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.alive("give back")
+	s := l.own
+	if s == nil {
+		l.w.violate("one session a key", "%v: nothing of %d is there to be given back", l.p, l.id)
+		return
+	}
+	if l.busy != nil && l.busy.s == s || !s.ended && s.lost.Load() == nil && l.w.server.lock(l.id).owner == s {
+		l.w.violate("no leak", "%v: a session is given back with lock %d, or a question for it, on it", l.p, l.id)
+	}
+	l.own = nil
+	l.p.free++
+	l.w.server.end(s)
+}
+
+func (l *link) Ask() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if !slices.Contains(l.w.questions, l) {
+		l.w.questions = append(l.w.questions, l)
+	}
+}
+
+func (l *link) Gone() error {
+	err := l.session.Lost()
+	if err != nil {
+		l.w.mu.Lock()
+		l.heldOn = nil // from here on the keeper knows
+		l.w.mu.Unlock()
+	}
+	return err
+}
+
+func (l *link) Session() actor.Session { return l.session }
+
+// Attend and Unattended do nothing: answers come by themselves.
+func (l *link) Attend(<-chan struct{}) bool { return false }
+func (l *link) Unattended()                 {}
+
+func (l *link) Detach() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.detached {
+		l.w.violate("one keeper a key", "%v: the keeper of %d ends twice", l.p, l.id)
+	}
+	if l.busy != nil || l.own != nil || l.asking != nil || l.heldOn != nil {
+		l.w.violate("no leak", "%v: the keeper of %d ends with busy=%v session=%v asking=%v held=%v", l.p, l.id, l.busy != nil,
+			l.own != nil, l.asking != nil, l.heldOn != nil)
+	}
+	l.detached = true
+}
+
+// answer brings the answer of an operation to its keeper, which acts on it here and now. Without mu.
+func (w *world) answer(o *op, a actor.Answer) {
+	w.mu.Lock()
+	l := o.l
+	l.busy = nil
+	w.ops = slices.DeleteFunc(w.ops, func(other *op) bool { return other == o })
+	l.session = o.s
+	key := keyOf{l.p, l.id}
+	switch {
+	case o.kind == opUnlock:
+		l.heldOn = nil
+	case a.OK:
+		l.heldOn = o.s
+		w.tenures[key] = &tenure{began: time.Now()}
+	case a.Err == nil:
+		w.noes[key]++
+	default:
+		w.failures[key]++
+		w.opFailures[key]++
+		w.permanent[key] = w.permanent[key] || !a.Transient
+	}
+	w.mu.Unlock()
+	l.observer.Answered(a)
+}
+
+// seat answers a reservation. Without mu.
+func (w *world) seat(r *reservation, err error) {
+	w.mu.Lock()
+	l := r.l
+	l.asking = nil
+	w.asking = slices.DeleteFunc(w.asking, func(other *reservation) bool { return other == r })
+	a := actor.Answer{OK: err == nil, Err: err, Transient: true}
+	if err == nil {
+		l.p.free--
+		l.own = w.server.open(l.p)
+	} else if !r.withdrawn {
+		w.failures[keyOf{l.p, l.id}]++
+	}
+	w.mu.Unlock()
+	l.observer.Reserved(a)
+}

@@ -1,0 +1,127 @@
+package sim_test
+
+// exclusion: one process has one holder of a key; who believes to hold a lock has it at the server, unless the server
+// itself has ended the session a moment ago. With mu, as the rest of this file.
+func (w *world) exclusion() {
+	holders := map[keyOf]*claim{}
+	backed := map[int64]*claim{}
+	for _, c := range w.open {
+		if !c.live() {
+			continue
+		}
+		key := keyOf{c.p, c.ID}
+		if other := holders[key]; other != nil {
+			w.violate("exclusion", "%v and %v hold at one time", other, c)
+		}
+		holders[key] = c
+		s := c.Session.(*session) //nolint:forcetypeassert // it is ours
+		if s.killed {
+			continue
+		}
+		if other := backed[c.ID]; other != nil {
+			w.violate("exclusion", "%v and %v hold at one time", other, c)
+		}
+		backed[c.ID] = c
+		if w.server.lock(c.ID).owner != s {
+			w.violate("exclusion", "%v holds, and the server has not the lock on its session", c)
+		}
+		if len(c.ended) > 0 {
+			w.violate("every call returns", "%v was ended, and holds on", c)
+		}
+	}
+}
+
+// nothingLeaks: a lock at the server is a holder's, or something is under way for its key; so is a session of a key's own.
+func (w *world) nothingLeaks() {
+	for _, p := range w.all {
+		for id, l := range p.links {
+			if l.busy != nil || l.asking != nil || l.detached || w.wanted(p, id) {
+				continue
+			}
+			if s := l.heldOn; s != nil && s.lost.Load() == nil {
+				w.violate("no leak", "%v has the lock %d at the server, and nobody holds it", p, id)
+			}
+			if l.own != nil {
+				w.violate("no leak", "%v keeps a session for %d, and nobody wants it", p, id)
+			}
+		}
+	}
+}
+
+// wanted reports whether somebody waits for a key, holds it, or has not heard what became of it.
+func (w *world) wanted(p *process, id int64) bool {
+	for _, c := range w.open {
+		if c.p == p && c.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// waitsRightly: who waits has something to wait for.
+func (w *world) waitsRightly(c *claim) {
+	if c.answered {
+		if len(c.ended) > 0 && c.Over() == nil {
+			w.violate("every call returns", "%v was ended, and is not over", c)
+		}
+		return
+	}
+	l := c.p.links[c.ID]
+	underWay := l != nil && (l.busy != nil || l.asking != nil)
+	switch {
+	case len(c.ended) > 0:
+		w.violate("every call returns", "%v was ended, and waits", c)
+	case c.p.isClosed():
+		w.violate("every call returns", "%v waits in a process that is closed", c)
+	case c.Try && !underWay:
+		w.violate("a try does not wait", "%v", c)
+	case w.outlived(c):
+		w.violate("attempts are bounded", "%v has outlived its %d attempts", c, c.MaxAttempts)
+	}
+}
+
+// outlived reports whether a claim goes on waiting after more failures than it wanted to bear. A keeper that has failed
+// does not count what its predecessor began, so a key where that has happened is passed over.
+func (w *world) outlived(c *claim) bool {
+	key := keyOf{c.p, c.ID}
+	return !c.p.injected[c.ID] && w.opFailures[key]-c.opFailures >= max(1, c.MaxAttempts)
+}
+
+// leftovers looks at what is left when everything has been closed.
+func (w *world) leftovers() {
+	if n := len(w.open); n > 0 {
+		w.violate("every call returns", "%d claims are not answered or not settled at the end, %v among them", n, w.open[0])
+	}
+	for _, c := range w.past {
+		if c.Err != nil {
+			select {
+			case <-c.Settled():
+				w.violate("one answer each", "%v was answered after it had been refused", c)
+			default:
+			}
+		}
+	}
+	for id, l := range w.server.locks {
+		if l.owner != nil && l.owner.p != nil && l.owner.lost.Load() == nil {
+			w.violate("no leak", "lock %d is left with %v", id, l.owner)
+		}
+	}
+	if len(w.ops) > 0 || len(w.asking) > 0 {
+		w.violate("no leak", "%d operations and %d reservations are under way after the end", len(w.ops), len(w.asking))
+	}
+	for _, p := range w.all {
+		for id, l := range p.links {
+			if !l.detached {
+				w.violate("no leak", "%v: the keeper of %d is there after the end", p, id)
+			}
+		}
+		countersAtRest(w, p)
+	}
+}
+
+func countersAtRest(w *world, p *process) {
+	c := &p.dir.Counters
+	if held, waiting, keys := c.Held.Load(), c.Waiting.Load(), c.Keys.Load(); held != 0 || waiting != 0 || keys != 0 {
+		w.violate("no leak", "%v counts %d held, %d waiting and %d keys after the end", p, held, waiting, keys)
+	}
+}

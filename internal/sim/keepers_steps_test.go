@@ -1,0 +1,272 @@
+package sim_test
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+// action is something that can happen. One that makes no sense now does nothing, or the next best.
+type action struct {
+	weight int
+	do     func(w *world)
+}
+
+// actions, the dullest first.
+var actions = []action{
+	{3, func(w *world) {
+		w.sleep("", []time.Duration{time.Millisecond, 7 * time.Millisecond, 25 * time.Millisecond})
+	}},
+	{9, (*world).serve},
+	{12, (*world).acquire},
+	{7, (*world).endSome},
+	{4, (*world).endHolder},
+	{5, (*world).execute},
+	{8, (*world).reply},
+	{5, (*world).seatSome},
+	{1, (*world).seatNone},
+	{1, (*world).failSome},
+	{1, (*world).loseReply},
+	{1, (*world).tellWho},
+	{1, (*world).kill},
+	{1, (*world).cut},
+	{3, (*world).notice},
+	{1, (*world).serverEnds},
+	{4, (*world).lightFuse},
+	{1, (*world).outsiderLocks},
+	{2, (*world).outsiderUnlocks},
+	{2, func(w *world) { w.sleep("", []time.Duration{110 * time.Millisecond, 250 * time.Millisecond}) }},
+	{1, func(w *world) { w.sleep("long ", []time.Duration{keeperTrust, 2 * keeperTrust, 3 * time.Second}) }},
+	{1, (*world).closeOne},
+	{1, (*world).killProcess},
+}
+
+var allWeights = func() (n int) {
+	for _, a := range actions {
+		n += a.weight
+	}
+	return n
+}()
+
+func (w *world) step() {
+	at := w.src.Pick(allWeights)
+	for _, a := range actions {
+		if at -= a.weight; at < 0 {
+			a.do(w)
+			return
+		}
+	}
+}
+
+func (w *world) sleep(what string, spans []time.Duration) {
+	d := spans[w.src.Pick(len(spans))]
+	w.say("%stime: %v", what, d)
+	w.pass(d)
+}
+
+func (w *world) anyProcess() *process { return w.procs[w.src.Pick(len(w.procs))] }
+
+func (w *world) acquire() {
+	p := w.anyProcess()
+	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
+	early := w.src.Chance(12)
+	w.mu.Lock()
+	w.comes(c)
+	w.mu.Unlock()
+	if early {
+		w.say("          it is cancelled before")
+		c.tooLate = true
+		c.end(errGaveUp)
+	}
+	p.dir.Submit(&c.Claim)
+}
+
+// prepare makes a claim that is not on its way yet.
+func (w *world) prepare(p *process, id int64) *claim {
+	c := &claim{w: w, p: p}
+	terms := actor.Terms{
+		ID:          id,
+		Try:         w.src.Chance(5),
+		Dedicated:   w.src.Chance(6),
+		PollFirst:   w.src.Chance(4),
+		MaxAttempts: []int{10, 1, 2, 3}[w.src.Pick(4)],
+		NewBackoff:  w.backoff(p, id),
+	}
+	if w.src.Chance(5) {
+		terms.Deadline = time.Now().Add(300 * time.Millisecond)
+	}
+	c.Init(p.dir, terms)
+	c.Unregister = func() bool { c.unregistered++; return true }
+	return c
+}
+
+// comes notes how things are when a claim is submitted. With mu.
+func (w *world) comes(c *claim) {
+	key := keyOf{c.p, c.ID}
+	c.noes, c.failures, c.opFailures = w.noes[key], w.failures[key], w.opFailures[key]
+	l := c.p.links[c.ID]
+	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && l.busy.kind == opWait
+	c.n = len(w.past) + len(w.open) + 1
+	w.open = append(w.open, c)
+	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts)
+}
+
+// backoff is the user's: it may panic, and then the keeper that called it does.
+func (w *world) backoff(p *process, id int64) func() backoff.BackOff {
+	kind := w.src.Pick(20)
+	switch kind {
+	case 18:
+		return nil
+	case 19:
+		return func() backoff.BackOff {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			p.strike(id, "a user's backoff")
+			return nil
+		}
+	}
+	return func() backoff.BackOff { return &steps{} }
+}
+
+// steps pauses for 10 ms, 20 ms, 30 ms and so on.
+type steps struct{ n time.Duration }
+
+func (s *steps) NextBackOff() time.Duration { s.n++; return s.n * 10 * time.Millisecond }
+func (s *steps) Reset()                     { s.n = 0 }
+
+// endSome ends any claim that is not over, perhaps for the second time, or one that is.
+func (w *world) endSome() {
+	claims := w.open
+	if w.src.Chance(8) {
+		claims = w.past
+	}
+	if len(claims) == 0 {
+		return
+	}
+	c := claims[len(claims)-1-w.src.Pick(min(len(claims), 200))]
+	w.say("end %v", c)
+	c.end(errGaveUp)
+}
+
+func (w *world) endHolder() {
+	for _, c := range w.open {
+		if c.answered && len(c.ended) == 0 && !w.src.Chance(3) {
+			w.say("release %v", c)
+			c.end(actor.ErrReleased)
+			return
+		}
+	}
+}
+
+// pending chooses one of the operations that fit, under mu.
+func (w *world) pending(fits func(o *op) bool) *op {
+	var found []*op
+	for _, o := range w.ops {
+		if fits(o) {
+			found = append(found, o)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found[w.src.Pick(min(len(found), 200))]
+}
+
+func (o *op) reachable() bool { return !o.s.ended && o.s.silent.Load() == 0 && o.s.lost.Load() == nil }
+
+func (w *world) execute() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.pending(func(o *op) bool { return o.reachable() && !o.executed && !o.queued }); o != nil {
+		w.server.execute(o)
+		w.say("the server has %v: %v", o, o.word())
+	}
+}
+
+func (o *op) word() string {
+	switch {
+	case o.queued:
+		return "in the queue"
+	case o.ok:
+		return "yes"
+	case o.executed:
+		return "no"
+	default:
+		return "not yet"
+	}
+}
+
+// answerable reports whether the answer may be on its way: the server has one, or the session is over.
+func (o *op) answerable() bool {
+	if o.s.lost.Load() != nil || o.executed {
+		return true // an answer may be here already when the connection fails
+	}
+	return o.reachable() && o.queued && (o.abandoned || !time.Now().Before(o.sliceEnd))
+}
+
+func (w *world) reply() {
+	w.mu.Lock()
+	o := w.pending((*op).answerable)
+	w.mu.Unlock()
+	if o != nil {
+		w.replyTo(o)
+	}
+}
+
+func (w *world) replyTo(o *op) {
+	w.mu.Lock()
+	a := actor.Answer{OK: o.ok}
+	if lost := o.s.lost.Load(); lost != nil {
+		a = actor.Answer{Err: lost.err, Transient: true}
+	} else if o.queued {
+		w.server.leave(o)
+	}
+	w.mu.Unlock()
+	w.say("the answer to %v: %v %v", o, a.OK, a.Err)
+	w.answer(o, a)
+}
+
+// serve is execute and reply in one.
+func (w *world) serve() {
+	w.mu.Lock()
+	o := w.pending(func(o *op) bool { return o.answerable() || o.reachable() })
+	if o != nil {
+		w.server.execute(o)
+	}
+	ready := o != nil && o.answerable()
+	w.mu.Unlock()
+	if ready {
+		w.replyTo(o)
+	}
+}
+
+// failSome lets a statement fail. Where it had been done, that has been undone: the session settles its doubts.
+func (w *world) failSome() {
+	permanent := w.src.Chance(6)
+	w.mu.Lock()
+	o := w.pending(func(o *op) bool { return o.reachable() && o.kind != opUnlock })
+	if o != nil {
+		w.server.undo(o)
+	}
+	w.mu.Unlock()
+	if o != nil {
+		w.say("%v fails, for good: %v", o, permanent)
+		w.answer(o, actor.Answer{Err: errStatement, Transient: !permanent})
+	}
+}
+
+// loseReply breaks the connection when the server has done what was asked, which nobody hears.
+func (w *world) loseReply() {
+	w.mu.Lock()
+	o := w.pending((*op).reachable)
+	if o != nil {
+		w.server.execute(o)
+	}
+	w.mu.Unlock()
+	if o != nil {
+		w.say("the answer to %v (%v) is lost, with its connection", o, o.word())
+		w.lose(o.s)
+	}
+}

@@ -1,0 +1,299 @@
+package sim_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/internal/sim"
+)
+
+// callsAStep is more operations than one step of a history can lead to.
+const callsAStep = 1000
+
+// world is several processes, each with a directory and its keepers, on one server. The history's goroutine is the only
+// one that chooses anything, so that a history repeats; keepers act on it, and on goroutines of their own where they must.
+type world struct {
+	src      *sim.Source
+	start    time.Time
+	keys     int
+	config   actor.Config // but for the store
+	procs    []*process
+	all      []*process // those that ended too
+	open     []*claim   // not answered, or not settled, in the order in which they came
+	past     []*claim
+	released []*claim // in this step, with success
+	steps    int
+	loud     bool
+	trace    []string
+
+	mu         sync.Mutex // for what keepers touch
+	server     server
+	ops        []*op
+	asking     []*reservation
+	questions  []*link
+	calls      int        // of this step
+	ended      []*session // whose clients have yet to find out
+	broken     *sim.ViolationError
+	outside    map[int64]*session // programs that do without us
+	noes       map[keyOf]int      // how often the server said that a lock is held
+	failures   map[keyOf]int      // errors, of reservations too
+	opFailures map[keyOf]int      // errors of operations
+	permanent  map[keyOf]bool
+	tenures    map[keyOf]*tenure
+}
+
+// keyOf is a key in a process.
+type keyOf struct {
+	p  *process
+	id int64
+}
+
+// tenure is what a process does with one grant of the server's.
+type tenure struct {
+	began  time.Time // when the answer came
+	grants int
+}
+
+// process is one program with a lock manager.
+type process struct {
+	w          *world
+	n          int
+	dir        *actor.Directory
+	shared     *session
+	free       int // sessions for one key alone
+	links      map[int64]*link
+	fuses      map[int64]*fuse // what is to happen in the middle of a keeper's step
+	injected   map[int64]bool  // it has done so
+	failTenure map[int64]int   // the server's grant that a failed incarnation had
+	closing    bool
+	dead       bool // killed: what its claims believe counts no more
+	closed     chan struct{}
+}
+
+func (p *process) String() string { return fmt.Sprintf("process %d", p.n) }
+
+// injected is the value of a panic that a history wanted.
+type injected struct{ step string }
+
+func newWorld(src *sim.Source) *world {
+	w := &world{src: src, start: time.Now(), loud: src.Repeating(), outside: map[int64]*session{}, noes: map[keyOf]int{},
+		failures: map[keyOf]int{}, opFailures: map[keyOf]int{}, permanent: map[keyOf]bool{}, tenures: map[keyOf]*tenure{}}
+	w.server = server{w: w, locks: map[int64]*serverLock{}}
+	src.Next()
+	w.keys = 1 + src.Pick(3)
+	w.config = actor.Config{
+		Limits: actor.Limits{
+			MaxWaiters:    []int{50, 3, 1}[src.Pick(3)],
+			QuantumTime:   20 * time.Millisecond,
+			QuantumGrants: []int{100, 1, 2, 3}[src.Pick(4)],
+		},
+		Intensity: actor.IntensityLimit{Restarts: 1 + src.Pick(4), Window: 400 * time.Millisecond},
+		MaxKeys:   []int{100, 2}[src.Pick(2)],
+		Linger:    []time.Duration{time.Second, 50 * time.Millisecond}[src.Pick(2)],
+	}
+	for range 1 + src.Pick(3) {
+		w.procs = append(w.procs, w.newProcess())
+	}
+	return w
+}
+
+func (w *world) newProcess() *process {
+	p := &process{w: w, n: len(w.all) + 1, free: 1 + w.src.Pick(2), links: map[int64]*link{}, fuses: map[int64]*fuse{},
+		injected: map[int64]bool{}, failTenure: map[int64]int{}, closed: make(chan struct{})}
+	w.all = append(w.all, p)
+	p.shared = w.server.open(p)
+	c := w.config
+	c.Store, c.Hook, c.Failed = p, p.hook, p.failed
+	p.dir = actor.NewDirectory(c)
+	return p
+}
+
+func (w *world) ids() []int64 {
+	ids := make([]int64, w.keys)
+	for i := range ids {
+		ids[i] = int64(i + 1)
+	}
+	return ids
+}
+
+// violate notes the first rule that was broken. With or without mu.
+func (w *world) violate(check, format string, args ...any) {
+	if w.broken == nil {
+		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
+	}
+}
+
+func (w *world) say(format string, args ...any) {
+	if w.loud {
+		w.trace = append(w.trace, fmt.Sprintf("%8v  ", time.Since(w.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
+	}
+}
+
+// fuse is something that happens while a keeper, or the directory that makes it, has its turn: whatever is sent to them
+// then has to wait until they are done.
+type fuse struct {
+	after int // steps of the keeper's life, from now
+	what  fuseKind
+	which int // of the key's claims
+	claim *claim
+}
+
+type fuseKind uint8
+
+const (
+	fusePanic fuseKind = iota
+	fuseEnd
+	fuseClaim
+)
+
+// hook is called at each step of a keeper's life.
+func (p *process) hook(id int64, step string) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	f := p.fuses[id]
+	if f == nil {
+		return
+	}
+	if f.after--; f.after > 0 {
+		return
+	}
+	delete(p.fuses, id)
+	switch {
+	case f.what == fuseClaim:
+		p.w.say("          in the middle of %q", step)
+		p.w.comes(f.claim)
+		p.w.mu.Unlock() // whoever is told of it may call the store
+		defer p.w.mu.Lock()
+		p.dir.Submit(&f.claim.Claim)
+	case f.what == fuseEnd || step == "attach":
+		p.w.endOneOf(keyOf{p, id}, f.which, step)
+	default:
+		p.strike(id, step)
+	}
+}
+
+// endOneOf ends one of the claims on a key. With mu.
+func (w *world) endOneOf(key keyOf, which int, step string) {
+	var claims []*claim
+	for _, c := range w.open {
+		if c.p == key.p && c.ID == key.id {
+			claims = append(claims, c)
+		}
+	}
+	if len(claims) == 0 {
+		return
+	}
+	c := claims[which%len(claims)]
+	w.say("          end %v, in the middle of %q", c, step)
+	// The keeper looks at this when it has heard what the message says.
+	c.tooLate = c.tooLate || strings.HasPrefix(step, "message ") && len(c.Settled()) == 0 && !c.answered
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	c.end(errGaveUp)
+}
+
+// strike lets the keeper of a key panic, and notes what it had. With mu.
+func (p *process) strike(id int64, step string) {
+	p.injected[id] = true
+	if l := p.links[id]; l != nil && l.busy != nil {
+		l.busy.tainted = true
+	}
+	if l := p.w.server.lock(id); l.owner != nil && l.owner.p == p {
+		p.failTenure[id] = l.tenure
+	}
+	p.w.say("          the keeper of %d in %v panics at %q", id, p, step)
+	panic(injected{step})
+}
+
+// failed is told of every keeper that failed.
+func (p *process) failed(f actor.KeeperFailure) {
+	if _, wanted := f.Value.(injected); !wanted {
+		p.w.mu.Lock()
+		defer p.w.mu.Unlock()
+		p.w.violate("no panic of our own", "%v: the keeper of %d: %v", p, f.ID, f.Value)
+	}
+}
+
+// settle lets everybody act until all wait for the next step, and looks at where that has led.
+func (w *world) settle() {
+	synctest.Wait()
+	w.mu.Lock()
+	w.calls = 0
+	// What two keepers did at one time has no order, and a history needs one.
+	slices.SortStableFunc(w.ops, func(a, b *op) int { return byKey(a.l, b.l) })
+	slices.SortStableFunc(w.asking, func(a, b *reservation) int { return byKey(a.l, b.l) })
+	slices.SortStableFunc(w.questions, byKey)
+	w.server.expire()
+	w.mu.Unlock()
+	w.look()
+}
+
+func byKey(a, b *link) int { return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.id, b.id)) }
+
+// pass lets time go by. The server looks at its clock on the way: what it frees must be over by then.
+func (w *world) pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(min(time.Until(end), w.untilExpiry())) //nolint:forbidigo // the bubble's clock
+		w.settle()
+	}
+}
+
+func (w *world) untilExpiry() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := time.Hour
+	for _, s := range w.server.sessions {
+		if silent := s.silent.Load(); silent != 0 {
+			next = min(next, time.Until(w.start.Add(time.Duration(silent)+serverPatience)))
+		}
+	}
+	return max(next, time.Nanosecond)
+}
+
+// run plays the history, and then lets all go well and closes everything: nobody may be left waiting, and nothing left.
+func (w *world) run() error {
+	for w.fine() && w.src.Next() {
+		w.steps++
+		w.step()
+		w.settle()
+	}
+	w.goesWell()
+	w.closeAll()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken == nil {
+		return nil
+	}
+	w.broken.Trace = w.trace
+	return w.broken
+}
+
+func (w *world) fine() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken == nil
+}
+
+func (p *process) close() {
+	p.closing = true
+	go func() {
+		_ = p.dir.Close(context.Background())
+		close(p.closed)
+	}()
+}
+
+func (p *process) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,357 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// shortBackoff makes the pauses of one acquisition. They differ a little from those of all others, so that no two keepers
+// wake at one instant: who of them acts first would be the scheduler's choice, and not the history's.
+func (w *stack) shortBackoff() backoff.BackOff {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.backoffs++
+	return &ownSteps{step: 10*time.Millisecond + time.Duration(w.backoffs)*7*time.Microsecond}
+}
+
+// ownSteps pauses for one step, two steps and so on.
+type ownSteps struct {
+	step time.Duration
+	n    int
+}
+
+func (s *ownSteps) NextBackOff() time.Duration { s.n++; return time.Duration(s.n) * s.step }
+func (s *ownSteps) Reset()                     { s.n = 0 }
+
+// call is one Acquire, and the hold that came of it.
+type call struct {
+	w         *stack
+	p         *program
+	n         int
+	key       string
+	id        int64
+	try       bool
+	detach    bool
+	timeout   time.Duration
+	began     time.Time
+	cancelled time.Time
+	ctx       context.Context
+	cancel    context.CancelFunc
+	done      chan struct{}
+	lock      *manager.Lock
+	err       error
+
+	hold     context.Context // the lock's, where its holder looks at it
+	watch    bool
+	wire     *wire // that the lock is on, where that is known
+	returned bool  // and looked at
+	released int   // how many calls of Release there were,
+	underWay int   // and are
+	releases chan error
+	outcomes []error
+}
+
+func (k *call) String() string { return fmt.Sprintf("call %d of %v for %s", k.n, k.p, k.key) }
+
+// holds reports whether the holder believes to hold the lock.
+func (k *call) holds() bool { return k.returned && k.err == nil && k.lock.Err() == nil }
+
+// watches reports whether the holder has a context of the hold's that has not ended.
+func (k *call) watches() bool {
+	if k.hold == nil {
+		return false
+	}
+	select {
+	case <-k.hold.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+func (w *stack) acquire() {
+	p := w.anyProgram()
+	key := w.keys[w.src.Pick(len(w.keys))]
+	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
+		releases: make(chan error, 8)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.try = w.src.Chance(5)
+	var opts []manager.AcquireOption
+	dedicated := w.src.Chance(6)
+	if dedicated {
+		opts = append(opts, manager.WithDedicatedSession())
+	}
+	if k.detach = w.src.Chance(8); k.detach {
+		opts = append(opts, manager.DetachHold())
+	}
+	k.watch = w.src.Chance(2)
+	if w.src.Chance(6) {
+		k.timeout = []time.Duration{30 * time.Millisecond, 400 * time.Millisecond}[w.src.Pick(2)] + time.Duration(k.n)*3*time.Microsecond
+		opts = append(opts, manager.WithWaitTimeout(k.timeout))
+	}
+	switch w.src.Pick(12) {
+	case 10:
+		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, PollFirst: true, Backoff: w.shortBackoff}))
+	case 11:
+		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(p, key)}))
+	}
+	w.say("%v: try %v, dedicated %v, detached %v, timeout %v", k, k.try, dedicated, k.detach, k.timeout)
+	w.mu.Lock()
+	w.calls = append(w.calls, k)
+	w.mu.Unlock()
+	k.began = time.Now()
+	go func() {
+		defer close(k.done)
+		if k.try {
+			k.lock, k.err = p.m.TryAcquire(k.ctx, key, opts...)
+		} else {
+			k.lock, k.err = p.m.Acquire(k.ctx, key, opts...)
+		}
+	}()
+}
+
+// badBackoff is a user's, and panics at its second use: the first is the library's look at it.
+func (w *stack) badBackoff(p *program, key string) func() backoff.BackOff {
+	asked := 0
+	return func() backoff.BackOff {
+		if asked++; asked > 1 {
+			w.mu.Lock()
+			p.failing[key] = true
+			w.mu.Unlock()
+			panic("a user's backoff")
+		}
+		return w.shortBackoff()
+	}
+}
+
+func (w *stack) releaseSome() {
+	var held []*call
+	for _, k := range w.calls {
+		if k.returned && k.err == nil && k.released < 4 && (k.released == 0 || w.src.Chance(4)) {
+			held = append(held, k)
+		}
+	}
+	if len(held) > 0 {
+		held[w.src.Pick(min(len(held), 200))].release(w.src.Chance(6))
+	}
+}
+
+func (k *call) release(ended bool) {
+	k.w.say("release %v, with an ended context: %v", k, ended)
+	ctx := context.Background()
+	if ended {
+		c, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = c
+	}
+	k.released++
+	k.underWay++
+	go func() { k.releases <- k.lock.Release(ctx) }()
+}
+
+func (w *stack) cancelSome() {
+	var alive []*call
+	for _, k := range w.calls {
+		if k.ctx.Err() == nil && (!k.returned || k.err == nil && k.released == 0) {
+			alive = append(alive, k)
+		}
+	}
+	if len(alive) > 0 {
+		k := alive[len(alive)-1-w.src.Pick(min(len(alive), 200))]
+		w.say("cancel %v", k)
+		k.cancelled = time.Now()
+		k.cancel()
+	}
+}
+
+// look checks the rules after each step. With mu.
+func (w *stack) look() {
+	for _, k := range w.calls {
+		if !k.returned {
+			select {
+			case <-k.done:
+				k.returned = true
+				k.returnedRightly()
+			default:
+				k.waitsRightly()
+			}
+		}
+		k.outcome()
+	}
+	w.onlyOneHolds()
+	for _, p := range w.all {
+		for id, c := range p.excused {
+			if c.told() { // whoever held by it has heard by now
+				delete(p.excused, id)
+			}
+		}
+	}
+}
+
+func (w *stack) onlyOneHolds() {
+	holders := map[string]*call{}
+	for _, k := range w.calls {
+		k.hearsRightly()
+		if !k.holds() {
+			continue
+		}
+		switch {
+		case k.released > 0:
+			w.violate("a release ends the hold", "%v", k)
+		case k.ctx.Err() != nil && !k.detach:
+			w.violate("every call returns", "%v holds on although its context has ended", k)
+		case k.p.closing:
+			w.violate("Close ends every hold", "%v", k)
+		}
+		where := fmt.Sprint(k.p.n, k.key)
+		if other := holders[where]; other != nil {
+			w.violate("exclusion", "%v and %v hold at one time", other, k)
+		}
+		holders[where] = k
+		owner := w.lock(k.id).owner
+		backed := owner != nil && owner.c != nil && owner.c.p == k.p
+		if c := k.p.excused[k.id]; !backed && (c == nil || c.told()) {
+			w.violate("exclusion", "%v holds, and the server does not have its lock", k)
+		}
+	}
+}
+
+// hearsRightly: the context of a hold ends with it, and says why.
+func (k *call) hearsRightly() {
+	if k.wire != nil && k.wire.told() && k.watches() {
+		k.w.violate("a holder hears", "%v was not told that %v is gone", k, k.wire)
+	}
+	if k.hold == nil || k.watches() {
+		return
+	}
+	err, cause := k.lock.Err(), context.Cause(k.hold)
+	switch {
+	case err == nil:
+		k.w.violate("a holder hears", "%v: the context of its hold has ended for %v, and it holds", k, cause)
+	case errors.Is(cause, manager.ErrReleased) && k.released == 0, errors.Is(cause, manager.ErrClosed) && !k.p.closing,
+		errors.Is(cause, manager.ErrKeeperFailed) && !k.p.failing[k.key]:
+		k.w.violate("errors tell the truth", "the hold of %v has ended for %v", k, cause)
+	}
+	k.hold = nil
+}
+
+func (k *call) waitsRightly() {
+	late := func(since time.Time) bool { return time.Now().After(since.Add(stackSlack)) }
+	switch {
+	case k.ctx.Err() != nil && late(k.cancelled):
+		k.w.violate("every call returns", "%v has not, and its context has ended", k)
+	case k.timeout > 0 && late(k.began.Add(k.timeout)):
+		k.w.violate("every call returns", "%v has not, and its time is over", k)
+	case k.p.closing && late(k.p.closingAt):
+		k.w.violate("every call returns", "%v has not, and its manager is closed", k)
+	}
+}
+
+func (k *call) returnedRightly() {
+	w := k.w
+	if k.err == nil {
+		w.say("          %v is granted", k)
+		if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p {
+			k.wire = owner.c
+		}
+		if k.watch {
+			k.hold = k.lock.Context()
+		}
+		for _, before := range w.calls {
+			if before == k {
+				break
+			}
+			if before.p == k.p && before.key == k.key && !before.returned && before.waits() {
+				w.violate("first come, first served", "%v was granted before %v", k, before)
+			}
+		}
+		return
+	}
+	w.say("          %v: %v", k, k.err)
+	var right bool
+	var e *manager.AcquireError
+	switch {
+	case !errors.As(k.err, &e) || strings.Contains(fmt.Sprintf("%v %+v %#v", k.err, k.err, e.Failures), stackSecret):
+	case errors.Is(k.err, context.Canceled) && k.ctx.Err() != nil:
+		right = true
+	case errors.Is(k.err, manager.ErrWaitTimeout):
+		right = k.timeout > 0 && !time.Now().Before(k.began.Add(k.timeout))
+	case errors.Is(k.err, manager.ErrNotAcquired):
+		right = k.try && len(e.Failures) == 0
+	case errors.Is(k.err, manager.ErrClosed):
+		right = k.p.closing
+	case errors.Is(k.err, manager.ErrKeeperFailed):
+		right = k.p.failing[k.key]
+	case errors.Is(k.err, manager.ErrAttempts):
+		right = len(e.Failures) > 0
+	}
+	if !right {
+		w.violate("errors tell the truth", "%v: %v", k, k.err)
+	}
+}
+
+func (k *call) waits() bool {
+	select {
+	case <-k.done:
+		return false
+	default:
+		return k.ctx.Err() == nil
+	}
+}
+
+// outcome takes what calls of Release have returned.
+func (k *call) outcome() {
+	for {
+		select {
+		case err := <-k.releases:
+			k.underWay--
+			k.releasedRightly(err)
+		default:
+			return
+		}
+	}
+}
+
+func (k *call) releasedRightly(err error) {
+	w := k.w
+	w.say("          the release of %v: %v", k, err)
+	if k.lock.Err() == nil {
+		w.violate("a release ends the hold", "%v", k)
+	}
+	if errors.Is(err, context.Canceled) {
+		return // still under way
+	}
+	for _, other := range k.outcomes {
+		if (other == nil) != (err == nil) {
+			w.violate("release is idempotent", "%v: %v, and then %v", k, other, err)
+		}
+	}
+	k.outcomes = append(k.outcomes, err)
+	if err != nil && !errors.Is(err, manager.ErrLost) && !errors.Is(err, manager.ErrReleaseUnknown) {
+		w.violate("errors tell the truth", "release of %v: %v", k, err)
+	}
+	if len(k.outcomes) > 1 || err != nil || k.p.failing[k.key] {
+		return
+	}
+	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !w.othersOf(k) {
+		w.violate("released means free", "%v, and the server has the lock for %v", k, owner.c)
+	}
+}
+
+// othersOf reports whether somebody else of the program may have the lock, or be about to.
+func (w *stack) othersOf(k *call) bool {
+	for _, other := range w.calls {
+		if other != k && other.p == k.p && other.key == k.key && (!other.returned || other.err == nil && len(other.outcomes) == 0 ||
+			other.returned && other.n > k.n) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,139 @@
+package sim_test
+
+import (
+	"slices"
+	"testing/synctest"
+	"time"
+)
+
+// heal does what is due: everything arrives, everybody is answered, and nobody disturbs.
+func (w *stack) heal() {
+	w.connectionsAgain()
+	for range w.keys {
+		w.outsidersLeave()
+	}
+	for range 200 {
+		w.mu.Lock()
+		var due *wire
+		for _, c := range w.wires {
+			c.slow = false
+			if c.canExecute() || c.canDeliver() || c.canHear() {
+				due = c
+				break
+			}
+		}
+		switch {
+		case due == nil:
+		case due.canExecute():
+			due.execute()
+		case due.canDeliver():
+			due.deliverNext()
+		default:
+			due.hear()
+		}
+		w.mu.Unlock()
+		if due == nil || !w.fine() {
+			return
+		}
+		w.settle()
+	}
+}
+
+func (w *stack) unfinished() *call {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.calls {
+		if !k.returned || k.err == nil && (k.released == 0 || len(k.outcomes) == 0) {
+			return k
+		}
+	}
+	return nil
+}
+
+// goesWell lets all go well from here on, until everybody has been served and nothing is left at the server.
+func (w *stack) goesWell() {
+	for range 200 {
+		w.heal()
+		if !w.fine() || w.unfinished() == nil {
+			break
+		}
+		for _, k := range w.calls {
+			if k.returned && k.err == nil && len(k.outcomes) == 0 && k.underWay == 0 {
+				k.release(false)
+				w.settle()
+			}
+		}
+		w.pass(30 * time.Millisecond)
+	}
+	if k := w.unfinished(); k != nil && w.fine() {
+		w.violate("every call returns", "all has gone well for seconds, and %v has no end", k)
+	}
+	if !w.fine() {
+		return
+	}
+	for range 40 {
+		w.heal()
+		w.pass(40 * time.Millisecond)
+	}
+	w.atRest()
+}
+
+// atRest looks at what is left when nobody holds or waits.
+func (w *stack) atRest() {
+	w.mu.Lock()
+	for _, id := range w.lockIDs() {
+		if owner := w.lock(id).owner; owner != nil && owner.c != nil {
+			w.violate("no leak", "%v has the lock %d at the server, and nobody holds it", owner.c.p, id)
+		}
+	}
+	w.mu.Unlock()
+	for _, p := range w.all {
+		if s := p.m.Stats(); s.Held != 0 || s.Waiting != 0 || s.Sessions.Waiting+s.Sessions.Dedicated+s.Sessions.Queued > 0 {
+			w.violate("no leak", "%v at rest: %d held, %d waiting, sessions %+v", p, s.Held, s.Waiting, s.Sessions)
+		}
+	}
+}
+
+// closeAll closes every program, also after a rule was broken: the goroutines must go.
+func (w *stack) closeAll() {
+	for _, k := range w.calls {
+		k.cancelled = time.Now()
+		k.cancel()
+	}
+	for _, p := range w.all {
+		if !p.closing {
+			p.close()
+		}
+	}
+	synctest.Wait()
+	isClosed := func(p *program) bool {
+		select {
+		case <-p.closed:
+			return true
+		default:
+			return false
+		}
+	}
+	for range 100 {
+		w.heal()
+		if !slices.ContainsFunc(w.all, func(p *program) bool { return !isClosed(p) }) {
+			break
+		}
+		time.Sleep(40 * time.Millisecond) //nolint:forbidigo // the bubble's clock
+		w.settle()
+	}
+	for _, p := range w.all {
+		if !isClosed(p) {
+			w.violate("every call returns", "Close of %v does not return", p)
+		}
+	}
+	w.heal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.wires {
+		if !c.closed {
+			w.violate("no leak", "%v of %v is open after the end", c, c.p)
+		}
+		c.backend.end(false)
+	}
+}

@@ -1,0 +1,324 @@
+package sim_test
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// stackActions, the dullest first.
+var stackActions = []struct {
+	weight int
+	do     func(w *stack)
+}{
+	{2, func(w *stack) {
+		w.sleep([]time.Duration{time.Millisecond, 11 * time.Millisecond, 30 * time.Millisecond})
+	}},
+	{10, (*stack).serveSome},
+	{10, (*stack).acquire},
+	{5, (*stack).releaseSome},
+	{4, (*stack).cancelSome},
+	{5, (*stack).executeSome},
+	{6, (*stack).deliverSome},
+	{3, (*stack).failAfter},
+	{1, (*stack).loseConnection},
+	{1, (*stack).killBackend},
+	{1, (*stack).cutSome},
+	{1, (*stack).slowDown},
+	{3, (*stack).hear},
+	{1, (*stack).noMoreConnections},
+	{2, (*stack).connectionsAgain},
+	{1, (*stack).restartServer},
+	{1, (*stack).outsiderTakes},
+	{2, (*stack).outsidersLeave},
+	{2, func(w *stack) { w.sleep([]time.Duration{110 * time.Millisecond, 260 * time.Millisecond}) }},
+	{1, func(w *stack) { w.sleep([]time.Duration{600 * time.Millisecond, time.Second, 2 * time.Second}) }},
+	{1, (*stack).closeProgram},
+}
+
+var stackWeights = func() (n int) {
+	for _, a := range stackActions {
+		n += a.weight
+	}
+	return n
+}()
+
+func (w *stack) step() {
+	at := w.src.Pick(stackWeights)
+	for _, a := range stackActions {
+		if at -= a.weight; at < 0 {
+			a.do(w)
+			return
+		}
+	}
+}
+
+func (w *stack) sleep(spans []time.Duration) {
+	d := spans[w.src.Pick(len(spans))]
+	w.say("time: %v", d)
+	w.pass(d)
+}
+
+func (w *stack) anyProgram() *program { return w.programs[w.src.Pick(len(w.programs))] }
+
+// anyWire chooses a connection that fits. With mu.
+func (w *stack) anyWire(fits func(c *wire) bool) *wire {
+	var found []*wire
+	for _, c := range w.wires {
+		if fits(c) {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found[w.src.Pick(min(len(found), 200))]
+}
+
+// canExecute: something has come that the server has yet to do, or a wait is over.
+func (c *wire) canExecute() bool {
+	s := c.pending
+	return s != nil && !c.cut && !c.backend.over && (!s.queued || !time.Now().Before(s.sliceEnd))
+}
+
+func (c *wire) execute() {
+	s := c.pending
+	if s.queued {
+		s.leaveQueue()
+		c.w.say("the server lets the slice of %v end", s)
+		s.done(nil, "55P03")
+		return
+	}
+	c.w.say("the server does %v", s)
+	c.backend.execute(s)
+	if !s.queued {
+		s.done(s.rows, s.code)
+	}
+}
+
+func (c *wire) canDeliver() bool { return len(c.replies) > 0 && !c.cut && !c.hangUpOut }
+
+func (c *wire) deliverNext() {
+	c.w.say("an answer comes on %v of %v", c, c.p)
+	c.slow = false
+	raw := c.replies[0]
+	c.replies = c.replies[1:]
+	c.deliver(raw)
+}
+
+func (w *stack) executeSome() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire((*wire).canExecute); c != nil {
+		c.execute()
+	}
+}
+
+func (w *stack) deliverSome() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire((*wire).canDeliver); c != nil {
+		c.deliverNext()
+	}
+}
+
+// serveSome does a statement and answers it.
+func (w *stack) serveSome() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.anyWire(func(c *wire) bool { return c.canExecute() || c.canDeliver() })
+	if c == nil {
+		return
+	}
+	if c.canExecute() {
+		c.execute()
+	}
+	if c.canDeliver() {
+		c.deliverNext()
+	}
+}
+
+// failAfter lets a statement fail when it has done its work: the locks that it took it keeps.
+func (w *stack) failAfter() {
+	code := []string{"57014", "53200", "55P03", "XX000"}[w.src.Pick(4)]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.anyWire((*wire).canExecute)
+	if c == nil || c.pending.kind == kindAsk || c.pending.kind == kindCancel {
+		return
+	}
+	s := c.pending
+	w.say("the server fails with %s after %v", code, s)
+	if !s.queued && (s.kind != kindUnlock || w.src.Chance(2)) {
+		c.backend.execute(s)
+	}
+	s.leaveQueue()
+	s.done(nil, code)
+}
+
+// loseConnection breaks a connection both ways at once; what was done is done.
+func (w *stack) loseConnection() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.anyWire(func(c *wire) bool { return !c.hangUpOut && !c.closed })
+	if c == nil {
+		return
+	}
+	if c.canExecute() && !c.pending.queued && w.src.Chance(2) {
+		c.execute()
+	}
+	w.say("%v of %v breaks", c, c.p)
+	c.hangUp()
+}
+
+// killBackend ends a session at the server. The client hears when that is delivered.
+func (w *stack) killBackend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire(func(c *wire) bool { return !c.backend.over }); c != nil {
+		w.say("the server ends the session of %v of %v", c, c.p)
+		c.kill()
+	}
+}
+
+func (c *wire) kill() {
+	c.backend.end(true)
+	c.replies = append(c.replies, encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01",
+		Message: "terminating connection due to administrator command"}))
+}
+
+func (w *stack) cutSome() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire(func(c *wire) bool { return !c.cut && !c.hangUpOut }); c != nil {
+		w.say("%v of %v is cut off", c, c.p)
+		c.cut = true
+	}
+}
+
+// slowDown lets the next health question of a session wait for the history.
+func (w *stack) slowDown() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire(func(c *wire) bool { return !c.slow && !c.hangUpOut }); c != nil {
+		w.say("health questions on %v of %v take time", c, c.p)
+		c.slow = true
+	}
+}
+
+// hear lets the server hear that a client has gone, or a client that the server has hung up.
+func (w *stack) hear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.anyWire((*wire).canHear); c != nil {
+		c.hear()
+	}
+}
+
+func (c *wire) canHear() bool {
+	if c.cut {
+		return false
+	}
+	return (c.closed || c.goodbye || c.hangUpOut) && !c.backend.over || c.hungUp && !c.hangUpOut && len(c.replies) == 0
+}
+
+func (c *wire) hear() {
+	if !c.backend.over {
+		c.w.say("the server hears that %v of %v is closed", c, c.p)
+		c.backend.end(!c.closed && !c.goodbye)
+	}
+	if !c.hangUpOut {
+		c.w.say("the end of %v of %v comes", c, c.p)
+		c.hangUp()
+	}
+}
+
+func (w *stack) noMoreConnections() {
+	kind := w.src.Pick(3)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say("new connections %s", [...]string{"are refused", "hang", "are turned away with 53300"}[kind])
+	switch kind {
+	case 0:
+		w.dial = errRefused
+	case 1:
+		w.hangs = true
+	default:
+		w.turnAway = "53300"
+	}
+}
+
+func (w *stack) connectionsAgain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dial, w.hangs, w.turnAway = nil, false, ""
+}
+
+func (w *stack) restartServer() {
+	if !w.src.Chance(3) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say("the server restarts")
+	w.serverStart++
+	for _, c := range slices.Clone(w.wires) {
+		if !c.backend.over {
+			c.kill()
+		}
+	}
+}
+
+func (w *stack) outsiderTakes() {
+	key := w.keys[w.src.Pick(len(w.keys))]
+	id := w.programs[0].m.Key(key).ID()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l := w.lock(id); l.owner == nil {
+		w.say("another program locks %s", key)
+		w.lastPID++
+		w.outsiders[id] = &backend{w: w, pid: w.lastPID}
+		l.owner = w.outsiders[id]
+	}
+}
+
+func (w *stack) outsidersLeave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range w.lockIDs() {
+		if b := w.outsiders[id]; b != nil {
+			w.say("another program unlocks")
+			delete(w.outsiders, id)
+			b.end(false)
+			return
+		}
+	}
+}
+
+func (w *stack) closeProgram() {
+	i := w.src.Pick(len(w.programs))
+	p := w.programs[i]
+	switch {
+	case !w.src.Chance(3):
+	case p.closing:
+		select {
+		case <-p.closed:
+			w.programs[i] = w.newProgram()
+			w.say("%v starts in the place of %v", w.programs[i], p)
+		default:
+		}
+	default:
+		w.say("%v closes", p)
+		p.close()
+	}
+}
+
+func (p *program) close() {
+	p.closing, p.closingAt = true, time.Now()
+	go func() {
+		_ = p.m.Close(context.Background())
+		close(p.closed)
+	}()
+}

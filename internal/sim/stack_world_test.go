@@ -1,0 +1,240 @@
+package sim_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lockkeeper/lockkeeper/internal/sim"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+const (
+	stackInterval = 500 * time.Millisecond
+	stackTimeout  = 200 * time.Millisecond
+	// stackPatience is how long the server bears silence: hardly longer than a client trusts in it.
+	stackPatience = stackInterval + stackTimeout + 50*time.Millisecond
+	stackSlice    = 200 * time.Millisecond
+	stackConnect  = 300 * time.Millisecond
+	stackClose    = 100 * time.Millisecond
+	// stackSlack is more than a caller who reads its own answer can be late, and a reader who dozes meanwhile.
+	stackSlack = 20 * time.Millisecond
+
+	stackSecret = "s3cr3t-word"
+)
+
+// stack is several programs with a lock manager each, on one simulated PostgreSQL. The history's goroutine alone chooses.
+type stack struct {
+	src      *sim.Source
+	start    time.Time
+	keys     []string
+	programs []*program
+	all      []*program
+	calls    []*call
+	steps    int
+	loud     bool
+	told     int // lines of the trace that are in order
+
+	mu          sync.Mutex
+	backoffs    int
+	trace       []string
+	broken      *sim.ViolationError
+	wires       []*wire // all that were opened, in the order of their pids
+	locks       map[int64]*advisory
+	outsiders   map[int64]*backend
+	lastPID     uint32
+	serverStart int
+	turnAway    string // SQLSTATE by which everybody is refused
+	dial        error  // what becomes of new connections
+	hangs       bool   // nobody answers to new connections
+}
+
+// program is one process.
+type program struct {
+	w         *stack
+	n         int
+	m         *manager.Manager
+	excused   map[int64]*wire // locks that the server has freed by itself, and whose session's client has yet to hear
+	failing   map[string]bool // keys whose keeper was made to panic, by a user's backoff
+	closing   bool
+	closingAt time.Time
+	closed    chan struct{}
+}
+
+func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
+
+func newStack(src *sim.Source) *stack {
+	w := &stack{src: src, start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
+		lastPID: 100, serverStart: 1}
+	src.Next()
+	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
+	for range 1 + src.Pick(2) {
+		w.programs = append(w.programs, w.newProgram())
+	}
+	return w
+}
+
+func (w *stack) newProgram() *program {
+	p := &program{w: w, n: len(w.all) + 1, excused: map[int64]*wire{}, failing: map[string]bool{}, closed: make(chan struct{})}
+	w.all = append(w.all, p)
+	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u password=" + stackSecret + " dbname=db sslmode=disable")
+	if err != nil {
+		panic(err)
+	}
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	config.DialFunc = p.connect
+	source, err := manager.FromConfig(config)
+	if err != nil {
+		panic(err)
+	}
+	w.mu.Lock()
+	dial, hangs, turnAway := w.dial, w.hangs, w.turnAway
+	w.dial, w.hangs, w.turnAway = nil, false, ""
+	w.mu.Unlock()
+	p.m, err = manager.New(context.Background(), source, manager.WithHealth(stackInterval, stackTimeout),
+		manager.WithSessionTimeout(stackPatience), manager.WithWaitSlice(stackSlice), manager.WithConnectTimeout(stackConnect),
+		manager.WithSharedSessions(1+w.src.Pick(2)), manager.WithWaitingSessions(1+w.src.Pick(2)), manager.WithMaxSessions(4),
+		manager.WithKeeperLinger(100*time.Millisecond), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
+		manager.WithRetry(manager.LinearRetry(1, time.Second)),
+		func(c *manager.Config) {
+			c.Sessions.CloseTimeout, c.Sessions.IdleTime = stackClose, time.Second
+			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}
+		})
+	if err != nil {
+		w.violate("a good server is taken", "%v", err)
+		panic(err)
+	}
+	w.mu.Lock()
+	w.dial, w.hangs, w.turnAway = dial, hangs, turnAway
+	w.mu.Unlock()
+	return p
+}
+
+var errRefused = errors.New("connection refused")
+
+// connect is the programs' dialer.
+func (p *program) connect(ctx context.Context, _, _ string) (net.Conn, error) {
+	w := p.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dial != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: w.dial}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w.lastPID++
+	c := &wire{w: w, p: p, sql: map[string]string{}, cut: w.hangs}
+	c.in.changed = make(chan struct{}, 1)
+	c.backend = &backend{w: w, c: c, pid: w.lastPID, settings: map[string]string{}, doubt: map[int64]bool{}, idle: time.Now()}
+	w.wires = append(w.wires, c)
+	w.say("          %v opens %v", p, c)
+	return c, nil
+}
+
+// violate notes the first rule that was broken. With mu or without.
+func (w *stack) violate(check, format string, args ...any) {
+	if w.broken == nil {
+		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
+	}
+}
+
+func (w *stack) say(format string, args ...any) {
+	if w.loud {
+		w.trace = append(w.trace, fmt.Sprintf("%8v  ", time.Since(w.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *stack) fine() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken == nil
+}
+
+// settle lets everybody act until all wait for the next step, and looks at where that has led.
+func (w *stack) settle() {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.SortFunc(w.wires, func(a, b *wire) int {
+		return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.backend.pid, b.backend.pid))
+	})
+	// What goroutines did at one time has no order. What the history's step did came before.
+	for w.told < len(w.trace) && !strings.Contains(w.trace[w.told], asideMark) {
+		w.told++
+	}
+	slices.Sort(w.trace[min(w.told, len(w.trace)):])
+	w.wires = slices.DeleteFunc(w.wires, func(c *wire) bool { return c.backend.over && c.closed })
+	w.expire()
+	w.look()
+	w.told = len(w.trace)
+}
+
+// asideMark is in each line of a trace that is not the history's own doing.
+const asideMark = "s            "
+
+// pass lets time go by; the server looks at its clock on the way.
+func (w *stack) pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end) && w.fine(); {
+		time.Sleep(min(time.Until(end), w.untilExpiry())) //nolint:forbidigo // the bubble's clock
+		w.settle()
+	}
+}
+
+func (w *stack) untilExpiry() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := time.Hour
+	for _, c := range w.wires {
+		if !c.backend.over {
+			next = min(next, time.Until(c.backend.silentUntil()))
+		}
+	}
+	return max(next, time.Millisecond)
+}
+
+// expire ends the sessions of which the server has not heard for longer than it bears. One that waits for a lock is not
+// idle.
+func (w *stack) expire() {
+	for _, c := range w.wires {
+		b := c.backend
+		if b.over || c.pending != nil && c.pending.queued || time.Now().Before(b.silentUntil()) {
+			continue
+		}
+		for _, k := range w.calls {
+			if l := w.lock(k.id); k.p == c.p && l.owner == b && (k.watches() || k.holds()) {
+				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
+			}
+		}
+		w.say("          the server has not heard of %v of %v for long, and ends it", c, c.p)
+		b.end(false)
+	}
+}
+
+// run plays the history; then all goes well, and everything is closed.
+func (w *stack) run() error {
+	w.settle()
+	for w.fine() && w.src.Next() {
+		w.steps++
+		w.step()
+		w.settle()
+	}
+	w.goesWell()
+	w.closeAll()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken == nil {
+		return nil
+	}
+	w.broken.Trace = w.trace
+	return w.broken
+}

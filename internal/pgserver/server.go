@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,6 +32,9 @@ type Options struct {
 	// Settings are written to postgresql.conf, over this package's own. The port, the socket folder and the listen
 	// address cannot be set.
 	Settings map[string]string
+	// Listen is an address besides 127.0.0.1 that the server listens on, which this machine must have; who connects to it
+	// from the prefix is asked for the password.
+	Listen netip.Prefix
 	// Durable leaves fsync and full_page_writes on, for measurements that include the disk.
 	Durable bool
 	// Log receives the server's log whenever the server has stopped, also when a start failed.
@@ -45,6 +49,7 @@ type Server struct {
 	port                            int
 	user                            account
 	settings                        map[string]string
+	listen                          netip.Prefix
 	durable                         bool
 	log                             io.Writer
 	watchdog                        *watchdog
@@ -109,7 +114,7 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	return &Server{
 		binDir: bin, dir: dir, dataDir: filepath.Join(dir, "data"), socketDir: dir,
 		version: version, password: rand.Text(),
-		user: user, settings: o.Settings, durable: o.Durable, log: o.Log, watchdog: watchdog,
+		user: user, settings: o.Settings, listen: o.Listen, durable: o.Durable, log: o.Log, watchdog: watchdog,
 		lifecycle: make(chan struct{}, 1),
 	}, nil
 }
@@ -131,6 +136,9 @@ func (s *Server) create(ctx context.Context) error {
 		return fmt.Errorf("pgserver: %w", err)
 	}
 	if err := os.Remove(pwfile); err != nil {
+		return err
+	}
+	if err := s.admit(); err != nil {
 		return err
 	}
 	if err := s.startFirst(ctx, nil); err != nil {

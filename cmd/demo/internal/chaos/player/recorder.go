@@ -1,0 +1,74 @@
+package player
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
+)
+
+// recorder writes the history. A record is one write to a pipe, whole or not at all, so that no goroutine waits for
+// another, and so that what was written outlives the process.
+type recorder struct {
+	out        io.Writer
+	process    int
+	generation int
+	last       atomic.Uint64 // the number of the last acquisition
+}
+
+func (r *recorder) write(record event.Record) {
+	var buffer [event.Size]byte
+	if _, err := r.out.Write(record.Append(buffer[:0])); err != nil {
+		// Nobody records what is done from here on, so nothing must be done.
+		fmt.Fprintln(os.Stderr, "the history cannot be written:", err)
+		os.Exit(1)
+	}
+}
+
+// begin records that an acquisition is about to be made.
+func (r *recorder) begin(key int, flags uint8) entry {
+	e := entry{r: r, key: uint32(key), flags: flags, handle: event.NewHandle(r.process, r.generation, r.last.Add(1))}
+	e.asked = event.Now()
+	e.add(event.Record{Kind: event.Asked, Call: e.asked, Flags: flags})
+	return e
+}
+
+// entry records one acquisition.
+type entry struct {
+	r      *recorder
+	key    uint32
+	flags  uint8
+	handle uint64
+	asked  int64
+	looked int64 // the last call of Err that said that it holds
+	told   int64 // of that, what was recorded
+}
+
+func (e *entry) add(record event.Record) {
+	record.Key, record.Handle = e.key, e.handle
+	e.r.write(record)
+}
+
+func (e *entry) granted(at int64, flags uint8) {
+	e.looked = at
+	e.add(event.Record{Kind: event.Granted, Call: e.asked, Return: at, Flags: flags})
+}
+
+func (e *entry) refused(outcome event.Outcome) {
+	e.add(event.Record{Kind: event.Refused, Outcome: outcome, Call: e.asked, Return: event.Now()})
+}
+
+// seen notes that the handle said at a time that it holds. Not each look is recorded.
+func (e *entry) seen(at int64) {
+	e.looked = at
+	if at-e.told >= recordLooks {
+		e.told = at
+		e.add(event.Record{Kind: event.Held, Call: at})
+	}
+}
+
+func (e *entry) lost(cause event.Cause) {
+	e.add(event.Record{Kind: event.Lost, Cause: cause, Call: e.looked, Return: event.Now()})
+}

@@ -14,15 +14,15 @@ import (
 
 const (
 	// lookEvery is how often a holder looks whether it still holds.
-	lookEvery = 2 * time.Millisecond
+	lookEvery = 5 * time.Millisecond
 	// recordLooks is how often of these looks one is recorded, in nanoseconds.
 	recordLooks = int64(20 * time.Millisecond)
 	// afterFailure keeps a failing load from spinning.
 	afterFailure = 20 * time.Millisecond
 	// releaseBound is far beyond what a release needs.
 	releaseBound = 30 * time.Second
-	// longHold is what one holder in thirty holds for at most, so that every fault meets holders.
-	longHold = 1500 * time.Millisecond
+	// longHold is what one holder in so many holds for at most, so that every fault meets holders.
+	longHold, longOnes = 1500 * time.Millisecond, 100
 )
 
 // play is the load of one process.
@@ -142,7 +142,7 @@ func (p *play) failed(stopping context.Context, e *entry, err error, alive bool)
 
 // pretend does what a holder does, without a lock.
 func (p *play) pretend(e *entry) {
-	if n, err := p.table.get(int(e.key)); err == nil {
+	if n, err := p.table.get(context.Background(), int(e.key)); err == nil {
 		looked := event.Now()
 		_, stale, outcome := p.table.put(int(e.key), n+1, func() bool { looked = event.Now(); return true })
 		p.wrote(e, looked, stale, outcome)
@@ -162,7 +162,8 @@ func (p *play) wrote(e *entry, looked int64, stale bool, outcome event.Outcome) 
 
 // hold is the time under the lock: read, hold on and look, write, release.
 func (p *play) hold(e *entry, lock *manager.Lock, cancel context.CancelFunc) {
-	n, err := p.table.get(int(e.key))
+	defer e.listen(lock.Context())()
+	n, err := p.table.get(lock.Context(), int(e.key))
 	if !p.keep(e, lock) {
 		return
 	}
@@ -212,7 +213,7 @@ func (p *play) keep(e *entry, lock *manager.Lock) bool {
 // look holds on, looking all the time, as long as the hold is meant to last.
 func (p *play) look(e *entry, lock *manager.Lock) bool {
 	last := p.job.Hold/2 + time.Duration(rand.Int64N(int64(p.job.Hold)+1))
-	if rand.IntN(30) == 0 {
+	if rand.IntN(longOnes) == 0 {
 		last = time.Duration(rand.Int64N(int64(longHold)))
 	}
 	until := time.NewTimer(last)

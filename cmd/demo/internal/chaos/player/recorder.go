@@ -1,6 +1,7 @@
 package player
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -42,8 +43,9 @@ type entry struct {
 	flags  uint8
 	handle uint64
 	asked  int64
-	looked int64 // the last call of Err that said that it holds
-	told   int64 // of that, what was recorded
+	looked int64         // the last call of Err that said that it holds
+	shown  int64         // of that, what was recorded
+	told   *atomic.Int64 // when the hold's context ended by itself
 }
 
 func (e *entry) add(record event.Record) {
@@ -63,12 +65,29 @@ func (e *entry) refused(outcome event.Outcome) {
 // seen notes that the handle said at a time that it holds. Not each look is recorded.
 func (e *entry) seen(at int64) {
 	e.looked = at
-	if at-e.told >= recordLooks {
-		e.told = at
+	if at-e.shown >= recordLooks {
+		e.shown = at
 		e.add(event.Record{Kind: event.Held, Call: at})
 	}
 }
 
+// lost records a loss: told when the hold's context ended, or now, if it is only by this look that it ends.
 func (e *entry) lost(cause event.Cause) {
-	e.add(event.Record{Kind: event.Lost, Cause: cause, Call: e.looked, Return: event.Now()})
+	e.add(event.Record{Kind: event.Lost, Cause: cause, Call: e.looked, Return: e.toldBy()})
+}
+
+func (e *entry) toldBy() int64 {
+	now := event.Now()
+	if e.told == nil {
+		return now
+	}
+	e.told.CompareAndSwap(0, now)
+	return max(e.told.Load(), e.looked)
+}
+
+// listen notes when the hold's context ends, however busy its holder is then. stop takes that back.
+func (e *entry) listen(ctx context.Context) (stop func() bool) {
+	told := &atomic.Int64{}
+	e.told = told
+	return context.AfterFunc(ctx, func() { told.CompareAndSwap(0, event.Now()) })
 }

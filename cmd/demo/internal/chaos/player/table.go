@@ -48,8 +48,9 @@ func openTable(ctx context.Context, job *Job) (*table, error) {
 	}, nil
 }
 
-func (t *table) get(key int) (n int64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), statementBound)
+// get reads, as long as the lock's context allows.
+func (t *table) get(ctx context.Context, key int) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementBound)
 	defer cancel()
 	err = t.pool.QueryRow(ctx, t.read, key).Scan(&n)
 	return n, err

@@ -10,9 +10,11 @@ RUN = .
 COUNT = 20
 # How long "fuzz" spends on each target.
 FUZZTIME = 30s
-# Arguments of the demo's two commands.
+# Arguments of the demo's commands.
 DEMO_ARGS =
 STORM_ARGS =
+CHAOS_ARGS =
+SOAK_ARGS =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
@@ -40,6 +42,14 @@ demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processe
 .PHONY: storm
 storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help)
 	@scripts/demo storm $(STORM_ARGS)
+
+.PHONY: chaos
+chaos: ## break everything around the locks by a seeded schedule, and check (CHAOS_ARGS='--seed 1 --duration 5m', or --help)
+	@scripts/demo chaos $(CHAOS_ARGS)
+
+.PHONY: soak
+soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SOAK_ARGS='--duration 1h')
+	@scripts/demo chaos --duration 20m --soak --workers 24 --keys 64 --hold 2ms --html soak.html $(SOAK_ARGS)
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL

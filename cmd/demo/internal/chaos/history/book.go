@@ -1,7 +1,6 @@
 package history
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ type Book struct {
 	rules    rules
 	keys     []keyBook
 	open     map[uint64]*Hold // asked for, and not over
+	told     []told
 	start    int64
 	verdict  Verdict
 	timeline Timeline
@@ -148,19 +148,26 @@ func (b *Book) close(h *Hold) {
 	k.done = append(k.done, h)
 }
 
-// loss judges that a holder was told of a loss.
-func (b *Book) loss(h *Hold, told int64, cause event.Cause) {
-	f := b.rules.explain(h, told, cause)
-	l := Loss{Key: h.Key, Process: h.Process, At: time.Duration(told - b.start), Cause: cause.String()}
-	if f != nil {
-		l.Fault, l.Kind = f.N, f.Kind
-		l.After = f.toldAfter(told)
-		if limit := time.Duration(b.rules.trust + slack); l.After > limit && f.Kind != plan.FreezeWorker && h.Granted < f.Begin {
-			b.verdict.violation(Violation{Kind: "told too late", Key: h.Key, At: l.At,
-				Text: fmt.Sprintf("process %d was told that its lock is lost %v after %s (fault %d)", h.Process, l.After, f.Kind, f.N)})
+// told is a loss that a holder was told of. It is judged at the end, when all is known of the faults.
+type told struct {
+	hold  *Hold
+	at    int64
+	cause event.Cause
+}
+
+func (b *Book) loss(h *Hold, at int64, cause event.Cause) {
+	b.told = append(b.told, told{h, at, cause})
+}
+
+func (b *Book) judgeLosses() {
+	for _, t := range b.told {
+		l := Loss{Key: t.hold.Key, Process: t.hold.Process, At: time.Duration(t.at - b.start), Cause: t.cause.String()}
+		if f := b.rules.explain(t.hold, t.at, t.cause); f != nil {
+			l.Fault, l.Kind, l.After = f.N, f.Kind, f.toldAfter(t.at)
+			l.Late = int64(l.After) > b.rules.trust+slack && f.Kind != plan.FreezeWorker && t.hold.Granted < f.Begin
 		}
+		b.verdict.lost(l)
 	}
-	b.verdict.lost(l)
 }
 
 // Died tells that an incarnation of a process was killed at a time, and that its sessions are gone by another. What it
@@ -198,7 +205,7 @@ func (b *Book) Counts() Counts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := &b.verdict
-	c := Counts{Operations: v.Operations, Losses: len(v.Losses), Overlaps: len(v.Overlaps), Violations: v.count}
+	c := Counts{Operations: v.Operations, Losses: len(b.told), Overlaps: len(v.Overlaps), Violations: v.count}
 	for _, h := range b.open {
 		if h.Granted == 0 {
 			c.Waiting++

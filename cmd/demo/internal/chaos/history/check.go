@@ -40,6 +40,7 @@ func (b *Book) Finish() (*Verdict, *Timeline) {
 		for key := range b.keys {
 			b.checkKey(key, never)
 		}
+		b.judgeLosses()
 		b.verdict.finish()
 	}
 	return &b.verdict, &b.timeline

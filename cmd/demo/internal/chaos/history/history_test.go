@@ -192,10 +192,9 @@ func TestSilenceEndsBeliefWithTheTrust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(t, fault(kind, 1, 100, 101, 2600, 2600))
 			s.ask(1, 0).grant(1).lose(2601, 2602, event.BySilence) // one look too many
-			if kind == plan.FreezeWorker {                         // it could not be told while it was frozen
-				s.want("believed too long")
-			} else {
-				s.want("believed too long", "told too late")
+			v := s.want("believed too long")
+			if late := len(v.LateLosses) == 1; late == (kind == plan.FreezeWorker) { // who could not be told while it was frozen
+				t.Errorf("%+v", v.Losses)
 			}
 		})
 	}

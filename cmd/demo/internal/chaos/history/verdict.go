@@ -34,7 +34,8 @@ type Loss struct {
 	Cause   string        `json:"cause"`
 	Fault   int           `json:"fault"` // 0: no fault explains it
 	Kind    plan.Kind     `json:"kind,omitempty"`
-	After   time.Duration `json:"after"` // the fault
+	After   time.Duration `json:"after"`          // the fault
+	Late    bool          `json:"late,omitempty"` // told later than the trust, and what scheduling may add, allow
 }
 
 // Overlap is a time in which two holders believed that they hold one key.
@@ -64,7 +65,8 @@ type Verdict struct {
 	Windows        int // that Porcupine has seen
 	StaleExplained int // writes over a value that a holder wrote after its hold had ended
 	Losses         []Loss
-	FalseLosses    []Loss
+	FalseLosses    []Loss // that no fault explains
+	LateLosses     []Loss // told too late
 	Overlaps       []Overlap
 	Violations     []Violation // the first of them
 	Problems       []string    // of the checking itself
@@ -100,6 +102,9 @@ func (v *Verdict) lost(l Loss) {
 	v.Losses = append(v.Losses, l)
 	if l.Fault == 0 {
 		v.FalseLosses = append(v.FalseLosses, l)
+	}
+	if l.Late {
+		v.LateLosses = append(v.LateLosses, l)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
@@ -63,10 +64,21 @@ func (n *Nemesis) terminate(ctx context.Context, f *history.Fault) error {
 	n.note(f, "backend %d with %d locks", pid, locks)
 	primary, _ := n.Stage.Primary()
 	n.mark(&f.Begin)
-	_, err = primary.Exec(ctx, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+	// Connecting takes its time, so the server says when it did it.
+	rows, err := primary.Exec(ctx, fmt.Sprintf(`SELECT (1000000 * extract(epoch FROM clock_timestamp()))::bigint,
+		pg_terminate_backend(%d)`, pid))
+	if err != nil {
+		return err
+	}
+	micros, err := strconv.ParseInt(rows[0][0], 10, 64)
+	if err != nil {
+		return err
+	}
+	ago := time.Now().UnixMicro() - micros
 	n.mark(&f.Active)
+	n.Book.Change(func() { f.Begin = min(f.Active, max(f.Begin, f.Active-1000*ago)) })
 	n.mark(&f.End)
-	return err
+	return nil
 }
 
 func (n *Nemesis) killBackend(ctx context.Context, f *history.Fault) error {

@@ -73,6 +73,8 @@ func (r *Report) HTML(w io.Writer) error {
 		data.Verdict = report.Of(r.Violations, "violation")
 	case len(r.FalseLosses) > 0:
 		data.Verdict = fmt.Sprintf("%d losses that no fault explains", len(r.FalseLosses))
+	case len(r.LateLosses) > 0:
+		data.Verdict = fmt.Sprintf("%d losses were told too late", len(r.LateLosses))
 	case !data.OK:
 		data.Verdict = "Not shown"
 	default:

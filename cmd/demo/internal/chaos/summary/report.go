@@ -96,6 +96,7 @@ type Report struct {
 	ToldSilence    Times               `json:"told_after_silence_began_ms"`
 	ToldWake       Times               `json:"told_after_waking_ms"`
 	FalseLosses    []history.Loss      `json:"false_losses"`
+	LateLosses     []history.Loss      `json:"late_losses"`
 	Overlaps       int                 `json:"overlaps"`
 	OverlapMS      Times               `json:"overlap_ms"`
 	StaleWrites    int                 `json:"stale_writes_explained"`
@@ -122,7 +123,8 @@ func New(p *plan.Plan, steps []plan.Step, faults []*history.Fault, v *history.Ve
 		Trust: p.Trust(), Session: p.SessionTimeout(), Lie: p.Lie,
 		Operations: v.Operations, Grants: v.Grants, Checked: v.Checked, Windows: v.Windows, Killed: v.Killed,
 		Losses: len(v.Losses), ByCause: map[string]int{}, FalseLosses: append([]history.Loss{}, v.FalseLosses...),
-		Overlaps: len(v.Overlaps), StaleWrites: v.StaleExplained, Violations: v.ViolationCount(),
+		LateLosses: append([]history.Loss{}, v.LateLosses...),
+		Overlaps:   len(v.Overlaps), StaleWrites: v.StaleExplained, Violations: v.ViolationCount(),
 		Found: append([]history.Violation{}, v.Violations...), Problems: v.Problems,
 		LossList: v.Losses, OverlapList: v.Overlaps, Failures: map[string]int{},
 	}
@@ -199,6 +201,6 @@ func (r *Report) Leaks() int {
 
 // Good reports whether everything held.
 func (r *Report) Good() bool {
-	return r.Violations == 0 && len(r.FalseLosses) == 0 && r.Leaks() == 0 && len(r.Problems) == 0 && r.Grants > 0 &&
+	return r.Violations == 0 && len(r.FalseLosses) == 0 && len(r.LateLosses) == 0 && r.Leaks() == 0 && len(r.Problems) == 0 && r.Grants > 0 &&
 		(!r.FlatJudged || r.Flat != nil && r.Flat.Flat)
 }

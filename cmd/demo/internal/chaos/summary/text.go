@@ -54,6 +54,9 @@ func (r *Report) headline(b *strings.Builder, style report.Style) {
 		}
 	case r.Grants == 0 || len(r.Problems) > 0:
 		fmt.Fprintf(b, "%s\n", style.Bad("NOT SHOWN"))
+	case len(r.FalseLosses)+len(r.LateLosses) > 0:
+		fmt.Fprintf(b, "%s  %s checked, no lock was held twice.\n", style.Bad("LOSSES"), report.Of(r.Checked, "hold"))
+		say("%d losses that no fault explains, %d told too late: see below.", len(r.FalseLosses), len(r.LateLosses))
 	default:
 		fmt.Fprintf(b, "%s  %s checked, 0 violations.\n", style.Good("HELD"), report.Of(r.Checked, "hold"))
 		say("The history is that of a lock for each key (Porcupine, %s); no two holders believed in one lock at one time, but "+
@@ -126,8 +129,9 @@ func (r *Report) losses(b *strings.Builder, style report.Style) {
 	r.line(b, style, "silence", "%s after a silence began, at most %s allowed", r.ToldSilence, bound)
 	r.line(b, style, "waking", "%s after a frozen process was woken", r.ToldWake)
 	r.line(b, style, "false", "%s", bad(style, len(r.FalseLosses), "losses that no fault explains"))
-	for _, l := range r.FalseLosses[:min(len(r.FalseLosses), 5)] {
-		r.line(b, style, "", "process %d, key %d, at %.3f s: %s", l.Process, l.Key, l.At.Seconds(), l.Cause)
+	r.line(b, style, "late", "%s", bad(style, len(r.LateLosses), "losses told later than that"))
+	for _, l := range append(slices.Clone(r.FalseLosses), r.LateLosses...)[:min(len(r.FalseLosses)+len(r.LateLosses), 6)] {
+		r.line(b, style, "", "process %d, key %d, at %.3f s: %s; fault %d, %v after it", l.Process, l.Key, l.At.Seconds(), l.Cause, l.Fault, l.After)
 	}
 	r.line(b, style, "overlaps", "%s where the server had ended the first holder's session, for %s", report.Count(r.Overlaps), r.OverlapMS)
 }

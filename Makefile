@@ -17,9 +17,11 @@ VERSIONS =
 # Arguments of the simulations, and of the bugs that are put back.
 SIM_ARGS =
 MUTANT_ARGS =
-# Arguments of the demo's two commands.
+# Arguments of the demo's commands.
 DEMO_ARGS =
 STORM_ARGS =
+CHAOS_ARGS =
+SOAK_ARGS =
 # Arguments of the benchmark harness.
 BENCH_ARGS =
 
@@ -56,6 +58,14 @@ storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help
 .PHONY: bench
 bench: ## compare with what one could use instead, half an hour (BENCH_ARGS='--quick', or --help)
 	@scripts/bench $(BENCH_ARGS)
+
+.PHONY: chaos
+chaos: ## break everything around the locks by a seeded schedule, and check (CHAOS_ARGS='--seed 1 --duration 5m', or --help)
+	@scripts/demo chaos $(CHAOS_ARGS)
+
+.PHONY: soak
+soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SOAK_ARGS='--duration 1h')
+	@scripts/demo chaos --duration 20m --soak --workers 24 --keys 64 --hold 2ms --html soak.html $(SOAK_ARGS)
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL

@@ -124,7 +124,7 @@ func (f *farServer) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	if f.network, f.err = netfault.New(ctx); f.err == nil {
-		f.server, f.err = pgserver.Start(ctx, pgserver.Options{NetNS: f.network.ServerNS(), Listen: netfault.ServerAddr})
+		f.server, f.err = pgserver.Start(ctx, pgserver.Options{NetNS: f.network.ServerNS(), Listen: netfault.ServerPrefix()})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/internal/faultpoint"
 	"github.com/lockkeeper/lockkeeper/internal/latency"
 	"github.com/lockkeeper/lockkeeper/pg"
 )
@@ -62,6 +63,7 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 		return nil, errors.New("lockkeeper: the source of connections is nil")
 	}
 	m := &Manager{closed: make(chan struct{})}
+	m.config.hook = faultpoint.Installed()
 	for _, opt := range opts {
 		opt(&m.config)
 	}

@@ -28,8 +28,9 @@ one lock, a call that does not return, something left behind.
 
   demo load     many processes fight for a few locks, and every grant is checked
   demo storm    100,000 waiters are cancelled at once
+  demo chaos    servers, network and processes are broken on purpose (Linux)
 
-Neither needs any set-up: without --dsn and without DATABASE_URL they start a PostgreSQL
+None needs any set-up: without --dsn and without DATABASE_URL they start a PostgreSQL
 of their own in a temporary folder, and remove it at the end, after a Ctrl-C too.
 
 Exit status: 0 all held; 1 something did not, or the run failed; 2 a mistake on the
@@ -38,6 +39,7 @@ command line; 130 interrupted, after everything was closed and removed.`
 const rootExamples = `  demo load                          a first look: ten seconds, a server of its own
   demo load --no-locks               the same without locks, to see the proof fail
   demo storm                         a hundred thousand cancellations at one moment
+  demo chaos --seed 1                a minute of faults, the same ones each time
   demo load --help                   all that can be set`
 
 func newRoot(status *int) *cobra.Command {
@@ -55,7 +57,9 @@ func newRoot(status *int) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(newLoad(status), newStorm(status), newVersion(), newWorker())
+	root.AddCommand(newLoad(status), newStorm(status))
+	addChaos(root, status)
+	root.AddCommand(newVersion(), newWorker())
 	return root
 }
 

@@ -18,7 +18,9 @@ import (
 const workerName = "worker"
 
 // isWorker tells a worker process, which leaves signals to its parent.
-func isWorker(args []string) bool { return len(args) > 0 && args[0] == workerName }
+func isWorker(args []string) bool {
+	return len(args) > 0 && (args[0] == workerName || args[0] == chaosPartName)
+}
 
 // workerCommand starts this same program again, as a worker.
 func workerCommand() *exec.Cmd {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,9 @@ const (
 	ClientAddr = "10.77.0.2"
 	mask       = "/30"
 )
+
+// ServerPrefix is the server's address with its network, for a server that is to let the client in.
+func ServerPrefix() netip.Prefix { return netip.MustParsePrefix(ServerAddr + mask) }
 
 // The names of the cable's ends, each inside its namespace.
 const (

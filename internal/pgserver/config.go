@@ -40,8 +40,8 @@ func (s *Server) writeConfig(extra map[string]string) error {
 	maps.Copy(all, s.settings)
 	maps.Copy(all, extra)
 	all["listen_addresses"] = "127.0.0.1"
-	if s.listen != "" {
-		all["listen_addresses"] += "," + s.listen
+	if s.listen.IsValid() {
+		all["listen_addresses"] += "," + s.listen.Addr().String()
 	}
 	all["port"] = strconv.Itoa(s.port)
 	all["unix_socket_directories"] = s.socketDir
@@ -50,6 +50,21 @@ func (s *Server) writeConfig(extra map[string]string) error {
 		fmt.Fprintf(&b, "%s = %s\n", name, quoteSetting(all[name]))
 	}
 	return s.writeFile("postgresql.conf", b.String())
+}
+
+// admit lets the clients of Options.Listen in, with the password.
+func (s *Server) admit() error {
+	if !s.listen.IsValid() {
+		return nil
+	}
+	path := s.dataDir + "/pg_hba.conf"
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "host all all %s scram-sha-256\n", s.listen.Masked())
+	return err
 }
 
 // writeFile writes a file of the data folder and gives it to the user that runs the server.

@@ -5,6 +5,7 @@ package pgserver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"testing"
@@ -125,5 +126,35 @@ func TestStandbyFollowsAndIsPromoted(t *testing.T) {
 	}
 	if _, err := standby.Exec(ctx, "CREATE TABLE accepted ()"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Two servers take turns: after a failover the old primary follows the new one, on the port that clients know.
+func TestFollowAfterAFailover(t *testing.T) {
+	first := pgtest.New(t, pgserver.Options{Settings: map[string]string{"wal_retrieve_retry_interval": "100ms"}})
+	second := pgtest.Standby(t, first)
+	ctx := testContext(t)
+	ports := [2]int{first.Port(), second.Port()}
+	for round := range 2 {
+		table := fmt.Sprint("round_", round)
+		if err := first.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Promote(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := second.Exec(ctx, "CREATE TABLE "+table+" ()"); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.Follow(ctx, second); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() bool {
+			return one(t, first, "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_class WHERE relname = '"+table+"')") == "t"
+		})
+		first, second = second, first
+	}
+	if got := [2]int{first.Port(), second.Port()}; got != ports {
+		t.Errorf("the ports are %v, were %v", got, ports)
 	}
 }

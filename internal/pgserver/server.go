@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,8 +35,9 @@ type Options struct {
 	// NetNS is the path of a network namespace to run the server in, which takes root on Linux. Its unix socket can be
 	// reached from everywhere all the same.
 	NetNS string
-	// Listen is an address to listen on beside 127.0.0.1. Its whole network may connect, with the password.
-	Listen string
+	// Listen is an address besides 127.0.0.1 that the server listens on, which this machine must have; who connects to it
+	// from the prefix is asked for the password.
+	Listen netip.Prefix
 	// Durable leaves fsync and full_page_writes on, for measurements that include the disk.
 	Durable bool
 	// Log receives the server's log whenever the server has stopped, also when a start failed.
@@ -50,7 +52,8 @@ type Server struct {
 	port                            int
 	user                            account
 	settings                        map[string]string
-	netNS, listen                   string
+	netNS                           string
+	listen                          netip.Prefix
 	durable                         bool
 	log                             io.Writer
 	watchdog                        *watchdog
@@ -139,26 +142,14 @@ func (s *Server) create(ctx context.Context) error {
 	if err := os.Remove(pwfile); err != nil {
 		return err
 	}
-	if s.listen != "" {
-		if err := s.admit("samenet"); err != nil {
-			return err
-		}
+	if err := s.admit(); err != nil {
+		return err
 	}
 	if err := s.startFirst(ctx, nil); err != nil {
 		return err
 	}
 	_, err = s.query(ctx, "postgres", "CREATE DATABASE "+Database)
 	return err
-}
-
-// admit lets clients of a network in, with the password.
-func (s *Server) admit(network string) error {
-	f, err := os.OpenFile(filepath.Join(s.dataDir, "pg_hba.conf"), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "host all all %s scram-sha-256\n", network)
-	return errors.Join(err, f.Close())
 }
 
 // Exec runs SQL as the superuser over the unix socket, on a connection of its own, and returns the rows as text with

@@ -18,7 +18,7 @@ import (
 // some distributions of the binaries leave out.
 func (s *Server) Standby(ctx context.Context) (*Server, error) {
 	t, err := prepare(ctx, Options{
-		BinDir: s.binDir, TempDir: filepath.Dir(s.dir), Settings: s.settings, Durable: s.durable, Log: s.log,
+		BinDir: s.binDir, TempDir: filepath.Dir(s.dir), Settings: s.settings, Listen: s.listen, Durable: s.durable, Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -37,10 +37,39 @@ func (s *Server) follow(ctx context.Context, primary *Server) error {
 	if err := s.writeFile("standby.signal", ""); err != nil {
 		return err
 	}
-	return s.startFirst(ctx, map[string]string{
+	return s.startFirst(ctx, following(primary))
+}
+
+func following(primary *Server) map[string]string {
+	return map[string]string{
 		"primary_conninfo": fmt.Sprintf("host=%s port=%d user=%s application_name=standby",
 			primary.socketDir, primary.port, Superuser),
-	})
+	}
+}
+
+// Follow makes this server a standby of another, from a copy of that one: its own data, and what it was before, are
+// gone. It stops where it runs, keeps its port and its folder, and returns when it accepts read-only connections.
+func (s *Server) Follow(ctx context.Context, primary *Server) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	if err := s.stop(ctx, Immediate); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.dataDir); err != nil {
+		return err
+	}
+	if err := s.copyFrom(ctx, primary); err != nil {
+		return fmt.Errorf("pgserver: follow: %w", err)
+	}
+	if err := s.writeFile("standby.signal", ""); err != nil {
+		return err
+	}
+	if err := s.writeConfig(following(primary)); err != nil {
+		return err
+	}
+	return s.start(ctx)
 }
 
 // copyFrom takes a base backup. Its session stays open from the backup's start to its end, as the functions ask.

@@ -54,18 +54,36 @@ func (s *Screen) Say(format string, args ...any) error {
 
 // Show draws the progress.
 func (s *Screen) Show(now fleet.Snapshot, duration time.Duration) error {
+	return s.Draw(plain(now, duration), func(width int) []string { return s.live(now, duration, width) })
+}
+
+// Draw shows progress: a line where there is no terminal, else lines that take the place of those drawn before. None of
+// these may be longer than the width; [Row] makes such.
+func (s *Screen) Draw(plain string, live func(width int) []string) error {
 	if s.terminal == nil {
-		_, err := fmt.Fprintln(s.out, plain(now, duration))
+		_, err := fmt.Fprintln(s.out, plain)
 		return err
 	}
 	width, _, err := term.GetSize(int(s.terminal.Fd()))
 	if err != nil || width <= 0 {
 		width = 80
 	}
-	lines := s.live(now, duration, width)
+	lines := live(width)
 	_, err = io.WriteString(s.out, s.rewind()+strings.Join(lines, "\n")+"\n")
 	s.lines = len(lines)
 	return err
+}
+
+// Row is a line of progress in plain ASCII: a label and what it is about.
+func (s *Screen) Row(width int, label, format string, args ...any) string {
+	text := cut(fmt.Sprintf("  %-12s ", label)+fmt.Sprintf(format, args...), width)
+	head := min(len(text), 15)
+	return s.style.Faint(text[:head]) + text[head:]
+}
+
+// Bar is a line that shows how much of the time has passed.
+func (s *Screen) Bar(width int, elapsed, duration time.Duration) string {
+	return cut("  "+bar(elapsed, duration, min(40, width-30))+fmt.Sprintf("  %.1f s of %v", elapsed.Seconds(), duration), width)
 }
 
 // Clear removes what Show drew, so that something else can be written.
@@ -104,11 +122,7 @@ func plain(n fleet.Snapshot, duration time.Duration) string {
 
 // live is the progress for a terminal. No line is longer than the terminal is wide, or going back up would miss.
 func (s *Screen) live(n fleet.Snapshot, duration time.Duration, width int) []string {
-	row := func(label, format string, args ...any) string {
-		text := cut(fmt.Sprintf("  %-12s ", label)+fmt.Sprintf(format, args...), width)
-		head := min(len(text), 15)
-		return s.style.Faint(text[:head]) + text[head:]
-	}
+	row := func(label, format string, args ...any) string { return s.Row(width, label, format, args...) }
 	bad := func(name string, count uint64) string {
 		if count == 0 {
 			return ""
@@ -116,7 +130,7 @@ func (s *Screen) live(n fleet.Snapshot, duration time.Duration, width int) []str
 		return "   " + name + " " + report.Count(count)
 	}
 	return []string{
-		cut("  "+bar(n.Elapsed, duration, min(40, width-30))+fmt.Sprintf("  %.1f s of %v", n.Elapsed.Seconds(), duration), width),
+		s.Bar(width, n.Elapsed, duration),
 		row("per second", "%s", report.Count(uint64(n.PerSecond))),
 		row("acquired", "%s%s%s%s", report.Count(n.Acquired), bad("cancelled", n.Cancelled), bad("FAILED", n.Failed), bad("LOST", n.Lost)),
 		row("waiting", "%s   holding %s", report.Count(n.Waiting), report.Count(n.Held)),

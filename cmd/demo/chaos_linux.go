@@ -1,0 +1,242 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/forward"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
+)
+
+const chaosHelp = `Worker processes take locks on a throwaway primary with a standby, while a nemesis breaks
+things: sessions, backends, servers, the network, forwarders, processes, keepers. Everything
+that is done is recorded and checked.
+
+What is checked. Each operation is recorded with its beginning, its end and its outcome on
+the machine's one monotonic clock, and written before it is acted on, so that a killed
+worker loses no grant. Porcupine checks that each key's history is that of a lock: a hold
+ends at the earliest of its release, its loss as it was told, and its session's end at
+the server; what has no known outcome may have happened at any later time. Holders look
+all the time whether they still hold (lock.Err). From the grant to the last look that said
+yes they believe; two believers of one key are an overlap. And each holder does an
+unguarded read-modify-write on its key's row in the database.
+
+What is allowed. Where the server itself ends a session (terminate, a killed backend,
+restart, failover) the next holder may be granted the lock before the old one has heard:
+such overlaps are counted and measured, and are a violation when they outlast the trust. In
+a partition or a freeze of either side the client has to give up first: no overlap is
+allowed, and no look may say "held" once the trust has passed. A write that was on its way
+when its hold ended is a stale write that only a fencing token can stop: it is counted, and
+is a violation where no hold was ended that explains it.
+
+The schedule of faults follows from the seed and the options alone: the same command makes
+the same faults again. The old primary is stopped before the standby is promoted, and then
+becomes the standby of the new one; that may happen as often as the schedule says.
+
+The first worker process is never killed. The last ones (one in four) reach the server
+through a forwarder. As root on Linux every process has a network namespace of its own;
+otherwise the faults of the network are left out, and the report says so. Nothing outlives
+the run, a Ctrl-C or a kill -9: namespaces and their packet filters go with their processes.`
+
+const chaosExamples = `  demo chaos
+      a first look: 4 processes x 8 workers on 24 keys, all faults, for a minute
+  demo chaos --duration 10m --seed 1 --html report.html
+      longer, repeatable, with a page that shows the grants over the faults
+  demo chaos --faults partition,partition-to-server,freeze-worker
+      only these
+  demo chaos --faults all,-promote
+      all but one
+  demo chaos --lie --duration 10s --faults none
+      workers pretend now and then that they hold: shows that the check fails when it should
+  demo chaos --json | jq .losses
+      the result as one JSON object`
+
+type chaosFlags struct {
+	plan   plan.Plan
+	faults string
+	json   bool
+	html   string
+}
+
+func newChaos(status *int) *cobra.Command {
+	var f chaosFlags
+	cmd := &cobra.Command{
+		Use:     "chaos",
+		Short:   "Breaks everything around the locks by a seeded schedule, and checks what was done",
+		Long:    chaosHelp + "\n\nFaults:\n" + faultList(),
+		Example: chaosExamples,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+			return runChaos(cmd, &f, status)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.DurationVarP(&f.plan.Duration, "duration", "d", time.Minute, "how long the load goes on")
+	flags.Uint64VarP(&f.plan.Seed, "seed", "s", 0, "determines the schedule of faults (default: a new one, which is printed)")
+	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
+	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
+	flags.IntVarP(&f.plan.Workers, "workers", "w", 8, "goroutines in each process that take locks")
+	flags.IntVarP(&f.plan.Keys, "keys", "k", 24, "locks that they fight for")
+	flags.DurationVar(&f.plan.Hold, "hold", 4*time.Millisecond, "how long most hold; one in a hundred holds for up to 1.5 s")
+	flags.DurationVar(&f.plan.Calm, "calm", 500*time.Millisecond, "mean pause between one fault and the next")
+	flags.DurationVar(&f.plan.Interval, "interval", 500*time.Millisecond, "health interval of the managers")
+	flags.DurationVar(&f.plan.Timeout, "timeout", 500*time.Millisecond, "health timeout; interval + timeout is the trust, twice that the session timeout")
+	flags.BoolVar(&f.plan.Lie, "lie", false, "let workers pretend, to see the check fail")
+	flags.BoolVar(&f.plan.Soak, "soak", false, "fail where memory, goroutines or descriptors of the workers grow")
+	flags.BoolVar(&f.json, "json", false, "print one JSON object on standard output; progress goes to standard error")
+	flags.StringVar(&f.html, "html", "", "write the report as a page into this file")
+	return cmd
+}
+
+func faultList() string {
+	var b strings.Builder
+	for _, about := range plan.Kinds {
+		text := about.Text
+		if about.Root {
+			text += " (root)"
+		}
+		fmt.Fprintf(&b, "  %-22s %s\n", about.Kind, text)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func (f *chaosFlags) check(cmd *cobra.Command) error {
+	p := &f.plan
+	for _, count := range []struct {
+		flag       string
+		value, max int
+	}{{"processes", p.Processes, 100}, {"workers", p.Workers, 10_000}, {"keys", p.Keys, 100_000}} {
+		if count.value < 1 || count.value > count.max {
+			return usage(cmd, "--%s is %d: it must be between 1 and %d", count.flag, count.value, count.max)
+		}
+	}
+	for _, d := range []struct {
+		flag             string
+		value, min, most time.Duration
+	}{
+		{"duration", p.Duration, time.Second, 30 * 24 * time.Hour},
+		{"hold", p.Hold, time.Millisecond, time.Minute},
+		{"calm", p.Calm, time.Millisecond, time.Hour},
+		{"interval", p.Interval, 100 * time.Millisecond, time.Minute},
+		{"timeout", p.Timeout, 100 * time.Millisecond, time.Minute},
+	} {
+		if d.value < d.min || d.value > d.most {
+			return usage(cmd, "--%s is %v: it must be between %v and %v", d.flag, d.value, d.min, d.most)
+		}
+	}
+	kinds, err := plan.ParseFaults(f.faults)
+	if err != nil {
+		return usage(cmd, "--faults: %w; see the list in '%s --help'", err, cmd.CommandPath())
+	}
+	p.Faults = kinds
+	if cmd.Flags().Changed("html") && f.html == "" {
+		return usage(cmd, "--html is empty: it needs the name of a file")
+	}
+	if !cmd.Flags().Changed("seed") {
+		p.Seed = uint64(rand.Uint32())
+	}
+	return nil
+}
+
+func runChaos(cmd *cobra.Command, f *chaosFlags, status *int) error {
+	var page *os.File
+	if f.html != "" { // found out before the run, not after it
+		var err error
+		if page, err = os.Create(f.html); err != nil {
+			return err
+		}
+		defer page.Close()
+	}
+	progress := cmd.OutOrStdout()
+	if f.json {
+		progress = cmd.ErrOrStderr()
+	}
+	result, err := chaos.Run(cmd.Context(), f.plan, screen.New(progress), chaosPart)
+	if result == nil {
+		return err
+	}
+	*status = exitOf(result)
+	if page != nil {
+		if err := result.HTML(page); err != nil {
+			return err
+		}
+	}
+	if writeErr := f.print(cmd.OutOrStdout(), result); writeErr != nil {
+		return writeErr
+	}
+	return err
+}
+
+func (f *chaosFlags) print(out io.Writer, result *summary.Report) error {
+	if f.json {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(result)
+	}
+	return result.Text(out, screen.New(out).Style())
+}
+
+func exitOf(r *summary.Report) int {
+	switch {
+	case !r.Good() && !(r.Interrupted && r.Grants == 0):
+		return report.ExitFailed
+	case r.Interrupted:
+		return report.ExitInterrupted
+	default:
+		return report.ExitOK
+	}
+}
+
+// chaosPartName is the hidden command by which this program plays the other parts of a chaos run.
+const chaosPartName = "chaos-part"
+
+func chaosPart(part string) *exec.Cmd {
+	cmd := workerCommand()
+	cmd.Args = []string{cmd.Args[0], chaosPartName, part}
+	return cmd
+}
+
+// historyFile is where a worker finds its end of the pipe that takes the history.
+const historyFile = 3
+
+func newChaosPart() *cobra.Command {
+	return &cobra.Command{
+		Use:    chaosPartName,
+		Short:  "One process of a chaos run; takes its orders from the one that started it",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch args[0] {
+			case stage.PartWorker:
+				return player.Run(os.Stdin, os.Stdout, os.NewFile(historyFile, "history"), func() { os.Exit(report.ExitFailed) })
+			case stage.PartForwarder:
+				return forward.Run(os.Stdin, os.Stdout)
+			case stage.PartNamespace:
+				return stage.KeepNamespace(os.Stdin, os.Stdout)
+			default:
+				return fmt.Errorf("no part %q", args[0])
+			}
+		},
+	}
+}
+
+// addChaos adds the commands that only Linux has.
+func addChaos(root *cobra.Command, status *int) { root.AddCommand(newChaos(status), newChaosPart()) }

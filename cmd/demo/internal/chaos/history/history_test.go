@@ -1,0 +1,360 @@
+package history
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
+)
+
+// The histories here count milliseconds; the trust is a second.
+const ms = int64(time.Millisecond)
+
+// story is a history that a test writes by hand.
+type story struct {
+	t    *testing.T
+	book *Book
+	n    uint64
+}
+
+func newStory(t *testing.T, faults ...*Fault) *story {
+	t.Helper()
+	s := &story{t: t, book: New(&plan.Plan{Duration: time.Minute, Processes: 4, Keys: 2, Interval: time.Second / 2, Timeout: time.Second / 2})}
+	for _, f := range faults {
+		s.book.Begin(f)
+	}
+	return s
+}
+
+// fault is one that began, was in place, was taken back and was healed at these times.
+func fault(kind plan.Kind, target int, begin, active, end, healed int64) *Fault {
+	return &Fault{Step: plan.Step{N: 7, Kind: kind, Target: target}, Begin: begin * ms, Active: active * ms, End: end * ms, Healed: healed * ms}
+}
+
+// handle is an acquisition of the story.
+type handle struct {
+	s *story
+	r event.Record
+}
+
+func (s *story) ask(process int, at int64) *handle {
+	s.n++
+	h := &handle{s: s, r: event.Record{Handle: event.NewHandle(process, 1, s.n)}}
+	h.add(event.Record{Kind: event.Asked, Call: at * ms})
+	return h
+}
+
+func (h *handle) add(r event.Record) *handle {
+	r.Handle, r.Key = h.r.Handle, h.r.Key
+	h.s.book.Add([]event.Record{r})
+	return h
+}
+
+func (h *handle) grant(at int64) *handle {
+	return h.add(event.Record{Kind: event.Granted, Return: at * ms})
+}
+func (h *handle) look(at int64) *handle { return h.add(event.Record{Kind: event.Held, Call: at * ms}) }
+func (h *handle) release(from, to int64, outcome event.Outcome) *handle {
+	h.add(event.Record{Kind: event.Letting, Call: from * ms})
+	return h.add(event.Record{Kind: event.Let, Return: to * ms, Outcome: outcome, Cause: event.ByServer})
+}
+
+func (h *handle) lose(looked, told int64, cause event.Cause) *handle {
+	return h.add(event.Record{Kind: event.Lost, Call: looked * ms, Return: told * ms, Cause: cause})
+}
+
+func (h *handle) write(looked, by int64, outcome event.Outcome, flags uint8) *handle {
+	return h.add(event.Record{Kind: event.Wrote, Call: looked * ms, Return: by * ms, Outcome: outcome, Flags: flags})
+}
+
+// want checks the kinds of the violations, each once.
+func (s *story) want(kinds ...string) *Verdict {
+	s.t.Helper()
+	v, _ := s.book.Finish()
+	var got []string
+	for _, found := range v.Violations {
+		if !slices.Contains(got, found.Kind) {
+			got = append(got, found.Kind)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(kinds)
+	if !slices.Equal(got, kinds) || len(v.Problems) > 0 {
+		s.t.Errorf("violations %q, want %q; %+v; problems %q", got, kinds, v.Violations, v.Problems)
+	}
+	return v
+}
+
+func TestALegalHistory(t *testing.T) {
+	s := newStory(t)
+	a, b, c := s.ask(1, 0), s.ask(2, 0), s.ask(3, 1)
+	a.grant(1).look(5).release(10, 12, event.OK)
+	b.grant(11).look(15).release(20, 25, event.OK) // handed on before the release came back
+	c.grant(22).release(30, 31, event.OK)
+	s.ask(1, 30).add(event.Record{Kind: event.Refused, Outcome: event.Busy, Return: 31 * ms})
+	v := s.want()
+	if v.Grants != 3 || v.Checked != 3 || len(v.Overlaps) != 0 || v.Operations.Acquire["busy"] != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestAnOverlapIsFound(t *testing.T) {
+	s := newStory(t)
+	s.ask(1, 0).grant(1).look(9).release(10, 11, event.OK)
+	s.ask(2, 2).grant(8).release(12, 13, event.OK)
+	s.want("not a lock", "overlap")
+}
+
+func TestADoubleGrantWithinOneProcessIsFound(t *testing.T) {
+	s := newStory(t)
+	s.ask(1, 0).grant(1).release(100, 101, event.OK)
+	s.ask(1, 0).grant(2).release(3, 4, event.OK)
+	s.want("not a lock", "overlap")
+}
+
+func TestAGrantWithoutAReleaseIsFound(t *testing.T) {
+	s := newStory(t)
+	s.ask(1, 0).grant(1).look(50) // never released, never lost, never killed
+	s.ask(2, 2).grant(8).release(12, 13, event.OK)
+	v, _ := s.book.Finish()
+	if len(v.Problems) == 0 {
+		t.Error("nobody misses the release")
+	}
+}
+
+// Porcupine alone finds what the sweep cannot see: the earlier hold was released at an unknown time.
+func TestAnUnknownReleaseMayComeAtAnyLaterTime(t *testing.T) {
+	s := newStory(t)
+	s.ask(1, 0).grant(1).release(10, 20, event.Unknown)
+	s.ask(2, 2).grant(500).release(501, 502, event.OK)
+	s.want()
+	s = newStory(t)
+	s.ask(1, 0).grant(1).release(10, 20, event.Unknown)
+	s.ask(2, 2).grant(9).release(501, 502, event.OK) // before it was even called
+	s.want("not a lock", "overlap")
+}
+
+func TestAServerThatEndsASessionExcusesAnOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fault  *Fault
+		looked int64
+		want   []string
+	}{
+		{"in time", fault(plan.Terminate, 1, 100, 101, 101, 101), 105, nil},
+		{"after a restart", fault(plan.FastRestart, 0, 90, 0, 400, 450), 300, nil},
+		{"of another process", fault(plan.Terminate, 3, 100, 101, 101, 101), 105, []string{"not a lock", "overlap"}},
+		{"only later", fault(plan.Terminate, 1, 104, 106, 106, 106), 105, []string{"not a lock", "overlap"}},
+		{"longer than the trust", fault(plan.Terminate, 1, 100, 101, 101, 101), 1200, []string{"long overlap"}},
+		{"a partition excuses none", fault(plan.Partition, 1, 10, 11, 2500, 2500), 105, []string{"not a lock", "overlap"}},
+		{"a latency excuses none", fault(plan.Latency, 1, 10, 11, 2500, 2500), 105, []string{"not a lock", "overlap"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStory(t, tt.fault)
+			told := tt.looked + 1
+			if tt.looked > 1000 {
+				told = 1500
+			}
+			s.ask(1, 0).grant(1).lose(tt.looked, told, event.ByServer)
+			s.ask(2, 2).grant(103).look(1300).release(1400, 1401, event.OK)
+			v := s.want(tt.want...)
+			if len(v.Overlaps) != 1 {
+				t.Errorf("overlaps: %+v", v.Overlaps)
+			}
+		})
+	}
+}
+
+// A release that was confirmed has no excuse: the lock was there to be released.
+func TestAConfirmedReleaseHasNoExcuse(t *testing.T) {
+	s := newStory(t, fault(plan.Terminate, 1, 100, 101, 101, 101))
+	s.ask(1, 0).grant(1).release(110, 111, event.OK)
+	s.ask(2, 2).grant(103).release(120, 121, event.OK)
+	s.want("not a lock", "overlap")
+}
+
+func TestSilenceEndsBeliefWithTheTrust(t *testing.T) {
+	s := newStory(t, fault(plan.Partition, 1, 100, 101, 2600, 2600))
+	s.ask(1, 0).grant(1).lose(1100, 1103, event.BySilence) // the last look at 1100, the trust ends at 1101 at the latest
+	s.ask(2, 2).grant(2100).release(2110, 2111, event.OK)
+	v := s.want()
+	if len(v.Losses) != 1 || v.Losses[0].Fault != 7 || v.Losses[0].After != 1002*time.Millisecond {
+		t.Errorf("%+v", v.Losses)
+	}
+	for name, kind := range map[string]plan.Kind{"partition": plan.Partition, "frozen worker": plan.FreezeWorker, "frozen server": plan.FreezeServer} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, fault(kind, 1, 100, 101, 2600, 2600))
+			s.ask(1, 0).grant(1).lose(2601, 2602, event.BySilence) // one look too many
+			v := s.want("believed too long")
+			if late := len(v.LateLosses) == 1; late == (kind == plan.FreezeWorker) { // who could not be told while it was frozen
+				t.Errorf("%+v", v.Losses)
+			}
+		})
+	}
+}
+
+func TestAFalseLossIsFound(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault *Fault
+		cause event.Cause
+		false bool
+	}{
+		{"no fault at all", nil, event.ByServer, true},
+		{"explained", fault(plan.Terminate, 1, 100, 101, 101, 101), event.ByServer, false},
+		{"another process", fault(plan.Terminate, 2, 100, 101, 101, 101), event.ByServer, true},
+		{"a storm explains none", fault(plan.CancelStorm, 1, 100, 101, 200, 200), event.ByDoubt, true},
+		{"a full lock table explains none", fault(plan.FullLockTable, 0, 100, 101, 200, 200), event.ByDoubt, true},
+		{"terminated is not silent", fault(plan.Terminate, 1, 100, 101, 101, 101), event.BySilence, true},
+		{"long ago", fault(plan.Terminate, 1, 10, 11, 11, 11), event.ByServer, true},
+		{"a panic", fault(plan.KeeperPanic, 1, 100, 101, 200, 200), event.ByKeeper, false},
+		{"a panic that nobody injected", fault(plan.Terminate, 1, 100, 101, 101, 101), event.ByKeeper, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var faults []*Fault
+			told := int64(150)
+			if tt.fault != nil {
+				faults = append(faults, tt.fault)
+			}
+			if tt.name == "long ago" {
+				told = 5000
+			}
+			s := newStory(t, faults...)
+			s.ask(1, 0).grant(1).lose(told-1, told, tt.cause)
+			v, _ := s.book.Finish()
+			if (len(v.FalseLosses) == 1) != tt.false {
+				t.Errorf("%+v", v.Losses)
+			}
+		})
+	}
+}
+
+func TestAKilledProcessHoldsNoLonger(t *testing.T) {
+	s := newStory(t, fault(plan.KillWorker, 1, 100, 101, 120, 500))
+	s.ask(1, 0).grant(1).look(90)
+	s.ask(1, 50) // what became of it nobody knows
+	s.book.Died(1, 1, 120*ms)
+	s.ask(2, 2).grant(110).release(130, 131, event.OK)
+	v := s.want()
+	if v.Killed != 1 || v.Operations.Acquire["unknown"] != 1 {
+		t.Errorf("%+v", v)
+	}
+	s = newStory(t, fault(plan.KillWorker, 1, 100, 101, 120, 500))
+	s.ask(1, 0).grant(1).look(90)
+	s.book.Died(1, 1, 120*ms)
+	s.ask(2, 2).grant(80).release(130, 131, event.OK) // while it was alive
+	s.want("not a lock", "overlap")
+}
+
+func TestStaleWrites(t *testing.T) {
+	lost := fault(plan.FreezeWorker, 1, 100, 101, 2600, 2600)
+	s := newStory(t, lost) // the frozen one's write was on its way
+	s.ask(1, 0).grant(1).write(99, 2601, event.OK, 0).lose(99, 2601, event.BySilence)
+	s.ask(2, 2).grant(2100).write(2605, 2606, event.OK, event.Torn).look(2610).release(2620, 2621, event.OK)
+	if v := s.want(); v.StaleExplained != 1 {
+		t.Errorf("%+v", v)
+	}
+	s = newStory(t, lost) // nobody's was
+	s.ask(1, 0).grant(1).write(50, 60, event.OK, 0).look(70).lose(99, 2601, event.BySilence)
+	s.ask(2, 2).grant(2100).write(2605, 2606, event.OK, event.Torn).look(2610).release(2620, 2621, event.OK)
+	s.want("stale write")
+}
+
+func TestARecordThatComesTooLateIsNotLost(t *testing.T) {
+	s := newStory(t)
+	s.ask(1, 0).grant(100).release(110, 111, event.OK)
+	s.book.Check(1000 * ms)
+	s.ask(2, 0).grant(50).release(60, 61, event.OK)
+	if v, _ := s.book.Finish(); len(v.Problems) == 0 {
+		t.Error("a hold was never checked, and nobody says so")
+	}
+}
+
+// An open hold keeps what came after it from being checked without it.
+func TestAnOpenHoldIsWaitedFor(t *testing.T) {
+	s := newStory(t)
+	frozen := s.ask(1, 0).grant(1)
+	s.ask(2, 0).grant(5).release(6, 7, event.OK)
+	s.book.Check(1000 * ms)
+	frozen.release(2000, 2001, event.OK)
+	s.want("not a lock", "overlap")
+}
+
+// The two steps that keep Porcupine's search short change no verdict: on small random histories, legal and not, it says
+// the same of the whole history as it is.
+func TestShortcutsChangeNoVerdict(t *testing.T) {
+	legal, illegal := 0, 0
+	for seed := range uint64(4000) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		holds := randomHolds(random, 2+random.IntN(7), seed%2 == 0)
+		r := &rules{trust: int64(time.Second)}
+		plain := porcupine.CheckOperations(lockModel, r.operations(holds, false))
+		short := true
+		for i := 0; i < len(holds); { // windows as small as they may be
+			n := smallestWindow(r, holds[i:])
+			short = short && porcupine.CheckOperations(lockModel, r.operations(holds[i:i+n], true))
+			i += n
+		}
+		if plain != short {
+			t.Fatalf("seed %d: %v as it is, %v cut and tightened: %s", seed, plain, short, show(holds))
+		}
+		if plain {
+			legal++
+		} else {
+			illegal++
+		}
+	}
+	if legal < 500 || illegal < 500 {
+		t.Errorf("%d legal histories and %d illegal ones", legal, illegal)
+	}
+}
+
+func smallestWindow(r *rules, holds []*Hold) int {
+	end := r.endFrom(holds[0])
+	for n := 1; n < len(holds); n++ {
+		if end <= holds[n].Granted {
+			return n
+		}
+		end = max(end, r.endFrom(holds[n]))
+	}
+	return len(holds)
+}
+
+// randomHolds are those of a lock, seen with delays; with an error mixed in where they are not to be good.
+func randomHolds(random *rand.Rand, n int, good bool) []*Hold {
+	now := int64(1000)
+	var holds []*Hold
+	for i := range n {
+		wrong := !good && random.IntN(4) == 0
+		taken := now + random.Int64N(20)
+		left := taken + 1 + random.Int64N(50)
+		h := &Hold{Handle: uint64(i + 1), Asked: taken - random.Int64N(100), Granted: taken + random.Int64N(10)}
+		h.Letting = max(h.Granted, left-random.Int64N(10))
+		h.LetBy = max(h.Letting, left) + random.Int64N(30)
+		now = h.Letting + random.Int64N(h.LetBy-h.Letting+1)
+		if wrong { // the next one may come while this one is there
+			now = taken
+		}
+		if random.IntN(5) == 0 {
+			h.Let = event.Unknown
+		}
+		holds = append(holds, h)
+	}
+	sortByGrant(holds)
+	return holds
+}
+
+func show(holds []*Hold) string {
+	var b strings.Builder
+	for _, h := range holds {
+		fmt.Fprintf(&b, "\n  %d: asked %d granted %d letting %d let by %d %v", h.Handle, h.Asked, h.Granted, h.Letting, h.LetBy, h.Let)
+	}
+	return b.String()
+}

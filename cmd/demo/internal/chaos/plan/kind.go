@@ -1,0 +1,120 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind is a kind of fault.
+type Kind string
+
+// The kinds of faults.
+const (
+	Terminate        Kind = "terminate"
+	KillBackend      Kind = "kill-backend"
+	FastRestart      Kind = "fast-restart"
+	ImmediateRestart Kind = "immediate-restart"
+	Promote          Kind = "promote"
+	FreezeServer     Kind = "freeze-server"
+	FreezeWorker     Kind = "freeze-worker"
+	KillWorker       Kind = "kill-worker"
+	Partition        Kind = "partition"
+	PartitionUp      Kind = "partition-to-server"
+	PartitionDown    Kind = "partition-from-server"
+	FreezeForwarder  Kind = "freeze-forwarder"
+	Latency          Kind = "latency"
+	CancelStorm      Kind = "cancel-storm"
+	FullLockTable    Kind = "full-lock-table"
+	Outsider         Kind = "outsider"
+	KeeperPanic      Kind = "keeper-panic"
+)
+
+// Class says what a fault may do to the holders that it hits.
+type Class int
+
+// The classes.
+const (
+	// Harmless: no lock is lost by it.
+	Harmless Class = iota
+	// ServerEnds: the server ends sessions, and may grant their locks to others before their holders have heard.
+	ServerEnds
+	// Silence: the client stops hearing of the server. It has to give up before the server does: no overlap is allowed.
+	Silence
+	// Death: the holder itself dies.
+	Death
+	// KeeperFails: the holder hears of it before the lock is anybody else's.
+	KeeperFails
+)
+
+// About is what a kind does, for people, and its class.
+type About struct {
+	Kind  Kind
+	Class Class
+	Text  string
+	// Root: it needs network namespaces.
+	Root bool
+	// Several: it needs at least two worker processes.
+	Several bool
+}
+
+// Kinds are all kinds, in the order in which they are explained.
+var Kinds = []About{
+	{Kind: Terminate, Class: ServerEnds, Text: "pg_terminate_backend on a session that holds locks"},
+	{Kind: KillBackend, Class: ServerEnds, Text: "kill -9 a backend: the server crashes every session and recovers"},
+	{Kind: FastRestart, Class: ServerEnds, Text: "restart the server, fast mode"},
+	{Kind: ImmediateRestart, Class: ServerEnds, Text: "restart the server, immediate mode: a crash and its recovery"},
+	{Kind: Promote, Class: ServerEnds, Text: "stop the primary, promote the standby, make the old primary its standby"},
+	{Kind: FreezeServer, Class: Silence, Text: "SIGSTOP the whole server for a while"},
+	{Kind: FreezeWorker, Class: Silence, Text: "SIGSTOP a worker process until the server has ended its sessions, and wake it"},
+	{Kind: KillWorker, Class: Death, Text: "kill -9 a worker process; another takes its place", Several: true},
+	{Kind: Partition, Class: Silence, Text: "drop all packets between a worker and the server", Root: true},
+	{Kind: PartitionUp, Class: Silence, Text: "drop a worker's packets to the server; the server's arrive", Root: true},
+	{Kind: PartitionDown, Class: Silence, Text: "drop the server's packets to a worker; the worker's arrive", Root: true},
+	{Kind: FreezeForwarder, Class: Silence, Text: "SIGSTOP a TCP forwarder on the way: its kernel still acknowledges", Several: true},
+	{Kind: Latency, Class: Harmless, Text: "latency and jitter on the way to the server", Several: true},
+	{Kind: CancelStorm, Class: Harmless, Text: "cancel all waits of a worker process at once, some times over"},
+	{Kind: FullLockTable, Class: Harmless, Text: "an outsider fills the server's lock table, and frees it again"},
+	{Kind: Outsider, Class: Harmless, Text: "an outsider takes and drops the same locks with plain SQL"},
+	{Kind: KeeperPanic, Class: KeeperFails, Text: "panic in keepers of a worker process"},
+}
+
+// ClassOf is the kind's class.
+func ClassOf(k Kind) Class {
+	for _, about := range Kinds {
+		if about.Kind == k {
+			return about.Class
+		}
+	}
+	panic("BUG: unknown fault " + string(k))
+}
+
+// ParseFaults reads a list of kinds, separated by commas. "all" is all of them, and one with a minus in front is left
+// out; a list that begins with a minus leaves out of all. "none" is none.
+func ParseFaults(list string) ([]Kind, error) {
+	chosen := map[Kind]bool{}
+	for i, name := range strings.Split(list, ",") {
+		name = strings.TrimSpace(name)
+		without, leave := strings.CutPrefix(name, "-")
+		if name == "all" || leave && i == 0 {
+			for _, about := range Kinds {
+				chosen[about.Kind] = true
+			}
+		}
+		kind := Kind(without)
+		switch {
+		case name == "all", name == "none" && i == 0:
+		case !slices.ContainsFunc(Kinds, func(a About) bool { return a.Kind == kind }):
+			return nil, fmt.Errorf("%q is none of the faults", name)
+		default:
+			chosen[kind] = !leave
+		}
+	}
+	var out []Kind
+	for _, about := range Kinds {
+		if chosen[about.Kind] {
+			out = append(out, about.Kind)
+		}
+	}
+	return out, nil
+}

@@ -52,7 +52,7 @@ func (h hold) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 		return result, err
 	}
 	began := time.Now()
-	if err := h.take(ctx, cancel, client, held); err != nil {
+	if err := h.take(ctx, cancel, client, held, stuckAfter); err != nil {
 		return result, err
 	}
 	took := time.Since(began)
@@ -107,12 +107,13 @@ func lone(ctx context.Context, client peer.Client, d time.Duration) (*stats.Hist
 
 // take takes all keys. The context that they are held by is ctx; where no key has been taken for a while it ends, which is
 // how a system ends that has room for fewer.
-func (h hold) take(ctx context.Context, cancel context.CancelFunc, client peer.Client, held []peer.Held) error {
+func (h hold) take(ctx context.Context, cancel context.CancelFunc, client peer.Client, held []peer.Held,
+	stuck time.Duration) error {
 	var taken atomic.Int64
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
-		again := time.NewTicker(stuckAfter)
+		again := time.NewTicker(stuck)
 		defer again.Stop()
 		for seen := int64(-1); ; {
 			select {

@@ -10,10 +10,11 @@ import (
 	"net/url"
 	"os"
 
+	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// Serve runs etcd until in ends or ctx does. The first line that it writes to out is the client address.
+// Serve runs etcd until in ends or ctx does. The first line that it writes to out is the client address and the version.
 //
 // It is set up for speed alone: nothing is synced to disk, old revisions are thrown away.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
@@ -34,7 +35,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if _, err := fmt.Fprintln(out, server.Clients[0].Addr()); err != nil {
+	if _, err := fmt.Fprintln(out, server.Clients[0].Addr(), version.Version); err != nil {
 		return err
 	}
 	eof := make(chan struct{})

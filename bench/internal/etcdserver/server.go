@@ -23,12 +23,12 @@ const (
 
 // Server is a running etcd.
 type Server struct {
-	cmd  *exec.Cmd
-	life io.Closer // its stdin: the server ends when it does, so also when this process dies
-	addr string
-	said *strings.Builder // its stderr, to be read after done
-	done chan struct{}    // closed when the process has ended
-	once sync.Once
+	cmd           *exec.Cmd
+	life          io.Closer // its stdin: the server ends when it does, so also when this process dies
+	addr, version string
+	said          *strings.Builder // its stderr, to be read after done
+	done          chan struct{}    // closed when the process has ended
+	once          sync.Once
 }
 
 // Start starts the server and returns when it answers. ctx bounds the start alone; the server runs until Close.
@@ -67,7 +67,7 @@ func start(ctx context.Context, cmd *exec.Cmd) (*Server, error) {
 	defer cancel()
 	select {
 	case text := <-line:
-		s.addr = strings.TrimSpace(text)
+		s.addr, s.version, _ = strings.Cut(strings.TrimSpace(text), " ")
 	case <-ctx.Done():
 	}
 	if s.addr == "" {
@@ -79,6 +79,9 @@ func start(ctx context.Context, cmd *exec.Cmd) (*Server, error) {
 
 // Addr is "127.0.0.1:port".
 func (s *Server) Addr() string { return s.addr }
+
+// Version is "3.7.3".
+func (s *Server) Version() string { return s.version }
 
 // Pid is the process's number.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }

@@ -11,6 +11,9 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 )
 
+// Systems are those of this package.
+func Systems() []peer.System { return []peer.System{Rueidislock{}, Redislock{}, Redsync{}} }
+
 var errNoRedis = errors.New("there is no Redis: apt-get install redis-server")
 
 func network(addr string) string {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,12 +28,13 @@ const (
 
 // Server is a running Redis.
 type Server struct {
-	dir  string
-	port int
-	cmd  *exec.Cmd
-	log  *tail
-	done chan struct{} // closed when the process has ended
-	once sync.Once
+	dir     string
+	version string
+	port    int
+	cmd     *exec.Cmd
+	log     *tail
+	done    chan struct{} // closed when the process has ended
+	once    sync.Once
 }
 
 // Start starts a server and returns when it answers. ctx bounds the start alone; the server runs until Close, and ends with
@@ -44,10 +46,15 @@ func Start(ctx context.Context) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	version, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("redis-server --version: %w", err)
+	}
 	var failures []error
 	for range startAttempts { // somebody may take the port between our look and the server's
 		s, err := start(ctx, binary)
 		if err == nil {
+			s.version = parseVersion(string(version))
 			return s, nil
 		}
 		failures = append(failures, err)
@@ -86,6 +93,16 @@ func start(ctx context.Context, binary string) (*Server, error) {
 	return s, nil
 }
 
+// parseVersion finds 7.0.15 in "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0".
+func parseVersion(text string) string {
+	for _, word := range strings.Fields(text) {
+		if v, ok := strings.CutPrefix(word, "v="); ok {
+			return v
+		}
+	}
+	return "of unknown version"
+}
+
 func freePort(ctx context.Context) (int, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -119,26 +136,44 @@ func (s *Server) ready(ctx context.Context) error {
 }
 
 func (s *Server) ping(ctx context.Context) error {
-	// Over the socket in our own folder: on the port somebody else's server could answer.
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", s.Socket())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && line != "+PONG\r\n" {
+	line, err := s.ask(ctx, "PING")
+	if err == nil && line != "+PONG" {
 		err = fmt.Errorf("it says %q", line)
 	}
 	return err
 }
+
+// Tidy removes all keys, and with them what clients that were killed have left.
+func (s *Server) Tidy(ctx context.Context) error {
+	line, err := s.ask(ctx, "FLUSHALL")
+	if err == nil && line != "+OK" {
+		err = fmt.Errorf("redis: %s", line)
+	}
+	return err
+}
+
+// ask sends a command and returns the first line of the answer. It goes by the socket in our own folder: on the port
+// somebody else's server could answer.
+func (s *Server) ask(ctx context.Context, command string) (string, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", s.Socket())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return "", err
+		}
+	}
+	if _, err := conn.Write([]byte(command + "\r\n")); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+// Version is "7.0.15".
+func (s *Server) Version() string { return s.version }
 
 // Addr is "127.0.0.1:port".
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }

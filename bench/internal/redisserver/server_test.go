@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start1(t *testing.T) *Server {
+func startTest(t *testing.T) *Server {
 	t.Helper()
 	s, err := Start(t.Context())
 	if errors.Is(err, ErrNoBinary) && os.Getenv("CI") != "true" {
@@ -55,7 +55,7 @@ func ask(t *testing.T, network, addr, command string) string {
 }
 
 func TestServersAreApartAndLeaveNothing(t *testing.T) {
-	a, b := start1(t), start1(t)
+	a, b := startTest(t), startTest(t)
 	if got := ask(t, "tcp", a.Addr(), "SET k 1"); got != "+OK" {
 		t.Errorf("SET: %q", got)
 	}
@@ -64,6 +64,15 @@ func TestServersAreApartAndLeaveNothing(t *testing.T) {
 	}
 	if got := ask(t, "tcp", b.Addr(), "EXISTS k"); got != ":0" {
 		t.Errorf("the other server: %q", got)
+	}
+	if a.Version() == "" || strings.ContainsAny(a.Version(), "= ") {
+		t.Errorf("its version is %q", a.Version())
+	}
+	if err := a.Tidy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := ask(t, "tcp", a.Addr(), "EXISTS k"); got != ":0" {
+		t.Errorf("after tidying: %q", got)
 	}
 	dir, pid := a.dir, a.Pid()
 	for range 2 {

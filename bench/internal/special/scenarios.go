@@ -23,13 +23,13 @@ func Scenarios() []scenario.Scenario {
 	l := loss{rounds: 200, handles: 100}
 	return []scenario.Scenario{
 		{Name: "one-key-4x50", Text: "4 processes with 50 goroutines each, all on one key; fairness is over the processes",
-			Run: f.run, Part: f.part},
+			Systems: everybody, Run: f.run, Part: f.part},
 		{Name: "hold-100k", Text: "100,000 keys held at once by one process: memory for each", Headline: "bytes_per_key",
-			Unit: "bytes", Run: h.run},
+			Unit: "bytes", Systems: holders, Run: h.run},
 		{Name: "grow", Text: "keys cycled through: what an acquisition costs at 1 million of them, against 1,000",
-			Headline: "ratio_1m_to_1k", Unit: "x", Run: g.run},
+			Headline: "ratio_1m_to_1k", Unit: "x", Systems: everybody, Run: g.run},
 		{Name: "wake", Text: "from a release in one process to the grant in another that waits, p99", Headline: "wake_p99_us",
-			Unit: "us", Run: one.run, Part: one.part},
+			Unit: "us", Systems: everybody, Run: one.run, Part: one.part},
 		{Name: "wake-10k", Text: "the same with 10,000 keys waiting in that process, p99", Headline: "wake_p99_us", Unit: "us",
 			Systems: manyWaiters, Run: many.run, Part: many.part},
 		{Name: "storm-100k", Text: "100,000 waiters on one key, their contexts cancelled at once: until all have returned",
@@ -39,5 +39,11 @@ func Scenarios() []scenario.Scenario {
 	}
 }
 
-// manyWaiters are the systems whose waiters do not each ask the server again and again.
-var manyWaiters = []string{lockkeeperName, pgxName, "rueidislock", "etcd"}
+// The lock systems that are asked. Goose's and cirello's pause for a second between two looks, so that a wait says nothing.
+var (
+	everybody = []string{lockkeeperName, pgxName, "go-pglock", "rueidislock", "redislock", "redsync", "etcd"}
+	// holders are those, with pgx for what a connection for each lock comes to.
+	holders = []string{lockkeeperName, pgxName, "rueidislock", "redislock", "redsync", "etcd"}
+	// manyWaiters are those whose waiters do not each ask the server again and again.
+	manyWaiters = []string{lockkeeperName, pgxName, "rueidislock", "etcd"}
+)

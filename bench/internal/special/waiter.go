@@ -28,9 +28,12 @@ func (w wake) part(ctx context.Context, s scenario.Setup, part string, in io.Rea
 	if err != nil {
 		return obey(in, out, func(order) *report { return failed(fmt.Errorf("opening: %w", err)) })
 	}
-	raw, err := pgx.Connect(ctx, s.AdminDSN)
-	if err != nil {
-		return errors.Join(err, client.Close())
+	var raw *pgx.Conn
+	if s.AdminDSN != "" {
+		if raw, err = pgx.Connect(ctx, s.AdminDSN); err != nil {
+			return errors.Join(err, client.Close())
+		}
+		defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
 	}
 	v := &waiter{client: client, raw: raw, told: make(chan *report, keys+1)}
 	answers := &lines{out: out}
@@ -48,7 +51,7 @@ func (w wake) part(ctx context.Context, s scenario.Setup, part string, in io.Rea
 	v.waiting.Wait()
 	close(v.told)
 	telling.Wait()
-	return errors.Join(err, answers.err, raw.Close(context.WithoutCancel(ctx)), client.Close())
+	return errors.Join(err, answers.err, client.Close())
 }
 
 type waiter struct {

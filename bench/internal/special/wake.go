@@ -18,7 +18,7 @@ import (
 // wake measures from the call of a release in this process to the return of the acquisition in another that waits. With keys
 // set, so many wait there at the same time, each on a goroutine of its own, and one after the other is released.
 //
-// A raw blocking pg_advisory_lock does the same in turns with the system, in the same run.
+// Where the system is one on PostgreSQL, a raw blocking pg_advisory_lock does the same in turns with it, in the same run.
 type wake struct{ rounds, keys int }
 
 // rawID is the lock of the raw rounds.
@@ -39,11 +39,13 @@ func (w wake) run(ctx context.Context, s scenario.Setup) (result scenario.Result
 		return result, fmt.Errorf("opening: %w", err)
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	admin, err := pgx.Connect(ctx, s.AdminDSN)
-	if err != nil {
-		return result, err
+	var admin *pgx.Conn
+	if s.AdminDSN != "" {
+		if admin, err = pgx.Connect(ctx, s.AdminDSN); err != nil {
+			return result, err
+		}
+		defer func() { _ = admin.Close(context.WithoutCancel(ctx)) }()
 	}
-	defer func() { _ = admin.Close(context.WithoutCancel(ctx)) }()
 	waiter, err := spawn(ctx, s, strconv.Itoa(w.keys))
 	if err != nil {
 		return result, err
@@ -85,11 +87,14 @@ func (r *wakeRun) result() scenario.Result {
 
 // one is rounds of one waiter, the system's and a raw one in turns.
 func (r *wakeRun) one(ctx context.Context, s scenario.Setup) error {
-	raw, err := pgx.Connect(ctx, s.AdminDSN)
-	if err != nil {
-		return err
+	var raw *pgx.Conn
+	if r.admin != nil {
+		var err error
+		if raw, err = pgx.Connect(ctx, s.AdminDSN); err != nil {
+			return err
+		}
+		defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
 	}
-	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
 	visible := inPostgres(s)
 	for range r.rounds {
 		took, err := r.systemRound(ctx, visible)
@@ -97,6 +102,9 @@ func (r *wakeRun) one(ctx context.Context, s scenario.Setup) error {
 			return err
 		}
 		r.add(took)
+		if raw == nil {
+			continue
+		}
 		if took, err = r.rawRound(ctx, raw); err != nil {
 			return err
 		}

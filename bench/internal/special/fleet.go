@@ -18,7 +18,11 @@ import (
 // fleet is some processes with some goroutines each, all of which want one key.
 type fleet struct{ processes, goroutines int }
 
-const oneKey = "bench/one"
+const (
+	oneKey      = "bench/one"
+	fleetWindow = 2 * time.Second
+	fleetWarmup = 500 * time.Millisecond
+)
 
 func (f fleet) run(ctx context.Context, s scenario.Setup) (result scenario.Result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -41,7 +45,9 @@ func (f fleet) run(ctx context.Context, s scenario.Setup) (result scenario.Resul
 	if err := each(all, "start"); err != nil {
 		return result, err
 	}
-	if err := pause(ctx, s.Warmup); err != nil {
+	// Processes take turns of a quantum each: a short window would count who had one more of them.
+	s.Duration = max(s.Duration, fleetWindow)
+	if err := pause(ctx, s.Warmup+fleetWarmup); err != nil {
 		return result, err
 	}
 	before, err := s.Meter.Read()

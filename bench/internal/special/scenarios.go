@@ -23,19 +23,22 @@ func Scenarios() []scenario.Scenario {
 	l := loss{rounds: 200, handles: 100}
 	return []scenario.Scenario{
 		{Name: "one-key-4x50", Text: "4 processes with 50 goroutines each, all on one key; fairness is over the processes",
-			Systems: everybody, Run: f.run, Part: f.part},
+			Systems: everybody, Long: true, MaxRounds: 3, Slack: 15 * time.Second, Run: f.run, Part: f.part},
 		{Name: "hold-100k", Text: "100,000 keys held at once by one process: memory for each", Headline: "bytes_per_key",
-			Unit: "bytes", Systems: holders, Run: h.run},
+			Unit: "bytes", Systems: holders, Long: true, MaxRounds: 3, Slack: time.Minute, Run: h.run},
 		{Name: "grow", Text: "keys cycled through: what an acquisition costs at 1 million of them, against 1,000",
-			Headline: "ratio_1m_to_1k", Unit: "x", Systems: everybody, Run: g.run},
+			Headline: "ratio_1m_to_1k", Unit: "x", Systems: everybody, Long: true, MaxRounds: 3, Slack: 2 * time.Minute,
+			Run: g.run},
 		{Name: "wake", Text: "from a release in one process to the grant in another that waits, p99", Headline: "wake_p99_us",
-			Unit: "us", Systems: everybody, Run: one.run, Part: one.part},
+			Unit: "us", Systems: everybody, Long: true, MaxRounds: 3, Slack: time.Minute, Run: one.run, Part: one.part},
 		{Name: "wake-10k", Text: "the same with 10,000 keys waiting in that process, p99", Headline: "wake_p99_us", Unit: "us",
-			Systems: manyWaiters, Run: many.run, Part: many.part},
+			Systems: manyWaiters, Long: true, MaxRounds: 3, Slack: 2 * time.Minute, Run: many.run, Part: many.part},
 		{Name: "storm-100k", Text: "100,000 waiters on one key, their contexts cancelled at once: until all have returned",
-			Headline: "all_returned_ms", Unit: "ms", Systems: manyWaiters, Run: s.run},
+			Headline: "all_returned_ms", Unit: "ms", Systems: manyWaiters, Long: true, MaxRounds: 3, Slack: time.Minute,
+			Run: s.run},
 		{Name: "loss", Text: fmt.Sprintf("a session with %d locks terminated: until a handle's context has ended, p99", l.handles),
-			Headline: "loss_p99_us", Unit: "us", Systems: []string{lockkeeperName}, Run: l.run},
+			Headline: "loss_p99_us", Unit: "us", Systems: []string{lockkeeperName}, Long: true, MaxRounds: 3, Slack: time.Minute,
+			Run: l.run},
 	}
 }
 

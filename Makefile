@@ -24,6 +24,12 @@ CHAOS_ARGS =
 SOAK_ARGS =
 # Arguments of the benchmark harness.
 BENCH_ARGS =
+# Which micro-benchmarks, for "microbench" and "benchcmp", and how often; where "microbench" writes; what to compare.
+MICRO = .
+MICRO_COUNT = 6
+OUT = microbench.txt
+OLD =
+NEW =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
@@ -35,7 +41,7 @@ help: ## list the targets
 	@echo 'usage: make <target>'
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1#\2/p' Makefile | \
-		while IFS='#' read -r target text; do printf '%-9s %s\n' "$$target" "$$text"; done
+		while IFS='#' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo 'Settings, with their defaults:'
 	@sed -n 's/^\([A-Z_]*\) = *\(.*\)/  \1=\2/p' Makefile
@@ -104,6 +110,15 @@ cover: setup ## measure which statements the tests reach, package by package and
 	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/...,./internal/mailbox/... \
 		-coverprofile=cover.out ./...
 	@scripts/cover cover.out
+
+.PHONY: microbench
+microbench: setup ## run the library's micro-benchmarks and write them to a file (OUT=before.txt MICRO=Keeper)
+	@scripts/microbench run '$(MICRO)' $(MICRO_COUNT) >'$(OUT)'
+	@echo 'written to $(OUT)'
+
+.PHONY: benchcmp
+benchcmp: setup ## compare two such files, or two commits (OLD=main NEW=; without NEW the work tree), by benchstat
+	@scripts/microbench compare '$(OLD)' '$(NEW)' '$(MICRO)' $(MICRO_COUNT)
 
 .PHONY: lint
 lint: $(LINTER) $(VULN) ## check format, vet, linters (import directions too), go.mod files, licences, known vulnerabilities

@@ -90,6 +90,9 @@ func (f *field) measure(ctx context.Context, m Measurement) scenario.Result {
 		return scenario.Result{Failed: oneLine(err.Error())}
 	}
 	bound := j.Warmup + j.Duration + f.plan.Slack
+	if sc, ok := f.catalogue.scenario(m.Scenario); ok && !j.Quick {
+		bound += sc.Slack
+	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := j.command(ctx)

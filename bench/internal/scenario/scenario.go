@@ -28,6 +28,8 @@ type Scenario struct {
 	MaxRounds int
 	// Long scenarios are left out of a quick run, unless they are named.
 	Long bool
+	// Slack is how long a round may take on top of what any may, unless it is quick: some have much to set up.
+	Slack time.Duration
 	// Run measures one round. An error says that the system failed, and why; so does Result.Failed.
 	Run func(ctx context.Context, s Setup) (Result, error)
 	// Part, where set, is what a process runs that Run has started by Setup.Spawn.

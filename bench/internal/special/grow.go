@@ -1,0 +1,114 @@
+package special
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
+	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+)
+
+// grow cycles through ever more keys. Its elements are how many.
+type grow []int
+
+const (
+	// passBound is how long one number of keys may take: slow systems do not get through all of them.
+	passBound = 15 * time.Second
+	// idleAfter is how long unused keys are given to be forgotten.
+	idleAfter = 6 * time.Second
+)
+
+func (g grow) run(ctx context.Context, s scenario.Setup) (scenario.Result, error) {
+	if s.Quick {
+		g = g[:len(g)-1]
+	}
+	s.Env.Goroutines = hands
+	client, err := s.System.Open(ctx, s.Env)
+	if err != nil {
+		return scenario.Result{}, fmt.Errorf("opening: %w", err)
+	}
+	result, err := g.measure(ctx, s, client)
+	return result, errors.Join(err, client.Close())
+}
+
+func (g grow) measure(ctx context.Context, s scenario.Setup, client peer.Client) (scenario.Result, error) {
+	result := scenario.Result{Extra: map[string]float64{}}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The names are there before memory is first looked at, and the goroutines' stacks have been grown once.
+	names := make([]string, g[len(g)-1])
+	for i := range names {
+		names[i] = "bench/grow/" + strconv.Itoa(i)
+	}
+	if _, err := cycle(ctx, client, names[:g[0]], s.Warmup, s.Warmup); err != nil {
+		return result, err
+	}
+	before, err := settled()
+	if err != nil {
+		return result, err
+	}
+	costs := make([]float64, len(g))
+	for i, n := range g {
+		if costs[i], err = cycle(ctx, client, names[:n], s.Duration, passBound); err != nil {
+			return result, fmt.Errorf("%d keys: %w", n, err)
+		}
+		result.Extra[fmt.Sprintf("us_per_pair_%s", short(n))] = costs[i]
+	}
+	last := len(g) - 1
+	result.Extra[fmt.Sprintf("ratio_%s_to_%s", short(g[last]), short(g[0]))] = stats.Ratio(costs[last], costs[0])
+	if err := pause(ctx, idleAfter); err != nil {
+		return result, err
+	}
+	after, err := settled()
+	if err != nil {
+		return result, err
+	}
+	result.Extra["left_heap_bytes"] = after.minus(before).heap
+	result.Extra["left_resident_bytes"] = after.minus(before).resident
+	result.Extra["before_resident_bytes"] = before.resident
+	return result, nil
+}
+
+// cycle goes through the keys again and again: for a time, and once at least as far as the bound allows. It returns the
+// cost of one acquisition with its release, in microseconds of all processors together waiting for it.
+func cycle(ctx context.Context, client peer.Client, names []string, least, most time.Duration) (float64, error) {
+	var next, pairs atomic.Int64
+	began := time.Now()
+	over := func() bool {
+		took := time.Since(began)
+		return took >= most || took >= least && next.Load() >= int64(len(names))
+	}
+	err := together(hands, func(int) error {
+		for !over() {
+			held, err := client.Lock(ctx, names[int(next.Add(1)-1)%len(names)])
+			if err != nil {
+				return fmt.Errorf("acquiring: %w", err)
+			}
+			if err := held.Release(ctx); err != nil {
+				return fmt.Errorf("releasing: %w", err)
+			}
+			pairs.Add(1)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return us(time.Since(began)) / float64(max(pairs.Load(), 1)), nil
+}
+
+// short is a number as people say it: 1k, 1m.
+func short(n int) string {
+	switch {
+	case n >= 1_000_000 && n%1_000_000 == 0:
+		return strconv.Itoa(n/1_000_000) + "m"
+	case n >= 1000 && n%1000 == 0:
+		return strconv.Itoa(n/1000) + "k"
+	}
+	return strconv.Itoa(n)
+}

@@ -1,0 +1,110 @@
+package special
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
+	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// loss terminates a session that holds many locks, again and again, and measures until each handle's context has ended.
+type loss struct{ rounds, handles int }
+
+const (
+	lossApplication = "lockkeeper-bench-loss"
+	// toldBound is how long a handle may fail to hear before the round has failed.
+	toldBound = 30 * time.Second
+)
+
+func (l loss) run(ctx context.Context, s scenario.Setup) (scenario.Result, error) {
+	if s.Quick {
+		l.rounds /= 4
+	}
+	m, err := manager.Open(ctx, s.Env.PostgresDSN, manager.WithSharedSessions(1), manager.WithApplicationName(lossApplication))
+	if err != nil {
+		return scenario.Result{}, fmt.Errorf("opening: %w", err)
+	}
+	result, err := l.measure(ctx, s, m)
+	return result, errors.Join(err, m.Close(ctx))
+}
+
+func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager) (scenario.Result, error) {
+	admin, err := pgx.Connect(ctx, s.AdminDSN)
+	if err != nil {
+		return scenario.Result{}, err
+	}
+	defer func() { _ = admin.Close(context.WithoutCancel(ctx)) }()
+	var handles stats.Histogram
+	var longest time.Duration
+	for n := range l.rounds {
+		took, err := l.round(ctx, admin, m, &handles)
+		if err != nil {
+			return scenario.Result{}, fmt.Errorf("round %d: %w", n, err)
+		}
+		longest = max(longest, took)
+	}
+	p50, p99 := us(handles.Percentile(0.5)), us(handles.Percentile(0.99))
+	return scenario.Result{Extra: map[string]float64{
+		"loss_p50_us": p50, "loss_p99_us": p99, "loss_max_us": us(longest),
+		"rounds": float64(l.rounds), "handles": float64(l.handles * l.rounds),
+	}}, nil
+}
+
+// round returns how long it took until the last handle had heard. A handle that never hears is a failure.
+func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, all *stats.Histogram) (time.Duration, error) {
+	locks := make([]*manager.Lock, l.handles)
+	err := together(l.handles, func(i int) (err error) {
+		locks[i], err = m.Acquire(ctx, "bench/loss/"+strconv.Itoa(i))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	heard := make(chan time.Duration, l.handles)
+	for _, lock := range locks {
+		done := lock.Context().Done()
+		go func() {
+			<-done
+			heard <- now()
+		}()
+	}
+	var pid, held int
+	err = admin.QueryRow(ctx, `SELECT a.pid, count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+		WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = $1 GROUP BY a.pid ORDER BY 2 DESC LIMIT 1`,
+		lossApplication).Scan(&pid, &held)
+	if err != nil {
+		return 0, err
+	}
+	if held != l.handles {
+		return 0, fmt.Errorf("the session has %d locks instead of %d", held, l.handles)
+	}
+	killed := now()
+	if _, err := admin.Exec(ctx, "SELECT pg_terminate_backend($1)", pid); err != nil {
+		return 0, err
+	}
+	var longest time.Duration
+	late := time.NewTimer(toldBound)
+	defer late.Stop()
+	for range locks {
+		select {
+		case at := <-heard:
+			all.Record(at - killed)
+			longest = max(longest, at-killed)
+		case <-late.C:
+			return 0, errors.New("a handle was not told")
+		}
+	}
+	for _, lock := range locks {
+		if cause := context.Cause(lock.Context()); !errors.Is(cause, manager.ErrLost) {
+			return 0, fmt.Errorf("a handle heard of something else: %w", cause)
+		}
+	}
+	return longest, nil
+}

@@ -1,0 +1,93 @@
+package special
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
+	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/pgpeer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+)
+
+// The parts that this test binary plays where a test has started it as another process of a scenario.
+var parts = map[string]scenario.Scenario{
+	"fleet": {Part: smallFleet.part},
+	"wake":  {Part: wake{}.part},
+}
+
+var (
+	smallFleet = fleet{processes: 2, goroutines: 3}
+	systems    = map[string]peer.System{lockkeeperName: pgpeer.Lockkeeper{}, pgxName: pgpeer.Pgx{}}
+)
+
+const partVariable = "LOCKKEEPER_BENCH_TEST_PART" // scenario, system, part, DSN
+
+func TestMain(m *testing.M) {
+	if v := os.Getenv(partVariable); v != "" {
+		word := strings.SplitN(v, " ", 4)
+		s := scenario.Setup{System: systems[word[1]], AdminDSN: word[3], Env: peer.Env{PostgresDSN: word[3]}}
+		if err := parts[word[0]].Part(context.Background(), s, word[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := pgtest.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// setup is what the harness gives, on a database of the test's own. The scenario's name says who plays its parts.
+func setup(t *testing.T, system, name string) scenario.Setup {
+	t.Helper()
+	server, database := pgtest.NewDatabase(t)
+	dsn := server.DSNOf(database)
+	return scenario.Setup{
+		System: systems[system], AdminDSN: dsn, Env: peer.Env{PostgresDSN: dsn},
+		ServerAddress: fmt.Sprintf("%s/.s.PGSQL.%d", server.SocketDir(), server.Port()),
+		Warmup:        20 * time.Millisecond, Duration: 100 * time.Millisecond,
+		Meter: measure.Meter{Server: server.PID()},
+		Spawn: func(ctx context.Context, part string) *exec.Cmd {
+			cmd := exec.CommandContext(ctx, os.Args[0])
+			cmd.Env = append(os.Environ(), partVariable+"="+strings.Join([]string{name, system, part, dsn}, " "))
+			cmd.Stderr = os.Stderr
+			return cmd
+		},
+	}
+}
+
+// measured checks that the figures are there and are not negative.
+func measured(t *testing.T, r scenario.Result, err error, names ...string) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if r.Extra[name] <= 0 {
+			t.Errorf("%s is %v", name, r.Extra[name])
+		}
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// refusing is a system whose clients cannot lock.
+type refusing struct{ peer.System }
+
+func (refusing) Name() string                                        { return "refusing" }
+func (refusing) Open(context.Context, peer.Env) (peer.Client, error) { return refusing{}, nil }
+func (refusing) Lock(context.Context, string) (peer.Held, error)     { return nil, errRefused }
+func (refusing) Close() error                                        { return nil }

@@ -1,0 +1,95 @@
+package manager_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+func benchManager(b *testing.B) *manager.Manager {
+	b.Helper()
+	server, name := pgtest.NewDatabase(b)
+	m, err := manager.Open(b.Context(), server.DSNOf(name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := m.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	})
+	return m
+}
+
+// A pair is an Acquire and a Release, as users write them.
+func benchPairs(b *testing.B, callers int, acquire func(ctx context.Context, caller int) (*manager.Lock, error)) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	done := make(chan error, callers)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range callers {
+		go func() {
+			for n := i; n < b.N; n += callers {
+				lock, err := acquire(ctx, i)
+				if err == nil {
+					err = lock.Release(ctx)
+				}
+				if err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range callers {
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// Each caller has a key of its own.
+func BenchmarkDistinctKeys(b *testing.B) {
+	for _, callers := range []int{1, 10, 100, 1000} {
+		names := make([]string, callers)
+		for i := range names {
+			names[i] = fmt.Sprintf("orders/%d", i)
+		}
+		b.Run(fmt.Sprintf("callers=%d/by=name", callers), func(b *testing.B) {
+			m := benchManager(b)
+			benchPairs(b, callers, func(ctx context.Context, i int) (*manager.Lock, error) { return m.Acquire(ctx, names[i]) })
+		})
+		b.Run(fmt.Sprintf("callers=%d/by=Key", callers), func(b *testing.B) {
+			m := benchManager(b)
+			keys := make([]manager.Key, callers)
+			for i := range keys {
+				keys[i] = m.Key(names[i])
+			}
+			benchPairs(b, callers, func(ctx context.Context, i int) (*manager.Lock, error) { return keys[i].Acquire(ctx) })
+		})
+	}
+}
+
+// All callers want one key.
+func BenchmarkOneKey(b *testing.B) {
+	m := benchManager(b)
+	k := m.Key("orders/42")
+	benchPairs(b, 100, func(ctx context.Context, _ int) (*manager.Lock, error) { return k.Acquire(ctx) })
+}
+
+// Work under a lock that asks for the hold's context, as most does.
+func BenchmarkDo(b *testing.B) {
+	m := benchManager(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Do(b.Context(), "orders/42", func(context.Context) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -26,18 +26,20 @@ type instantLink struct {
 	observer Observer
 }
 
-func (l *instantLink) Try()             { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Unlock()          { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) TryReserved()     { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Wait()            { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Reserve(bool)     { l.observer.Reserved(Answer{OK: true}) }
-func (l *instantLink) Withdraw()        {}
-func (l *instantLink) Abandon()         {}
-func (l *instantLink) GiveBack()        {}
-func (l *instantLink) Ask()             {}
-func (l *instantLink) Gone() error      { return nil }
-func (l *instantLink) Session() Session { return &l.store.session }
-func (l *instantLink) Detach()          {}
+func (l *instantLink) Try()                        { l.observer.Answered(Answer{OK: true}) }
+func (l *instantLink) Unlock()                     { l.observer.Answered(Answer{OK: true}) }
+func (l *instantLink) TryReserved()                { l.observer.Answered(Answer{OK: true}) }
+func (l *instantLink) Wait()                       { l.observer.Answered(Answer{OK: true}) }
+func (l *instantLink) Reserve(_, _ bool)           { l.observer.Reserved(Answer{OK: true}) }
+func (l *instantLink) Withdraw()                   {}
+func (l *instantLink) Abandon()                    {}
+func (l *instantLink) GiveBack()                   {}
+func (l *instantLink) Ask()                        {}
+func (l *instantLink) Gone() error                 { return nil }
+func (l *instantLink) Session() Session            { return &l.store.session }
+func (l *instantLink) Detach()                     {}
+func (l *instantLink) Attend(<-chan struct{}) bool { return false }
+func (l *instantLink) Unattended()                 {}
 
 func benchDirectory(b *testing.B) *Directory {
 	b.Helper()

@@ -248,6 +248,7 @@ func (p *Pool) handle(m poolMessage) {
 }
 
 func (p *Pool) addPending(r *Request) {
+	r.Attended = false // by the time that it is sent its caller sleeps
 	switch {
 	case p.closing:
 		r.answer(nil, false, ErrClosed)

@@ -71,7 +71,6 @@ func (p *Pool) Try(r *Request) {
 		s.Submit(r)
 		return
 	}
-	r.Attended = false // by the time that it is sent its caller sleeps
 	p.post(poolMessage{kind: poolPending, request: r})
 	p.afterEnd()
 }

@@ -1,4 +1,4 @@
-// Package actor keeps keys: one keeper each, an owner goroutine that holds all of the key's state and takes messages.
+// Package actor keeps keys: one keeper each, an owner that holds all of the key's state and takes messages.
 //
 // # Who does what
 //

@@ -224,6 +224,7 @@ func (w *stack) free(id int64, l *advisory) {
 		s.queued = false
 		l.owner = s.c.backend
 		s.done([][][]byte{{{}}}, "")
+		w.seen.add("granted in the queue")
 		w.say("          the server grants %d to %v", id, s.c.p)
 	}
 }
@@ -331,6 +332,7 @@ func (s *statement) who() {
 func (w *stack) cancelBackend(pid uint32) bool {
 	for _, c := range w.wires {
 		if s := c.pending; c.backend.pid == pid && s != nil && (s.queued || s.kind != kindWait) {
+			w.seen.add("backend cancelled")
 			w.say("          %v is cancelled", s)
 			s.leaveQueue()
 			s.done(nil, "57014")

@@ -34,6 +34,7 @@ const (
 
 // stack is several programs with a lock manager each, on one simulated PostgreSQL. The history's goroutine alone chooses.
 type stack struct {
+	seen     *tally
 	src      *sim.Source
 	start    time.Time
 	keys     []string
@@ -73,7 +74,7 @@ type program struct {
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
 
 func newStack(src *sim.Source) *stack {
-	w := &stack{src: src, start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
+	w := &stack{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
 		lastPID: 100, serverStart: 1}
 	src.Next()
 	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
@@ -215,6 +216,7 @@ func (w *stack) expire() {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}
+		w.seen.add("session expired")
 		w.say("          the server has not heard of %v of %v for long, and ends it", c, c.p)
 		b.end(false)
 	}

@@ -263,7 +263,10 @@ func (w *stack) restartServer() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen.add("server restarted")
-	w.say("the server restarts")
+	if w.src.Chance(2) {
+		w.timeline++
+	}
+	w.say("the server restarts, on timeline %d", w.timeline)
 	w.serverStart++
 	for _, c := range slices.Clone(w.wires) {
 		if !c.backend.over {

@@ -21,14 +21,15 @@ func main() {
 	run := flag.String("run", ".", "which bugs: a regular expression on their names")
 	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug")
 	seed := flag.Uint64("seed", 1, "seed of the simulations")
+	first := flag.Bool("first", true, "look first whether all is well without any bug")
 	flag.Parse()
-	if err := all(os.Stdout, *run, *span, *seed); err != nil {
+	if err := all(os.Stdout, *run, *span, *seed, *first); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func all(out io.Writer, run string, span time.Duration, seed uint64) error {
+func all(out io.Writer, run string, span time.Duration, seed uint64, first bool) error {
 	pattern, err := regexp.Compile(run)
 	if err != nil {
 		return err
@@ -42,8 +43,10 @@ func all(out io.Writer, run string, span time.Duration, seed uint64) error {
 		return err
 	}
 	b := bench{dir: dir, span: min(span, 3*time.Second), seed: seed}
-	if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
-		return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
+	if first {
+		if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
+			return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
+		}
 	}
 	b.span = span
 	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to |\n|---|---|---|---|---|---|\n")

@@ -21,14 +21,15 @@ func main() {
 	run := flag.String("run", ".", "which bugs: a regular expression on their names")
 	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug")
 	seed := flag.Uint64("seed", 1, "seed of the simulations")
+	first := flag.Bool("first", true, "look first whether all is well without any bug")
 	flag.Parse()
-	if err := all(os.Stdout, *run, *span, *seed); err != nil {
+	if err := all(os.Stdout, *run, *span, *seed, *first); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func all(out io.Writer, run string, span time.Duration, seed uint64) error {
+func all(out io.Writer, run string, span time.Duration, seed uint64, first bool) error {
 	pattern, err := regexp.Compile(run)
 	if err != nil {
 		return err
@@ -41,10 +42,13 @@ func all(out io.Writer, run string, span time.Duration, seed uint64) error {
 	if err := copyTree(dir); err != nil {
 		return err
 	}
-	b := bench{dir: dir, span: span, seed: seed}
-	if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
-		return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
+	b := bench{dir: dir, span: min(span, 3*time.Second), seed: seed}
+	if first {
+		if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
+			return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
+		}
 	}
+	b.span = span
 	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to |\n|---|---|---|---|---|---|\n")
 	var missed []string
 	for _, m := range mutants {
@@ -118,9 +122,6 @@ func (b *bench) try(m mutant) (*finding, error) {
 			return nil, err
 		}
 	}
-	if out, err := b.goCommand("build", "./..."); err != nil {
-		return nil, fmt.Errorf("it does not compile: %s", out)
-	}
 	found, err := b.simulate(m.simulations())
 	if found != nil || err != nil {
 		return found, err
@@ -156,6 +157,9 @@ func (b *bench) simulate(names []string) (*finding, error) {
 			continue
 		}
 		found, check, short := foundText.FindSubmatch(out), checkText.FindAllSubmatch(out, -1), shortText.FindSubmatch(out)
+		if bytes.Contains(out, []byte("[build failed]")) {
+			return nil, fmt.Errorf("it does not compile: %s", tail(out))
+		}
 		if found == nil || len(check) == 0 || short == nil {
 			if bytes.Contains(out, []byte("panic: test timed out")) {
 				return &finding{by: "simulation " + name, check: "it hangs"}, nil

@@ -63,6 +63,7 @@ func (w *world) kill() {
 		return
 	}
 	w.say("the server ends %v", s)
+	w.seen.add("session killed")
 	w.mu.Lock()
 	w.server.end(s)
 	w.ended = append(w.ended, s)
@@ -201,14 +202,21 @@ func (w *world) closeOne() {
 	i := w.src.Pick(len(w.procs))
 	p := w.procs[i]
 	switch {
-	case !w.src.Chance(3): // rarely: what comes after is dull
 	case p.isClosed():
-		w.procs[i] = w.newProcess()
-		w.say("%v starts in the place of %v", w.procs[i], p)
-	case !p.closing:
+		w.restart(i)
+	case !p.closing && w.src.Chance(3): // rarely: what comes after is dull
 		w.say("%v closes", p)
 		p.close()
 	}
+}
+
+// restart puts a new process in the place of one that is closed.
+func (w *world) restart(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.procs[i]
+	w.procs[i] = w.newProcess()
+	w.say("%v starts in the place of %v", w.procs[i], old)
 }
 
 // killProcess ends a process as kill -9 does: its sessions end at the server, and nobody in it hears anything any more.
@@ -221,6 +229,7 @@ func (w *world) killProcess() {
 	w.mu.Lock()
 	w.procs[i] = w.newProcess()
 	w.say("%v is killed; %v starts in its place", p, w.procs[i])
+	w.seen.add("process killed")
 	p.dead = true
 	for _, s := range slices.Clone(w.server.sessions) {
 		if s.p == p {

@@ -69,7 +69,11 @@ func (w *world) sleep(what string, spans []time.Duration) {
 func (w *world) anyProcess() *process { return w.procs[w.src.Pick(len(w.procs))] }
 
 func (w *world) acquire() {
-	p := w.anyProcess()
+	i := w.src.Pick(len(w.procs))
+	if w.procs[i].isClosed() && !w.src.Chance(4) { // else: too late
+		w.restart(i)
+	}
+	p := w.procs[i]
 	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
 	early := w.src.Chance(12)
 	w.mu.Lock()

@@ -77,7 +77,11 @@ func (k *call) watches() bool {
 }
 
 func (w *stack) acquire() {
-	p := w.anyProgram()
+	i := w.src.Pick(len(w.programs))
+	if w.programs[i].isClosed() && !w.src.Chance(4) { // else: too late
+		w.restart(i)
+	}
+	p := w.programs[i]
 	key := w.keys[w.src.Pick(len(w.keys))]
 	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
 		releases: make(chan error, 8)}
@@ -183,7 +187,7 @@ func (w *stack) look() {
 				k.waitsRightly()
 			}
 		}
-		k.outcome()
+		k.outcomesOf()
 	}
 	w.onlyOneHolds()
 	for _, p := range w.all {
@@ -232,6 +236,7 @@ func (k *call) hearsRightly() {
 		return
 	}
 	err, cause := k.lock.Err(), context.Cause(k.hold)
+	k.w.seen.add("told: " + outcome(cause))
 	switch {
 	case err == nil:
 		k.w.violate("a holder hears", "%v: the context of its hold has ended for %v, and it holds", k, cause)
@@ -257,6 +262,7 @@ func (k *call) waitsRightly() {
 func (k *call) returnedRightly() {
 	w := k.w
 	if k.err == nil {
+		w.seen.add("granted")
 		w.say("          %v is granted", k)
 		if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p {
 			k.wire = owner.c
@@ -274,6 +280,7 @@ func (k *call) returnedRightly() {
 		}
 		return
 	}
+	w.seen.add("refused: " + outcome(k.err))
 	w.say("          %v: %v", k, k.err)
 	var right bool
 	var e *manager.AcquireError
@@ -306,8 +313,8 @@ func (k *call) waits() bool {
 	}
 }
 
-// outcome takes what calls of Release have returned.
-func (k *call) outcome() {
+// outcomesOf takes what calls of Release have returned.
+func (k *call) outcomesOf() {
 	for {
 		select {
 		case err := <-k.releases:
@@ -321,6 +328,7 @@ func (k *call) outcome() {
 
 func (k *call) releasedRightly(err error) {
 	w := k.w
+	w.seen.add("released: " + outcome(err))
 	w.say("          the release of %v: %v", k, err)
 	if k.lock.Err() == nil {
 		w.violate("a release ends the hold", "%v", k)

@@ -106,24 +106,16 @@ func (w *stack) closeAll() {
 		}
 	}
 	synctest.Wait()
-	isClosed := func(p *program) bool {
-		select {
-		case <-p.closed:
-			return true
-		default:
-			return false
-		}
-	}
 	for range 100 {
 		w.heal()
-		if !slices.ContainsFunc(w.all, func(p *program) bool { return !isClosed(p) }) {
+		if !slices.ContainsFunc(w.all, func(p *program) bool { return !p.isClosed() }) {
 			break
 		}
 		time.Sleep(40 * time.Millisecond) //nolint:forbidigo // the bubble's clock
 		w.settle()
 	}
 	for _, p := range w.all {
-		if !isClosed(p) {
+		if !p.isClosed() {
 			w.violate("every call returns", "Close of %v does not return", p)
 		}
 	}

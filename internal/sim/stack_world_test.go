@@ -34,6 +34,7 @@ const (
 
 // stack is several programs with a lock manager each, on one simulated PostgreSQL. The history's goroutine alone chooses.
 type stack struct {
+	seen     *tally
 	src      *sim.Source
 	start    time.Time
 	keys     []string
@@ -53,6 +54,7 @@ type stack struct {
 	outsiders   map[int64]*backend
 	lastPID     uint32
 	serverStart int
+	timeline    int    // counts up where a standby takes the server's place
 	turnAway    string // SQLSTATE by which everybody is refused
 	dial        error  // what becomes of new connections
 	hangs       bool   // nobody answers to new connections
@@ -73,8 +75,8 @@ type program struct {
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
 
 func newStack(src *sim.Source) *stack {
-	w := &stack{src: src, start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
-		lastPID: 100, serverStart: 1}
+	w := &stack{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
+		lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
 	src.Next()
 	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
 	for range 1 + src.Pick(2) {
@@ -106,6 +108,7 @@ func (w *stack) newProgram() *program {
 		manager.WithKeeperLinger(100*time.Millisecond), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
 		manager.WithRetry(manager.LinearRetry(1, time.Second)),
 		func(c *manager.Config) {
+			c.Sessions.MaxLocksPerSession = []int{0, 1}[w.src.Pick(2)]
 			c.Sessions.CloseTimeout, c.Sessions.IdleTime = stackClose, time.Second
 			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}
 		})
@@ -215,6 +218,7 @@ func (w *stack) expire() {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}
+		w.seen.add("session expired")
 		w.say("          the server has not heard of %v of %v for long, and ends it", c, c.p)
 		b.end(false)
 	}

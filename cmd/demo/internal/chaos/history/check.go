@@ -41,6 +41,7 @@ func (b *Book) Finish() (*Verdict, *Timeline) {
 			b.checkKey(key, never)
 		}
 		b.judgeLosses()
+		b.countStalls()
 		b.verdict.finish()
 	}
 	return &b.verdict, &b.timeline

@@ -61,17 +61,17 @@ func (h *handle) grant(at int64) *handle {
 	return h.add(event.Record{Kind: event.Granted, Return: at * ms})
 }
 func (h *handle) look(at int64) *handle { return h.add(event.Record{Kind: event.Held, Call: at * ms}) }
-func (h *handle) release(from, to int64, outcome event.Outcome) *handle {
+func (h *handle) release(from, to int64, outcome event.Outcome) {
 	h.add(event.Record{Kind: event.Letting, Call: from * ms})
-	return h.add(event.Record{Kind: event.Let, Return: to * ms, Outcome: outcome, Cause: event.ByServer})
+	h.add(event.Record{Kind: event.Let, Return: to * ms, Outcome: outcome, Cause: event.ByServer})
 }
 
-func (h *handle) lose(looked, told int64, cause event.Cause) *handle {
-	return h.add(event.Record{Kind: event.Lost, Call: looked * ms, Return: told * ms, Cause: cause})
+func (h *handle) lose(looked, told int64, cause event.Cause) {
+	h.add(event.Record{Kind: event.Lost, Call: looked * ms, Return: told * ms, Cause: cause})
 }
 
-func (h *handle) write(looked, by int64, outcome event.Outcome, flags uint8) *handle {
-	return h.add(event.Record{Kind: event.Wrote, Call: looked * ms, Return: by * ms, Outcome: outcome, Flags: flags})
+func (h *handle) write(looked, by int64, flags uint8) *handle {
+	return h.add(event.Record{Kind: event.Wrote, Call: looked * ms, Return: by * ms, Flags: flags})
 }
 
 // want checks the kinds of the violations, each once.
@@ -256,14 +256,14 @@ func TestAKilledProcessHoldsNoLonger(t *testing.T) {
 func TestStaleWrites(t *testing.T) {
 	lost := fault(plan.FreezeWorker, 1, 100, 101, 2600, 2600)
 	s := newStory(t, lost) // the frozen one's write was on its way
-	s.ask(1, 0).grant(1).write(99, 2601, event.OK, 0).lose(99, 2601, event.BySilence)
-	s.ask(2, 2).grant(2100).write(2605, 2606, event.OK, event.Torn).look(2610).release(2620, 2621, event.OK)
+	s.ask(1, 0).grant(1).write(99, 2601, 0).lose(99, 2601, event.BySilence)
+	s.ask(2, 2).grant(2100).write(2605, 2606, event.Torn).look(2610).release(2620, 2621, event.OK)
 	if v := s.want(); v.StaleExplained != 1 {
 		t.Errorf("%+v", v)
 	}
 	s = newStory(t, lost) // nobody's was
-	s.ask(1, 0).grant(1).write(50, 60, event.OK, 0).look(70).lose(99, 2601, event.BySilence)
-	s.ask(2, 2).grant(2100).write(2605, 2606, event.OK, event.Torn).look(2610).release(2620, 2621, event.OK)
+	s.ask(1, 0).grant(1).write(50, 60, 0).look(70).lose(99, 2601, event.BySilence)
+	s.ask(2, 2).grant(2100).write(2605, 2606, event.Torn).look(2610).release(2620, 2621, event.OK)
 	s.want("stale write")
 }
 
@@ -274,6 +274,31 @@ func TestARecordThatComesTooLateIsNotLost(t *testing.T) {
 	s.ask(2, 0).grant(50).release(60, 61, event.OK)
 	if v, _ := s.book.Finish(); len(v.Problems) == 0 {
 		t.Error("a hold was never checked, and nobody says so")
+	}
+}
+
+// A machine that is busy elsewhere is no fault of anybody, and no excuse for anything but silence.
+func TestAStallExplainsSilence(t *testing.T) {
+	for _, tt := range []struct {
+		process  int
+		from, to int64
+		cause    event.Cause
+		false    bool
+	}{
+		{1, 400, 900, event.BySilence, false},
+		{0, 400, 900, event.BySilence, false},
+		{2, 400, 900, event.BySilence, true},
+		{1, 700, 900, event.BySilence, true}, // too short
+		{1, 4000, 4900, event.BySilence, true},
+		{1, 400, 900, event.ByServer, true},
+	} {
+		s := newStory(t)
+		s.book.Add([]event.Record{{Kind: event.Stalled, Handle: event.NewHandle(tt.process, 1, 0), Call: tt.from * ms, Return: tt.to * ms}})
+		s.ask(1, 0).grant(1).lose(999, 1000, tt.cause)
+		v, _ := s.book.Finish()
+		if (len(v.FalseLosses) == 1) != tt.false || (v.StallLosses == 1) == tt.false {
+			t.Errorf("%+v: %+v", tt, v.Losses)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
@@ -129,6 +130,10 @@ func (r *running) load(ctx context.Context) error {
 	defer over.Stop()
 	n := &nemesis.Nemesis{Plan: r.plan, Stage: r.stage, Book: r.book, Take: r.book.Add, Start: r.start,
 		Replace: r.crew.replace(ctx), Say: func(f *history.Fault) {}}
+	var beat sync.WaitGroup
+	beat.Go(func() { pulse(ctx, r.stage, r.book) })
+	defer beat.Wait()
+	defer cancel(nil)
 	faults := make(chan error, 1)
 	go func() { faults <- n.Run(ctx, r.steps) }()
 	err := r.watch(ctx, faults)

@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/url"
 	"strconv"
@@ -109,8 +111,20 @@ func TestHolderDiesBehindACutNetwork(t *testing.T) {
 	if err := n.Cut(t.Context(), netfault.Both); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := m.Acquire(ctx, "dialled", manager.WithDedicatedSession()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a session was opened through a cut network: %v", err)
+	}
+	// An unlock whose answer cannot come is neither a release nor a loss.
+	if err := all[0].lock.Release(bounded(t)); !errors.Is(err, manager.ErrReleaseUnknown) && !errors.Is(err, manager.ErrLost) {
+		t.Errorf("a release through a cut network: %v", err)
+	} else {
+		t.Logf("a release through a cut network, after %v: %v", time.Since(cut).Round(time.Millisecond), err)
+	}
+	closing := time.Now()
 	closeNow(t, m) // as the kernel of a process that dies would: what it sends does not arrive
-	closedAfter := time.Since(cut)
+	closedAfter := time.Since(closing)
 	follow(t, o, all)
 	t.Logf("the manager's Close took %v, with nothing left of it; the server freed the locks within %v (session timeout %v)",
 		closedAfter.Round(time.Millisecond), time.Since(cut).Round(time.Millisecond), short.server)

@@ -90,7 +90,7 @@ func (s *Session) linger() {
 }
 
 // tellLost tells every client that has a lock here, and forgets it.
-func (s *Session) tellLost() (any bool) {
+func (s *Session) tellLost() (told bool) {
 	if len(s.held) == 0 {
 		return false
 	}

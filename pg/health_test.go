@@ -282,44 +282,6 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 	}
 }
 
-// Where this side gives a session up that the server still has (only one direction of the network is cut, another backend
-// answers), it is this side's hanging up that frees the locks. Those who held them have been told by then, and have
-// had a moment to act on it.
-func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
-	for name, c := range map[string]struct {
-		answer func(fs *fakeSession, q *question)
-		cause  Cause
-	}{
-		"silence":         {func(_ *fakeSession, q *question) { q.never = true }, CauseSilence},
-		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.text("4711 f 1700000000.5 fake fake") }, CauseBackend},
-		"doubt":           {func(_ *fakeSession, q *question) { q.answered = true; q.code = "XX000" }, CauseDoubt},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake(t)
-				p := openPool(t, f.source(t), Config{})
-				holder := newCaller(1)
-				s := holder.take(t, p)
-				f.onStatement(func(fs *fakeSession, q *question) {
-					if q.kind == "ask" && fs.pid == s.PID() {
-						c.answer(fs, q)
-					}
-				})
-				holder.lost(t, c.cause)
-				wait(p.config.farewell() - time.Millisecond)
-				if f.held()[1] == "" {
-					t.Error("the server had freed the lock before its holder could do anything")
-				}
-				receive(t, s.Ended())
-				synctest.Wait()
-				if f.held()[1] != "" {
-					t.Error("the server still has the lock")
-				}
-			})
-		})
-	}
-}
-
 // short is a config whose trust runs out while a test looks on.
 func short() Config {
 	return Config{HealthInterval: 400 * time.Millisecond, HealthTimeout: 400 * time.Millisecond,

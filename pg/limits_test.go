@@ -111,7 +111,7 @@ func TestTheServersLimits(t *testing.T) {
 				t.Errorf("not transient: %v", err)
 			}
 			for _, kind := range []error{ErrLockTableFull, ErrTooManyConnections} {
-				if errors.Is(err, kind) != (kind == c.kind) {
+				if errors.Is(err, kind) != errors.Is(c.kind, kind) {
 					t.Errorf("%v: is %q: %v", err, kind, errors.Is(err, kind))
 				}
 			}

@@ -91,7 +91,7 @@ func (n *Network) build(ctx context.Context) error {
 		{"-n", n.server, "link", "set", serverEnd, "up"},
 		{"-n", n.client, "link", "set", clientEnd, "up"},
 	} {
-		if err := run(ctx, "ip", args...); err != nil {
+		if err := run(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func (n *Network) Heal(ctx context.Context) error {
 }
 
 func (n *Network) filter(ctx context.Context, namespace string, args ...string) error {
-	return run(ctx, "ip", append([]string{"netns", "exec", namespace, "iptables", "-w", "5"}, args...)...)
+	return run(ctx, append([]string{"netns", "exec", namespace, "iptables", "-w", "5"}, args...)...)
 }
 
 // Close removes the network. What still runs inside keeps its namespace, without a cable, until it ends.
@@ -133,7 +133,7 @@ func (n *Network) Close() error {
 	var errs []error
 	for _, name := range []string{n.client, n.server} {
 		if _, err := os.Stat(filepath.Join(namespaces, name)); err == nil {
-			errs = append(errs, run(ctx, "ip", "netns", "del", name))
+			errs = append(errs, run(ctx, "netns", "del", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -152,17 +152,18 @@ func removeStale(ctx context.Context) {
 		}
 		pid, err := strconv.Atoi(parts[1])
 		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			_ = run(ctx, "ip", "netns", "del", e.Name()) // another process may have been faster
+			_ = run(ctx, "netns", "del", e.Name()) // another process may have been faster
 		}
 	}
 }
 
-func run(ctx context.Context, program string, args ...string) error {
+// run runs ip, which does it all: iptables too, inside a namespace.
+func run(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

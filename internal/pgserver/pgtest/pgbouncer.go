@@ -49,7 +49,7 @@ func NewBouncer(tb testing.TB, s *pgserver.Server, database string, settings map
 	if err := errors.Join(os.Chown(b.folder, b.owner[0], b.owner[1]), os.Chmod(b.folder, 0o700)); err != nil {
 		tb.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func NewBouncer(tb testing.TB, s *pgserver.Server, database string, settings map
 
 func (b *Bouncer) start(path, port string) {
 	b.tb.Helper()
-	cmd := exec.Command(path, "-q", b.ini())
+	cmd := exec.Command(path, "-q", b.ini()) //nolint:noctx // the test's clean-up ends it
 	cmd.Dir = b.folder
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	if os.Geteuid() == 0 {
@@ -85,7 +85,7 @@ func (b *Bouncer) start(path, port string) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for again := time.NewTicker(5 * time.Millisecond); ; {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), time.Second)
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 		if err == nil {
 			conn.Close()
 			return

@@ -42,8 +42,8 @@ func TestLightSession(t *testing.T) {
 		}
 		lone.release(t, light)
 		for s, n := range crowd(10_000, 500) {
-			if s == light && n > lightWaiting {
-				t.Errorf("%d locks of a crowd are on the light session", n)
+			if s == light && n > 250 {
+				t.Errorf("%d locks of a crowd of 500 are on the light session", n)
 			}
 		}
 		if got := p.Stats().Shared; got != 2 {

@@ -72,7 +72,7 @@ func TestASystemThatHoldsFewerFails(t *testing.T) {
 }
 
 func TestGrow(t *testing.T) {
-	r, err := grow{10, 1000, 2000}.run(t.Context(), setup(t, lockkeeperName, ""))
+	r, err := grow{keys: []int{10, 1000, 2000}, idle: time.Millisecond}.run(t.Context(), setup(t, lockkeeperName, ""))
 	measured(t, r, err, "us_per_pair_10", "us_per_pair_2k", "ratio_2k_to_10")
 }
 

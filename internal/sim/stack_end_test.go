@@ -16,7 +16,7 @@ func (w *stack) heal() {
 		w.mu.Lock()
 		var due *wire
 		for _, c := range w.wires {
-			c.slow = false
+			c.slow, c.cutSoon = false, false
 			if c.canExecute() || c.canDeliver() || c.canHear() {
 				due = c
 				break

@@ -22,7 +22,7 @@ const (
 	stackInterval = 500 * time.Millisecond
 	stackTimeout  = 200 * time.Millisecond
 	// stackPatience is how long the server bears silence: hardly longer than a client trusts in it.
-	stackPatience = stackInterval + stackTimeout + 50*time.Millisecond
+	stackPatience = stackInterval + stackTimeout + 5*time.Millisecond
 	stackSlice    = 200 * time.Millisecond
 	stackConnect  = 300 * time.Millisecond
 	stackClose    = 100 * time.Millisecond

@@ -92,8 +92,6 @@ var mutants = []mutant{
 		"\t\ts.current = f\n\t\ts.lose(CauseDoubt, errors.Join(f.doubt, f.err))", "\t\ts.settled(f)"}}},
 	{"an error on the way to a keeper is dropped", []edit{{"manager/link.go",
 		"return actor.Answer{OK: ok, Err: err, Transient: err != nil && pg.Transient(err)}", "_ = err\n\treturn actor.Answer{OK: ok, Transient: pg.Transient(err)}"}}},
-	{"a cancellation that is under way may hit the next statement", []edit{{"pg/land.go",
-		"\t\tif s.cancel != nil {\n", "\t\tif s.cancel != nil && len(f.entries) > 1 {\n"}, {"pg/send.go", "\tif s.current != nil || s.cancel != nil {", "\tif s.current != nil {"}}},
 	{"a silent session is believed in for ever", []edit{{"pg/session.go",
 		"\t\ts.lose(CauseSilence, fmt.Errorf(\"no answer within %v\", s.config.Trust()))", "\t\t_ = fmt.Errorf"},
 		{"pg/session.go", "return s.base.Add(time.Duration(s.trusted.Load()))", "return time.Now().Add(time.Hour)"}}},

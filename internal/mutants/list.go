@@ -101,7 +101,7 @@ var mutants = []mutant{
 	{"no health question is asked", []edit{{"pg/send.go", "\tif time.Since(s.asked) >= s.config.HealthInterval {\n\t\ts.ask()\n\t\treturn\n\t}\n", ""}}},
 	{"the answers of a batch are mixed up", []edit{{"pg/reader.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
 	{"an unlock leaves the id in the session's books", []edit{{"pg/land.go", "\t\tcase e.op == OpUnlock && e.ok:\n\t\t\tdelete(s.held, e.id)\n", "\t\tcase e.op == OpUnlock && e.ok:\n"}}},
-	{"a reservation that is taken back has no answer", []edit{{"pg/pool.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n}\n\nfunc (p *Pool) opened", "}\n\nfunc (p *Pool) opened"}}},
+	{"a reservation that is taken back has no answer", []edit{{"pg/line.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n", ""}}},
 	{"tries that wait for a session are not told that there is none", []edit{{"pg/pool.go", "\tfor _, r := range p.pending {\n\t\tr.answer(nil, false, err)\n\t}\n\tp.pending = nil\n}\n\nfunc (p *Pool) returned", "}\n\nfunc (p *Pool) returned"}}},
 	{"a session that is lost stays in the choice", []edit{{"pg/end.go", "\ts.pool.unshare(s)\n\ts.telling", "\ts.telling"}, {"pg/close.go", "\t\tp.unshare(s) // it may have been shared as it died, after it had taken itself out\n", ""}}},
 	{"a session of its own that comes back is counted as out", []edit{{"pg/pool.go", "\tuse := seat.use\n\tp.inUse[use]--\n", "\tuse := seat.use\n"}}},

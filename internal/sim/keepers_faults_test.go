@@ -267,7 +267,10 @@ func (w *world) goesWell() {
 
 // asNew: whatever has happened, each lock can be had again, in each process.
 func (w *world) asNew() {
-	w.pass(w.config.Intensity.Window) // a key that was given up for a while is not, any more
+	for range 12 { // whoever was cut off has noticed, and a key that was given up for a while is not, any more
+		w.heal()
+		w.pass(100 * time.Millisecond)
+	}
 	for _, p := range w.all {
 		for _, id := range w.ids() {
 			if p.closing || !w.fine() || w.config.MaxKeys < w.keys {

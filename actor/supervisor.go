@@ -89,6 +89,7 @@ func (k *keeper) restart(f KeeperFailure) {
 	k.discard(k.current.claim, err)
 	k.discard(old.holder, err)
 	k.discard(old.leaving, err)
+	k.discard(old.asking, err)
 	if k.current.kind == evStop {
 		k.machine.closing = true
 	}

@@ -260,6 +260,45 @@ func (w *world) goesWell() {
 		w.mu.Lock()
 		w.violate("every call returns", "all has gone well for seconds, and %v has no answer", w.open[0])
 		w.mu.Unlock()
+		return
+	}
+	w.asNew()
+}
+
+// asNew: whatever has happened, each lock can be had again, in each process.
+func (w *world) asNew() {
+	for range 12 { // whoever was cut off has noticed, and a key that was given up for a while is not, any more
+		w.heal()
+		w.pass(100 * time.Millisecond)
+	}
+	for _, p := range w.all {
+		for _, id := range w.ids() {
+			if p.closing || !w.fine() || w.config.MaxKeys < w.keys {
+				continue
+			}
+			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3, NewBackoff: w.steps10})
+			w.mu.Lock()
+			w.comes(c)
+			w.mu.Unlock()
+			p.dir.Submit(&c.Claim)
+			for range 20 {
+				w.settle()
+				w.heal()
+				if c.answered || !w.fine() {
+					break
+				}
+				w.pass(20 * time.Millisecond)
+			}
+			if !c.answered || c.Err != nil {
+				w.mu.Lock()
+				w.violate("recovery", "all is well again, and %v was answered with %v", c, c.Err)
+				w.mu.Unlock()
+				return
+			}
+			c.end(actor.ErrReleased)
+			w.settle()
+			w.heal()
+		}
 	}
 }
 

@@ -83,9 +83,7 @@ func (w *stack) acquire() {
 	}
 	p := w.programs[i]
 	key := w.keys[w.src.Pick(len(w.keys))]
-	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
-		releases: make(chan error, 8)}
-	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k := w.newCall(p, key)
 	k.try = w.src.Chance(5)
 	var opts []manager.AcquireOption
 	dedicated := w.src.Chance(6)
@@ -107,16 +105,27 @@ func (w *stack) acquire() {
 		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(p, key)}))
 	}
 	w.say("%v: try %v, dedicated %v, detached %v, timeout %v", k, k.try, dedicated, k.detach, k.timeout)
-	w.mu.Lock()
-	w.calls = append(w.calls, k)
-	w.mu.Unlock()
+	k.start(opts...)
+}
+
+func (w *stack) newCall(p *program, key string) *call {
+	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
+		releases: make(chan error, 8)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
+}
+
+func (k *call) start(opts ...manager.AcquireOption) {
+	k.w.mu.Lock()
+	k.w.calls = append(k.w.calls, k)
+	k.w.mu.Unlock()
 	k.began = time.Now()
 	go func() {
 		defer close(k.done)
 		if k.try {
-			k.lock, k.err = p.m.TryAcquire(k.ctx, key, opts...)
+			k.lock, k.err = k.p.m.TryAcquire(k.ctx, k.key, opts...)
 		} else {
-			k.lock, k.err = p.m.Acquire(k.ctx, key, opts...)
+			k.lock, k.err = k.p.m.Acquire(k.ctx, k.key, opts...)
 		}
 	}()
 }

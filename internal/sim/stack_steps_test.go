@@ -25,8 +25,9 @@ var stackActions = []struct {
 	{3, (*stack).failAfter},
 	{1, (*stack).loseConnection},
 	{1, (*stack).killBackend},
-	{1, (*stack).cutSome},
+	{2, (*stack).cutSome},
 	{1, (*stack).slowDown},
+	{2, (*stack).lateThenSilent},
 	{3, (*stack).hear},
 	{1, (*stack).noMoreConnections},
 	{2, (*stack).connectionsAgain},
@@ -195,6 +196,27 @@ func (w *stack) cutSome() {
 	if c := w.anyWire(func(c *wire) bool { return !c.cut && !c.hangUpOut }); c != nil {
 		w.say("%v of %v is cut off", c, c.p)
 		c.cut = true
+	}
+}
+
+// lateThenSilent lets an answer come late, and cuts the connection off at the next question.
+func (w *stack) lateThenSilent() {
+	w.mu.Lock()
+	c := w.anyWire(func(c *wire) bool { return c.canExecute() && !c.pending.queued })
+	if c != nil {
+		c.execute()
+	}
+	w.mu.Unlock()
+	if c == nil {
+		return
+	}
+	w.pass([]time.Duration{110 * time.Millisecond, 20 * time.Millisecond, 180 * time.Millisecond}[w.src.Pick(3)])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.canDeliver() {
+		c.deliverNext()
+		w.say("%v of %v will be cut off at the next question", c, c.p)
+		c.cutSoon = true
 	}
 }
 

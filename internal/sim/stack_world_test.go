@@ -22,10 +22,11 @@ const (
 	stackInterval = 500 * time.Millisecond
 	stackTimeout  = 200 * time.Millisecond
 	// stackPatience is how long the server bears silence: hardly longer than a client trusts in it.
-	stackPatience = stackInterval + stackTimeout + 50*time.Millisecond
+	stackPatience = stackInterval + stackTimeout + 5*time.Millisecond
 	stackSlice    = 200 * time.Millisecond
 	stackConnect  = 300 * time.Millisecond
 	stackClose    = 100 * time.Millisecond
+	stackRestarts = 400 * time.Millisecond
 	// stackSlack is more than a caller who reads its own answer can be late, and a reader who dozes meanwhile.
 	stackSlack = 20 * time.Millisecond
 
@@ -105,7 +106,7 @@ func (w *stack) newProgram() *program {
 	p.m, err = manager.New(context.Background(), source, manager.WithHealth(stackInterval, stackTimeout),
 		manager.WithSessionTimeout(stackPatience), manager.WithWaitSlice(stackSlice), manager.WithConnectTimeout(stackConnect),
 		manager.WithSharedSessions(1+w.src.Pick(2)), manager.WithWaitingSessions(1+w.src.Pick(2)), manager.WithMaxSessions(4),
-		manager.WithKeeperLinger(100*time.Millisecond), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
+		manager.WithKeeperLinger(100*time.Millisecond), manager.WithRestarts(3, stackRestarts), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
 		manager.WithRetry(manager.LinearRetry(1, time.Second)),
 		func(c *manager.Config) {
 			c.Sessions.MaxLocksPerSession = []int{0, 1}[w.src.Pick(2)]

@@ -6,19 +6,30 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/netfault"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
+
+// needsSessionTimeout skips where the server is too old to end a silent session by itself.
+func needsSessionTimeout(t *testing.T, s *pgserver.Server) {
+	t.Helper()
+	if strings.HasPrefix(s.Version(), "13") {
+		t.Skip("PostgreSQL 13 does not end a silent session: what a frozen client holds stays held")
+	}
+}
 
 // A middlebox is frozen: both connections stay up, and their kernels acknowledge everything. No setting of TCP sees it;
 // the server's own limit for idle sessions is what frees the locks, and their holders know before.
 func TestFrozenMiddlebox(t *testing.T) {
 	s := pgtest.Shared(t)
+	needsSessionTimeout(t, s)
 	audit(t, s)
 	o := newOutsider(t, s)
 	var y tally
@@ -51,6 +62,7 @@ func TestFrozenMiddlebox(t *testing.T) {
 // before any of its timers has had a chance.
 func TestHolderWokenPastItsLease(t *testing.T) {
 	s := pgtest.Shared(t)
+	needsSessionTimeout(t, s)
 	audit(t, s)
 	u, err := url.Parse(s.TCPDSN())
 	if err != nil {

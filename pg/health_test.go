@@ -330,6 +330,7 @@ func TestAFrozenServer(t *testing.T) {
 func TestAFrozenMiddlebox(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
+	d.needsSessionTimeout(t)
 	box := newProxy(t, "tcp", d.TCPAddr())
 	p := openDSN(t, box.through(t, d.tcpDSN()), short())
 	holder := newCaller(7)
@@ -347,6 +348,7 @@ func TestAFrozenMiddlebox(t *testing.T) {
 func TestAStoppedProcessFindsItsTrustPassed(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
+	d.needsSessionTimeout(t)
 	child := exec.Command(os.Args[0], "-test.run=^$")
 	child.Env = append(os.Environ(), stoppedVariable+"="+d.dsn())
 	child.Stderr = os.Stderr

@@ -53,7 +53,7 @@ otherwise the faults of the network are left out, and the report says so. Nothin
 the run, a Ctrl-C or a kill -9: namespaces and their packet filters go with their processes.`
 
 const chaosExamples = `  demo chaos
-      a first look: 4 processes x 8 workers on 24 keys, all faults, for a minute
+      a first look: 4 processes x 8 workers on 32 keys, all faults, for a minute
   demo chaos --duration 10m --seed 1 --html report.html
       longer, repeatable, with a page that shows the grants over the faults
   demo chaos --faults partition,partition-to-server,freeze-worker
@@ -94,8 +94,8 @@ func newChaos(status *int) *cobra.Command {
 	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
 	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&f.plan.Workers, "workers", "w", 8, "goroutines in each process that take locks")
-	flags.IntVarP(&f.plan.Keys, "keys", "k", 24, "locks that they fight for")
-	flags.DurationVar(&f.plan.Hold, "hold", 4*time.Millisecond, "how long most hold; one in a hundred holds for up to 1.5 s")
+	flags.IntVarP(&f.plan.Keys, "keys", "k", 32, "locks that they fight for")
+	flags.DurationVar(&f.plan.Hold, "hold", 4*time.Millisecond, "how long most hold; one in 25 holds for up to 1.5 s")
 	flags.DurationVar(&f.plan.Calm, "calm", 500*time.Millisecond, "mean pause between one fault and the next")
 	flags.DurationVar(&f.plan.Interval, "interval", 500*time.Millisecond, "health interval of the managers")
 	flags.DurationVar(&f.plan.Timeout, "timeout", 500*time.Millisecond, "health timeout; interval + timeout is the trust, twice that the session timeout")

@@ -60,6 +60,19 @@ func (b *Book) Change(change func()) {
 	change()
 }
 
+// Holders is how many holds of a process there are now, as far as is recorded; of all of them for 0.
+func (b *Book) Holders(process int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, h := range b.open {
+		if h.Granted > 0 && (process == 0 || h.Process == process) {
+			n++
+		}
+	}
+	return n
+}
+
 // Faults are those that were begun.
 func (b *Book) Faults() []*Fault {
 	b.mu.Lock()

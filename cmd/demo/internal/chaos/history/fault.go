@@ -15,6 +15,7 @@ type Fault struct {
 	Active int64 // when it was in place
 	End    int64 // before it was taken back
 	Healed int64 // when everything worked again
+	Hit    int   // holds that there were when it began
 	Note   string
 	Failed string // why it could not be carried out
 }

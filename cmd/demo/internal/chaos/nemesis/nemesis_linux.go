@@ -103,6 +103,12 @@ func (n *Nemesis) one(ctx context.Context, f *history.Fault) error {
 	return fmt.Errorf("BUG: no fault %q", f.Kind)
 }
 
+// begin notes the time at which a fault begins, and how many holders it meets.
+func (n *Nemesis) begin(f *history.Fault) {
+	hit := n.Book.Holders(f.Target)
+	n.Book.Change(func() { f.Hit, f.Begin = hit, event.Now() })
+}
+
 // mark notes the time.
 func (n *Nemesis) mark(at *int64) {
 	n.Book.Change(func() { *at = event.Now() })
@@ -114,7 +120,7 @@ func (n *Nemesis) note(f *history.Fault, format string, args ...any) {
 
 // lasting does something, waits, and takes it back, whatever happens meanwhile.
 func (n *Nemesis) lasting(ctx context.Context, f *history.Fault, do, undo func() error) error {
-	n.mark(&f.Begin)
+	n.begin(f)
 	err := do()
 	if err == nil {
 		n.mark(&f.Active)
@@ -145,7 +151,7 @@ const storms = 5
 
 func (n *Nemesis) storm(ctx context.Context, f *history.Fault) error {
 	random := rand.New(rand.NewPCG(f.Pick, 0))
-	n.mark(&f.Begin)
+	n.begin(f)
 	n.mark(&f.Active)
 	for range storms {
 		n.Stage.Worker(f.Target).Order(player.Storm, 0)
@@ -157,7 +163,7 @@ func (n *Nemesis) storm(ctx context.Context, f *history.Fault) error {
 
 func (n *Nemesis) killWorker(ctx context.Context, f *history.Fault) error {
 	w := n.Stage.Worker(f.Target)
-	n.mark(&f.Begin)
+	n.begin(f)
 	if err := w.Kill(); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (n *Nemesis) outsider(ctx context.Context, f *history.Fault) error {
 	random := rand.New(rand.NewPCG(f.Pick, 1))
 	hash := hashing.NamespacedFNV1a(stage.Namespace)
 	taken := 0
-	n.mark(&f.Begin)
+	n.begin(f)
 	n.mark(&f.Active)
 	for until := time.Now().Add(f.For); err == nil && ctx.Err() == nil && time.Now().Before(until); {
 		var got bool

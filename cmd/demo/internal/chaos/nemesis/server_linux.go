@@ -63,7 +63,7 @@ func (n *Nemesis) terminate(ctx context.Context, f *history.Fault) error {
 	}
 	n.note(f, "backend %d with %d locks", pid, locks)
 	primary, _ := n.Stage.Primary()
-	n.mark(&f.Begin)
+	n.begin(f)
 	// Connecting takes its time, so the server says when it did it.
 	rows, err := primary.Exec(ctx, fmt.Sprintf(`SELECT (1000000 * extract(epoch FROM clock_timestamp()))::bigint,
 		pg_terminate_backend(%d)`, pid))
@@ -87,7 +87,7 @@ func (n *Nemesis) killBackend(ctx context.Context, f *history.Fault) error {
 		return err
 	}
 	n.note(f, "backend %d with %d locks", pid, locks)
-	n.mark(&f.Begin)
+	n.begin(f)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (n *Nemesis) restart(ctx context.Context, f *history.Fault) error {
 		mode = pgserver.Immediate
 	}
 	primary, _ := n.Stage.Primary()
-	n.mark(&f.Begin)
+	n.begin(f)
 	err := primary.Restart(ctx, mode)
 	n.mark(&f.End)
 	if err != nil {
@@ -126,7 +126,7 @@ func (n *Nemesis) promote(ctx context.Context, f *history.Fault) error {
 	if err != nil {
 		return fmt.Errorf("the standby does not follow: %w", err)
 	}
-	n.mark(&f.Begin)
+	n.begin(f)
 	if err := old.Stop(ctx); err != nil {
 		return err
 	}

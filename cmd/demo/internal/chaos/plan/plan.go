@@ -14,7 +14,7 @@ type Plan struct {
 	Calm time.Duration
 	// Interval and Timeout are the health settings of the managers under test; their sum is the trust.
 	Interval, Timeout time.Duration
-	// Hold is how long most holders hold, besides their read and their write; one in a hundred holds much longer.
+	// Hold is how long most holders hold, besides their read and their write; one in twenty-five holds much longer.
 	Hold time.Duration
 	// Lie makes workers pretend now and then that they hold a lock which they do not: the run must find it.
 	Lie bool

@@ -22,7 +22,7 @@ const (
 	// releaseBound is far beyond what a release needs.
 	releaseBound = 30 * time.Second
 	// longHold is what one holder in so many holds for at most, so that every fault meets holders.
-	longHold, longOnes = 1500 * time.Millisecond, 100
+	longHold, longOnes = 1500 * time.Millisecond, 25
 )
 
 // play is the load of one process.

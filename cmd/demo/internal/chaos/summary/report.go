@@ -50,6 +50,7 @@ type FaultCount struct {
 	Planned  int       `json:"planned"`
 	Done     int       `json:"done"`
 	Failed   int       `json:"failed"`
+	Hit      int       `json:"holders_hit"`
 	Losses   int       `json:"losses"`
 	Told     Times     `json:"told_ms"`
 	Overlaps int       `json:"overlaps"`
@@ -61,6 +62,7 @@ type FaultDone struct {
 	plan.Step
 	Began  time.Duration `json:"began"`
 	Ended  time.Duration `json:"ended"`
+	Hit    int           `json:"holders_hit"`
 	Note   string        `json:"note,omitempty"`
 	Failed string        `json:"failed,omitempty"`
 }
@@ -134,7 +136,7 @@ func New(p *plan.Plan, steps []plan.Step, faults []*history.Fault, v *history.Ve
 	}
 	for _, f := range faults {
 		r.Schedule = append(r.Schedule, FaultDone{Step: f.Step, Began: since(f.Begin, start),
-			Ended: since(max(f.Begin, f.Active, f.End), start), Note: f.Note, Failed: f.Failed})
+			Ended: since(max(f.Begin, f.Active, f.End), start), Hit: f.Hit, Note: f.Note, Failed: f.Failed})
 	}
 	r.countFaults(p, steps, faults)
 	r.times()
@@ -158,6 +160,7 @@ func (r *Report) countFaults(p *plan.Plan, steps []plan.Step, faults []*history.
 				c.Failed++
 			default:
 				c.Done++
+				c.Hit += f.Hit
 			}
 		}
 		var told, overlap []time.Duration

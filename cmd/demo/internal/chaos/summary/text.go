@@ -102,7 +102,7 @@ func span(ms float64) string { return report.Span(time.Duration(ms * float64(tim
 
 func (r *Report) faults(b *strings.Builder, style report.Style) {
 	fmt.Fprintf(b, "\n%s\n", style.Bold("Faults, and how fast losses were told (p50 / p99 / max)"))
-	fmt.Fprintf(b, "  %s\n", style.Faint(fmt.Sprintf("%-22s %5s %7s %-27s %8s", "kind", "made", "losses", "told after", "overlaps")))
+	fmt.Fprintf(b, "  %s\n", style.Faint(fmt.Sprintf("%-22s %5s %7s %7s %-27s %s", "kind", "made", "holders", "losses", "told after", "overlaps")))
 	for _, f := range r.Faults {
 		made := fmt.Sprint(f.Done)
 		if f.Failed > 0 {
@@ -112,7 +112,7 @@ func (r *Report) faults(b *strings.Builder, style report.Style) {
 		if f.Overlaps > 0 {
 			overlaps += ", max " + span(f.Overlap.Max)
 		}
-		fmt.Fprintf(b, "  %-22s %5s %7s %-27s %8s\n", f.Kind, made, report.Count(f.Losses), f.Told, overlaps)
+		fmt.Fprintf(b, "  %-22s %5s %7s %7s %-27s %s\n", f.Kind, made, report.Count(f.Hit), report.Count(f.Losses), f.Told, overlaps)
 	}
 	for _, f := range r.Schedule {
 		if f.Failed != "" {

@@ -28,6 +28,7 @@ func TestLimitsAreErrorsOfTheirOwn(t *testing.T) {
 	_, err = m.TryAcquire(bounded(t), "own too", manager.WithDedicatedSession())
 	wantIs(t, err, manager.ErrTooManySessions)
 	release(t, own)
+	eventually(t, "the session is given back", func() bool { return m.Stats().Sessions.Dedicated == 0 })
 	own, err = m.TryAcquire(bounded(t), "own too", manager.WithDedicatedSession())
 	if err != nil {
 		t.Fatal(err)

@@ -127,7 +127,7 @@ func TestTheServersLimits(t *testing.T) {
 func TestSourcesPrintNothing(t *testing.T) {
 	f := newFake(t)
 	p := openPool(t, f.source(t), Config{})
-	newCaller(1).take(t, p)
+	idle := &Pool{config: p.config, source: p.source} // one that lives changes while it is printed
 	config, err := pgxpool.ParseConfig("host=127.0.0.1 port=1 user=fake password=secret dbname=fake sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestSourcesPrintNothing(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{p, p.source, fromPool, fromDB} {
+	for _, v := range []any{idle, p.source, fromPool, fromDB} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
 			for _, shown := range []any{v, &v, []any{v}, map[string]any{"x": v}, struct{ v any }{v}} {
 				text := fmt.Sprintf(verb, shown)

@@ -96,6 +96,9 @@ func (s *Session) land(f *flight) {
 	s.pool.stats.roundTrip(now.Sub(f.sent), f)
 	s.noteAlone(f, now)
 	f.check()
+	if f.kind == flightOps && f.err == nil && f.broken == nil {
+		s.locks.Add(-int64(f.unlocks)) // whoever hears that a lock is released may count on the room for another
+	}
 	s.telling.Take()
 	if s.lost.Load() == nil || !f.mayGrant() {
 		f.deliver(s)

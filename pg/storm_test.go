@@ -113,11 +113,11 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 }
 
 // attend keeps the promise that Attended made, one way or the other.
-func (c *stormClient) attend() {
+func (c *stormClient) attend(promised bool) {
 	switch {
-	case c.r.Attended && c.me%2 == 0:
+	case promised && c.me%2 == 0:
 		c.r.Attend(nil)
-	case c.r.Attended:
+	case promised:
 		c.r.MustRead()
 	}
 }
@@ -125,10 +125,11 @@ func (c *stormClient) attend() {
 // round is one thing that a client may do.
 func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted int64) {
 	c.r.ID = random.Int64N(int64(len(c.owners.of)))
-	c.r.Attended = random.IntN(2) == 0
+	attended := random.IntN(2) == 0
+	c.r.Attended = attended
 	if random.IntN(3) > 0 {
 		p.Try(&c.r)
-		c.attend()
+		c.attend(attended)
 		return c.held(t, receive(t, c.answers), random)
 	}
 	use := []Use{UseWaiting, UseDedicated}[random.IntN(2)]
@@ -147,12 +148,11 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 	for range 1 + random.IntN(3) {
 		op := OpTry
 		if use == UseWaiting {
-			op, c.r.Attended = OpWait, false
+			op, attended = OpWait, false
 		}
+		c.r.Attended = attended
 		c.submit(got.session, op)
-		if op == OpTry {
-			c.attend()
-		}
+		c.attend(attended)
 		if random.IntN(2) == 0 {
 			got.session.Abandon(&c.r)
 		}
@@ -174,9 +174,10 @@ func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
 		_ = a.session.TrustedUntil()
 	}
 	c.owners.of[c.r.ID].CompareAndSwap(c.me, 0)
-	c.r.Attended = random.IntN(2) == 0
+	attended := random.IntN(2) == 0
+	c.r.Attended = attended
 	c.submit(a.session, OpUnlock)
-	c.attend()
+	c.attend(attended)
 	b := receive(t, c.answers)
 	if !b.ok && a.session.Lost() == nil {
 		t.Errorf("unlock %d: %+v", c.r.ID, b)

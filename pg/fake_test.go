@@ -281,8 +281,8 @@ var kinds = []struct{ part, kind string }{
 	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
 	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
 	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"}, {"pg_advisory_lock", "wait"},
-	{"session_user", "ask"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", "pid"},
-	{"pg_cancel_backend", "cancel"}, {"pg_locks", "who"}, {"pg_control_system", "lineage"}, {"version()", "version"},
+	{"session_user", "ask"}, {"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", "pid"},
+	{"pg_cancel_backend", "cancel"}, {"pg_locks", "who"}, {"current_database", "database"}, {"pg_control_system", "lineage"}, {"version()", "version"},
 	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},
 	{"ROLLBACK", "rollback"},
 }

@@ -37,6 +37,7 @@ func (m *machine) contended(c *Claim, now time.Time) {
 // the attempts.
 func (m *machine) pause(c *Claim, now time.Time, polling bool) {
 	d := pollAtMost
+	m.asking = c // for a pause, by code of its own: if that panics, nobody else has to bear it
 	if c.backoff == nil && c.NewBackoff != nil {
 		c.backoff = c.NewBackoff()
 	}
@@ -46,6 +47,7 @@ func (m *machine) pause(c *Claim, now time.Time, polling bool) {
 			d = next
 		}
 	}
+	m.asking = nil
 	m.wakeAt = now.Add(max(d, 0))
 }
 

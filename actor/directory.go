@@ -41,7 +41,7 @@ type Directory struct {
 
 	// ---- the owner's
 	keys    map[int64]*entry
-	running int // keepers whose goroutine has not ended, retired ones too
+	running int // keepers that have not ended, retired ones too
 	epoch   int
 	touched [2][]*entry // entries that were last used in this epoch and in the one before
 	closed  bool
@@ -182,7 +182,6 @@ func (d *Directory) forward(c *Claim) {
 		d.keys[c.ID] = e
 		d.Counters.Keys.Add(1)
 		d.running++
-		go e.keeper.supervise()
 	case e.name != c.Name:
 		d.Counters.Collisions.Add(1)
 	}
@@ -244,6 +243,7 @@ func (d *Directory) stop() {
 // finish lets go of what came too late.
 func (d *Directory) finish() {
 	d.Counters.Keys.Add(-int64(len(d.keys)))
+	d.world.helpers.Wait() // no keeper is left, so there will be no more of them
 	close(d.done)
 	d.sweep()
 }

@@ -1,4 +1,4 @@
-// Package actor keeps keys: one keeper each, an owner goroutine that holds all of the key's state and takes messages.
+// Package actor keeps keys: one keeper each, an owner that holds all of the key's state and takes messages.
 //
 // # Who does what
 //
@@ -29,8 +29,8 @@
 //
 //   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time.
 //   - A holder hears that its hold is over before the lock is anybody else's.
-//   - A keeper waits for nothing, and a send to it never blocks. Its goroutine sleeps until it is handed the turn to act;
-//     a message to a keeper who sleeps is dealt with on its sender's goroutine, which has the turn meanwhile.
+//   - A keeper waits for nothing, and a send to it never blocks. A message to a keeper who sleeps is dealt with on its
+//     sender's goroutine, which has the turn meanwhile; where there is much to do a goroutine of the keeper's own gets it.
 //   - Local waiters are served first come, first served.
 //   - After a panic the lock that the keeper had is released, and confirmed released, before the next grant.
 //

@@ -1,14 +1,15 @@
 package actor
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/mailbox"
 )
 
-// keeper owns one key. Everything below the line is touched by its goroutine alone, which never waits for anything but
-// its mailbox.
+// keeper owns one key. Everything below the line is touched by one goroutine at a time, the one that has the turn. It never
+// waits for anything but the mailbox.
 type keeper struct {
 	id    int64
 	world *world
@@ -26,8 +27,7 @@ type keeper struct {
 
 	seen atomic.Uint64 // received, for the directory to compare
 
-	turn mailbox.Turn  // who has it owns what is below
-	wake chan struct{} // capacity 1: the turn is handed over to the keeper's own goroutine
+	turn mailbox.Turn // who has it owns what is below
 
 	// ---- the owner's
 	machine  machine
@@ -53,6 +53,7 @@ type world struct {
 	counters  *Counters
 	failed    func(KeeperFailure)
 	hook      func(id int64, step string) // tests only: called at every step of a keeper's life
+	helpers   sync.WaitGroup              // goroutines of keepers that have more to do than a sender should
 }
 
 // ledger is what is true of the server, kept apart from the machine: when a keeper fails its machine is thrown away, and
@@ -68,7 +69,6 @@ type ledger struct {
 func newKeeper(w *world, id int64) *keeper {
 	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
 	k.inbox.Init()
-	k.wake = make(chan struct{}, 1)
 	k.machine.limits = w.limits
 	for _, n := range []struct {
 		node *mailbox.Node[message]
@@ -111,8 +111,12 @@ func (k *keeper) post(n *mailbox.Node[message]) {
 	k.inbox.Post(n)
 	for !k.inbox.Empty() && k.turn.Try() {
 		k.incarnate(inlineMost)
-		if k.gone || k.failure != nil || !k.todo.Empty() {
-			k.wake <- struct{}{} // with the turn
+		switch {
+		case k.failure != nil, !k.gone && !k.todo.Empty():
+			k.world.helpers.Go(k.supervise) // with the turn
+			return
+		case k.gone:
+			k.end() // and the turn is kept: nobody acts for this keeper again
 			return
 		}
 		k.turn.Give()

@@ -68,6 +68,7 @@ type machine struct {
 	line    line
 	holder  *Claim // in stHeld
 	leaving *Claim // whose release is under way, in stUnlocking
+	asking  *Claim // whose own code is being run
 	closing bool
 
 	reserved   reserving

@@ -23,7 +23,7 @@ const (
 	evRetire                     // the directory asks: still in use?
 	evDismiss                    // the directory has forgotten this keeper: nothing comes after this
 	evRetirable                  // to the directory: this keeper is idle
-	evExited                     // to the directory: this keeper's goroutine is about to end
+	evExited                     // to the directory: this keeper has ended
 )
 
 func (k eventKind) String() string {

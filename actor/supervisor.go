@@ -16,20 +16,23 @@ type KeeperFailure struct {
 	Until time.Time
 }
 
-// supervise is the keeper's own goroutine. It sleeps as long as senders deal with their messages themselves, and is handed
-// the turn when there are many, when an incarnation has failed, and at the end. Each incarnation has a new machine,
-// and starts from what the ledger says of the server: an operation that is under way is waited for, and a lock that the
-// last incarnation held is released before there is another grant.
+// supervise is a keeper's own goroutine. There is one only while it is needed: senders deal with their messages themselves,
+// and hand the turn to it when there are many, and when an incarnation has failed. A keeper that only holds, or waits,
+// has none. Each incarnation has a new machine, and starts from what the ledger says of the server: an operation that is
+// under way is waited for, and a lock that the last incarnation held is released before there is another grant.
 func (k *keeper) supervise() {
-	defer k.world.directory.post(&k.exitedNode)
-	for gone := false; !gone; {
-		<-k.wake
-		gone = k.own()
+	if gone := k.own(); gone {
+		k.end()
 	}
+}
+
+// end lets go of what a keeper has beside its memory. Nothing comes after.
+func (k *keeper) end() {
 	if k.clock != nil {
 		k.clock.Stop()
 	}
 	k.link.Detach()
+	k.world.directory.post(&k.exitedNode)
 }
 
 // own works with the turn that was handed over, until there is nothing to do or the keeper is gone; then it keeps it.
@@ -86,6 +89,7 @@ func (k *keeper) restart(f KeeperFailure) {
 	k.discard(k.current.claim, err)
 	k.discard(old.holder, err)
 	k.discard(old.leaving, err)
+	k.discard(old.asking, err)
 	if k.current.kind == evStop {
 		k.machine.closing = true
 	}

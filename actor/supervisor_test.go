@@ -356,3 +356,21 @@ func TestIntensity(t *testing.T) {
 		})
 	}
 }
+
+// Only who brought it pays for a backoff that panics: it is refused at the first panic, and those behind it in the line
+// are served by the next incarnation, long before the key would be given up.
+func TestABackoffThatPanicsIsItsOwnersLoss(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store.lockOutside(1)
+		first := r.submit(key(1, pollFirst(5), func(t *Terms) {
+			t.NewBackoff = func() backoff.BackOff { return panicking{} }
+		}))
+		second := r.submit(key(1))
+		first.expect(ErrKeeperFailed)
+		r.store.unlockOutside(1)
+		r.mustRelease(second)
+		if n := r.d.Counters.Restarts.Load(); n != 1 {
+			t.Errorf("%d restarts", n)
+		}
+	})
+}

@@ -22,7 +22,7 @@
 //
 // # How it works
 //
-// Each key in use has a keeper, a goroutine that owns the key's state; callers send it messages. A few database sessions
+// Each key in use has a keeper, which alone has the key's state; callers send it messages. A few database sessions
 // hold all locks, thousands each, in batches. Local waiters of a key are one wait at the server, and the lock is handed
 // from one to the next without a round trip, for at most a quantum, so that other processes get their turn.
 //

@@ -30,14 +30,15 @@ type Config struct {
 	CloseTimeout time.Duration
 	// IdleTime is after how long an unused solo session is closed. Default 30 s.
 	IdleTime time.Duration
-	// SharedSessions is the most sessions that hold many locks each. Default 4.
+	// SharedSessions is the most sessions that hold many locks each. Default 4. When all of them hold a thousand and more
+	// there is one beside them for locks that come one at a time.
 	SharedSessions int
 	// WaitingSessions is the most sessions that wait in the server's queue. Default 16.
 	WaitingSessions int
 	// MaxSessions bounds all sessions together, dedicated ones included. Default 64.
 	MaxSessions int
 	// MaxLocksPerSession bounds the locks on one shared session, and with SharedSessions those of a program: the server's
-	// lock table is everybody's, and one lost session loses all of its locks. Default 25,000.
+	// lock table is everybody's, and one lost session loses all of its locks. Default 100,000.
 	MaxLocksPerSession int
 	// Event, where set, is told of what is worth a human's eye. It is called on owners and must not block.
 	Event func(Event)
@@ -77,7 +78,7 @@ const (
 	defaultSharedSessions  = 4
 	defaultWaitingSessions = 16
 	defaultMaxSessions     = 64
-	defaultMaxLocks        = 25_000
+	defaultMaxLocks        = 100_000
 	defaultApplication     = "lockkeeper"
 	maxFarewell            = 250 * time.Millisecond
 	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).

@@ -257,7 +257,8 @@ func (p *Pool) addPending(r *Request) {
 			return
 		}
 		shared := len(*p.shared.Load())
-		if shared > 0 && p.opening[UseShared] == 0 && (shared >= p.config.SharedSessions || p.total() >= p.config.MaxSessions) {
+		if another, light := p.mayShare(); shared > 0 && p.opening[UseShared] == 0 &&
+			(!another || light || p.total() >= p.config.MaxSessions) {
 			r.answer(nil, false, fmt.Errorf("%w: %d on each of %d", ErrTooManyLocks, p.config.MaxLocksPerSession, shared))
 			return
 		}
@@ -269,8 +270,9 @@ func (p *Pool) addPending(r *Request) {
 }
 
 func (p *Pool) grow() {
-	if p.closing || p.opening[UseShared] > 0 || time.Now().Before(p.noGrowth) ||
-		len(*p.shared.Load()) >= p.config.SharedSessions || p.total() >= p.config.MaxSessions {
+	another, _ := p.mayShare()
+	if p.closing || p.opening[UseShared] > 0 || time.Now().Before(p.noGrowth) || !another ||
+		p.total() >= p.config.MaxSessions {
 		p.growing.Store(false)
 		return
 	}
@@ -317,6 +319,7 @@ func (p *Pool) opened(m poolMessage) {
 	seat.resource = m.resource
 	if m.use == UseShared {
 		p.seat(s, UseShared)
+		_, s.light = p.mayShare()
 		p.share(s)
 		p.growing.Store(false)
 		for _, r := range p.pending {

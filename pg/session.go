@@ -31,6 +31,7 @@ type Session struct {
 	pid      uint32
 	identity string // the answer to the health question, which never changes
 	lineage  lineage
+	light    bool // for locks that come one at a time; set by the pool before the session is shared
 	conn     net.Conn
 	front    *pgproto3.Frontend // its receiving half is the reader's; we encode for ourselves
 	base     time.Time          // what trusted counts from; carries the monotonic clock

@@ -14,6 +14,12 @@ const (
 	moreAt   = 512
 	// fullAt is how many locks the least loaded session may hold before another is opened.
 	fullAt = 1000
+	// Where all sessions hold that many there is one more, the light one, for locks that are asked for one at a time, while
+	// the others are at rest: each would cost the server a millisecond or two on a session with tens of thousands.
+	// What comes in crowds, which is how a session fills, never goes there: at most lightWaiting at a time, until there are
+	// lightLocks.
+	lightWaiting = 16
+	lightLocks   = fullAt
 )
 
 // roomForSolo reports whether another solo session fits. The last place is a shared session's: without one no lock can
@@ -104,23 +110,63 @@ func (p *Pool) any() *Session {
 	return nil
 }
 
+// choose is the session for a new lock, nil where there is none with room.
 func (p *Pool) choose() *Session {
-	sessions := *p.shared.Load()
-	var best *Session
+	var best, light *Session
 	var least int64
-	for _, s := range sessions {
-		if load := s.load(); (best == nil || load < least) && !s.full() {
+	busy, n := false, 0
+	for _, s := range *p.shared.Load() {
+		if s.light {
+			light = s
+			continue
+		}
+		n++
+		load := s.load()
+		busy = busy || s.waiting.Load() > 0
+		if (best == nil || load < least) && !s.full() {
 			best, least = s, load
 		}
 	}
-	if best != nil && len(sessions) < p.config.SharedSessions {
+	switch {
+	case best == nil: // the light one is not there to go beyond a limit
+		return nil
+	case n < p.config.SharedSessions:
 		at := int64(secondAt)
-		if len(sessions) > 1 {
+		if n > 1 {
 			at = moreAt
 		}
-		if (best.waiting.Load() >= at || best.locks.Load() >= fullAt) && p.growing.CompareAndSwap(false, true) {
-			p.post(poolMessage{kind: poolGrow})
+		if best.waiting.Load() >= at || best.locks.Load() >= fullAt {
+			p.askToGrow()
 		}
+	case busy || best.locks.Load() < fullAt:
+	case light == nil:
+		p.askToGrow()
+	case light.locks.Load() < lightLocks && light.waiting.Load() < lightWaiting:
+		return light
 	}
 	return best
+}
+
+func (p *Pool) askToGrow() {
+	if p.growing.CompareAndSwap(false, true) {
+		p.post(poolMessage{kind: poolGrow})
+	}
+}
+
+// mayShare reports whether another shared session is to be opened, and whether that would be the light one. The pool's
+// owner calls it.
+func (p *Pool) mayShare() (another, light bool) {
+	heavy, n, haveLight := true, 0, false
+	for _, s := range *p.shared.Load() {
+		if s.light {
+			haveLight = true
+			continue
+		}
+		n++
+		heavy = heavy && s.locks.Load() >= fullAt
+	}
+	if n < p.config.SharedSessions {
+		return true, false
+	}
+	return heavy && !haveLight, true
 }

@@ -89,7 +89,7 @@ func newChaos(status *int) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.DurationVarP(&f.plan.Duration, "duration", "d", time.Minute, "how long the load goes on")
+	flags.DurationVarP(&f.plan.Duration, "duration", "d", time.Minute, "how long the load goes on; longer where a slow machine has faults left to make")
 	flags.Uint64VarP(&f.plan.Seed, "seed", "s", 0, "determines the schedule of faults (default: a new one, which is printed)")
 	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
 	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")

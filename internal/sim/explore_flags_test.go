@@ -1,15 +1,23 @@
 package sim_test
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/internal/sim"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 // What "make sim SIM_ARGS=..." can set.
@@ -21,7 +29,58 @@ var (
 	simFor     = flag.Duration("sim.for", 0, "for how long each simulation explores; default 8s, under LOCKKEEPER_STRESS 2m")
 )
 
-func explore(t *testing.T, name string, steps int, play func(*testing.T, *sim.Source) error) {
+// tally counts what happened in all histories: an exploration in which something never happens explores less than it says.
+type tally struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func newTally(kinds ...string) *tally {
+	y := &tally{n: map[string]int{}}
+	for _, kind := range kinds {
+		y.n[kind] = 0
+	}
+	return y
+}
+
+func (y *tally) add(kind string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.n[kind]++
+}
+
+func (y *tally) String() string {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(y.n)) {
+		parts = append(parts, fmt.Sprintf("%s %d", kind, y.n[kind]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outcome puts a reason into one of a few words.
+func outcome(err error) string {
+	for _, known := range []struct {
+		is   error
+		word string
+	}{
+		{actor.ErrKeeperFailed, "keeper failed"}, {actor.ErrLost, "lost"}, {actor.ErrReleaseUnknown, "unknown"},
+		{actor.ErrNotAcquired, "not acquired"}, {actor.ErrAttempts, "attempts"}, {actor.ErrClosed, "closed"},
+		{actor.ErrTooManyWaiters, "too many waiters"}, {actor.ErrTooManyKeys, "too many keys"}, {actor.ErrReleased, "released"},
+		{manager.ErrWaitTimeout, "wait timeout"}, {context.Canceled, "cancelled"}, {errGaveUp, "cancelled"},
+	} {
+		if errors.Is(err, known.is) {
+			return known.word
+		}
+	}
+	if err == nil {
+		return "confirmed"
+	}
+	return "other"
+}
+
+func explore(t *testing.T, name string, steps int, seen *tally, play func(*testing.T, *sim.Source) error) {
 	plan := sim.Plan{Seed: *simSeed, For: *simFor, Steps: steps, Workers: *simWorkers, ShrinkFor: 15 * time.Second,
 		Run: func(src *sim.Source) error { return inBubble(t, src, play) }}
 	if plan.Seed == 0 {
@@ -51,8 +110,15 @@ func explore(t *testing.T, name string, steps int, play func(*testing.T, *sim.So
 		report = sim.Explore(plan)
 	}
 	t.Logf("%d histories, %d steps in %v, seed %d", report.Histories, report.Steps, report.Took.Round(time.Millisecond), plan.Seed)
+	t.Logf("happened: %v", seen)
 	if report.Failure != nil {
 		t.Error(report.Failure.Text(repeat))
+	} else if report.Histories >= 200 {
+		for kind, n := range seen.n {
+			if n == 0 {
+				t.Errorf("in all these histories this never happened: %s", kind)
+			}
+		}
 	}
 }
 

@@ -88,11 +88,13 @@ func (w *world) poll(c *claim) {
 
 func (w *world) answered(c *claim) {
 	if c.Err != nil {
+		w.seen.add("refused: " + outcome(c.Err))
 		w.say("          %v is refused: %v", c, c.Err)
 		w.refusedRightly(c)
 		return
 	}
 	w.say("          %v is granted, by hand: %v", c, c.Local)
+	w.seen.add("granted by " + [...]string{"the server", "hand"}[map[bool]int{true: 1}[c.Local]])
 	c.Watch(func(cause error) { c.told = append(c.told, cause) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -164,8 +166,10 @@ func (w *world) refusedRightly(c *claim) {
 
 // settled checks that the end of a hold is one story. Without mu.
 func (w *world) settled(c *claim) {
-	over, outcome := c.Over(), c.Outcome()
-	w.say("          %v is over: %v; settled: %v", c, over, outcome)
+	over, settled := c.Over(), c.Outcome()
+	w.say("          %v is over: %v; settled: %v", c, over, settled)
+	w.seen.add("over: " + outcome(over))
+	w.seen.add("settled: " + outcome(settled))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -176,9 +180,9 @@ func (w *world) settled(c *claim) {
 		w.violate("a holder hears", "%v is over for %v, and was told %v", c, over, c.told)
 	case c.unregistered == 0:
 		w.violate("no leak", "%v is over, and registered with its context", c)
-	case errors.Is(over, actor.ErrLost) != errors.Is(outcome, actor.ErrLost) && outcome != nil && !errors.Is(outcome, actor.ErrLost):
-		w.violate("errors tell the truth", "%v was over for %v, and settled with %v", c, over, outcome)
-	case errors.Is(over, actor.ErrLost) && outcome == nil:
+	case errors.Is(over, actor.ErrLost) != errors.Is(settled, actor.ErrLost) && settled != nil && !errors.Is(settled, actor.ErrLost):
+		w.violate("errors tell the truth", "%v was over for %v, and settled with %v", c, over, settled)
+	case errors.Is(over, actor.ErrLost) && settled == nil:
 		w.violate("errors tell the truth", "%v was lost, and settled as if it had been released", c)
 	case errors.Is(over, actor.ErrKeeperFailed) && !c.p.injected[c.ID]:
 		w.violate("a failed keeper is contained", "%v: %v", c, over)
@@ -187,7 +191,7 @@ func (w *world) settled(c *claim) {
 	case errors.Is(over, errGaveUp) && len(c.ended) == 0:
 		w.violate("errors tell the truth", "%v: %v", c, over)
 	}
-	if outcome == nil {
+	if settled == nil {
 		w.released = append(w.released, c)
 	}
 }

@@ -63,6 +63,7 @@ func (w *world) kill() {
 		return
 	}
 	w.say("the server ends %v", s)
+	w.seen.add("session killed")
 	w.mu.Lock()
 	w.server.end(s)
 	w.ended = append(w.ended, s)
@@ -201,14 +202,21 @@ func (w *world) closeOne() {
 	i := w.src.Pick(len(w.procs))
 	p := w.procs[i]
 	switch {
-	case !w.src.Chance(3): // rarely: what comes after is dull
 	case p.isClosed():
-		w.procs[i] = w.newProcess()
-		w.say("%v starts in the place of %v", w.procs[i], p)
-	case !p.closing:
+		w.restart(i)
+	case !p.closing && w.src.Chance(3): // rarely: what comes after is dull
 		w.say("%v closes", p)
 		p.close()
 	}
+}
+
+// restart puts a new process in the place of one that is closed.
+func (w *world) restart(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.procs[i]
+	w.procs[i] = w.newProcess()
+	w.say("%v starts in the place of %v", w.procs[i], old)
 }
 
 // killProcess ends a process as kill -9 does: its sessions end at the server, and nobody in it hears anything any more.
@@ -221,6 +229,7 @@ func (w *world) killProcess() {
 	w.mu.Lock()
 	w.procs[i] = w.newProcess()
 	w.say("%v is killed; %v starts in its place", p, w.procs[i])
+	w.seen.add("process killed")
 	p.dead = true
 	for _, s := range slices.Clone(w.server.sessions) {
 		if s.p == p {
@@ -251,6 +260,45 @@ func (w *world) goesWell() {
 		w.mu.Lock()
 		w.violate("every call returns", "all has gone well for seconds, and %v has no answer", w.open[0])
 		w.mu.Unlock()
+		return
+	}
+	w.asNew()
+}
+
+// asNew: whatever has happened, each lock can be had again, in each process.
+func (w *world) asNew() {
+	for range 12 { // whoever was cut off has noticed, and a key that was given up for a while is not, any more
+		w.heal()
+		w.pass(100 * time.Millisecond)
+	}
+	for _, p := range w.all {
+		for _, id := range w.ids() {
+			if p.closing || !w.fine() || w.config.MaxKeys < w.keys {
+				continue
+			}
+			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3, NewBackoff: w.steps10})
+			w.mu.Lock()
+			w.comes(c)
+			w.mu.Unlock()
+			p.dir.Submit(&c.Claim)
+			for range 20 {
+				w.settle()
+				w.heal()
+				if c.answered || !w.fine() {
+					break
+				}
+				w.pass(20 * time.Millisecond)
+			}
+			if !c.answered || c.Err != nil {
+				w.mu.Lock()
+				w.violate("recovery", "all is well again, and %v was answered with %v", c, c.Err)
+				w.mu.Unlock()
+				return
+			}
+			c.end(actor.ErrReleased)
+			w.settle()
+			w.heal()
+		}
 	}
 }
 

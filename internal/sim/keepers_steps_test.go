@@ -69,7 +69,11 @@ func (w *world) sleep(what string, spans []time.Duration) {
 func (w *world) anyProcess() *process { return w.procs[w.src.Pick(len(w.procs))] }
 
 func (w *world) acquire() {
-	p := w.anyProcess()
+	i := w.src.Pick(len(w.procs))
+	if w.procs[i].isClosed() && !w.src.Chance(4) { // else: too late
+		w.restart(i)
+	}
+	p := w.procs[i]
 	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
 	early := w.src.Chance(12)
 	w.mu.Lock()
@@ -85,7 +89,6 @@ func (w *world) acquire() {
 
 // prepare makes a claim that is not on its way yet.
 func (w *world) prepare(p *process, id int64) *claim {
-	c := &claim{w: w, p: p}
 	terms := actor.Terms{
 		ID:          id,
 		Try:         w.src.Chance(5),
@@ -97,6 +100,11 @@ func (w *world) prepare(p *process, id int64) *claim {
 	if w.src.Chance(5) {
 		terms.Deadline = time.Now().Add(300 * time.Millisecond)
 	}
+	return w.newClaim(p, terms)
+}
+
+func (w *world) newClaim(p *process, terms actor.Terms) *claim {
+	c := &claim{w: w, p: p}
 	c.Init(p.dir, terms)
 	c.Unregister = func() bool { c.unregistered++; return true }
 	return c
@@ -127,8 +135,10 @@ func (w *world) backoff(p *process, id int64) func() backoff.BackOff {
 			return nil
 		}
 	}
-	return func() backoff.BackOff { return &steps{} }
+	return w.steps10
 }
+
+func (w *world) steps10() backoff.BackOff { return &steps{} }
 
 // steps pauses for 10 ms, 20 ms, 30 ms and so on.
 type steps struct{ n time.Duration }

@@ -13,8 +13,14 @@ import (
 
 // Keepers, directories and supervisors of several processes on one server, under everything that can happen to them.
 func TestKeepers(t *testing.T) {
-	explore(t, "TestKeepers", 120, func(t *testing.T, src *sim.Source) error {
-		return newWorld(src).run()
+	seen := newTally("granted by hand", "granted by the server", "refused: keeper failed", "refused: not acquired",
+		"refused: attempts", "refused: closed", "refused: too many waiters", "refused: too many keys", "refused: cancelled",
+		"over: released", "over: cancelled", "over: lost", "over: closed", "over: keeper failed",
+		"settled: confirmed", "settled: unknown", "settled: lost", "keeper panics", "process killed", "session killed")
+	explore(t, "TestKeepers", 120, seen, func(_ *testing.T, src *sim.Source) error {
+		w := newWorld(src)
+		w.seen = seen
+		return w.run()
 	})
 }
 

@@ -20,6 +20,7 @@ const callsAStep = 1000
 // world is several processes, each with a directory and its keepers, on one server. The history's goroutine is the only
 // one that chooses anything, so that a history repeats; keepers act on it, and on goroutines of their own where they must.
 type world struct {
+	seen     *tally
 	src      *sim.Source
 	start    time.Time
 	keys     int
@@ -83,7 +84,7 @@ func (p *process) String() string { return fmt.Sprintf("process %d", p.n) }
 type injected struct{ step string }
 
 func newWorld(src *sim.Source) *world {
-	w := &world{src: src, start: time.Now(), loud: src.Repeating(), outside: map[int64]*session{}, noes: map[keyOf]int{},
+	w := &world{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), outside: map[int64]*session{}, noes: map[keyOf]int{},
 		failures: map[keyOf]int{}, opFailures: map[keyOf]int{}, permanent: map[keyOf]bool{}, tenures: map[keyOf]*tenure{}}
 	w.server = server{w: w, locks: map[int64]*serverLock{}}
 	src.Next()
@@ -202,6 +203,7 @@ func (w *world) endOneOf(key keyOf, which int, step string) {
 // strike lets the keeper of a key panic, and notes what it had. With mu.
 func (p *process) strike(id int64, step string) {
 	p.injected[id] = true
+	p.w.seen.add("keeper panics")
 	if l := p.links[id]; l != nil && l.busy != nil {
 		l.busy.tainted = true
 	}

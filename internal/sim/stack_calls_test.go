@@ -77,11 +77,13 @@ func (k *call) watches() bool {
 }
 
 func (w *stack) acquire() {
-	p := w.anyProgram()
+	i := w.src.Pick(len(w.programs))
+	if w.programs[i].isClosed() && !w.src.Chance(4) { // else: too late
+		w.restart(i)
+	}
+	p := w.programs[i]
 	key := w.keys[w.src.Pick(len(w.keys))]
-	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
-		releases: make(chan error, 8)}
-	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k := w.newCall(p, key)
 	k.try = w.src.Chance(5)
 	var opts []manager.AcquireOption
 	dedicated := w.src.Chance(6)
@@ -103,16 +105,27 @@ func (w *stack) acquire() {
 		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(p, key)}))
 	}
 	w.say("%v: try %v, dedicated %v, detached %v, timeout %v", k, k.try, dedicated, k.detach, k.timeout)
-	w.mu.Lock()
-	w.calls = append(w.calls, k)
-	w.mu.Unlock()
+	k.start(opts...)
+}
+
+func (w *stack) newCall(p *program, key string) *call {
+	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
+		releases: make(chan error, 8)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
+}
+
+func (k *call) start(opts ...manager.AcquireOption) {
+	k.w.mu.Lock()
+	k.w.calls = append(k.w.calls, k)
+	k.w.mu.Unlock()
 	k.began = time.Now()
 	go func() {
 		defer close(k.done)
 		if k.try {
-			k.lock, k.err = p.m.TryAcquire(k.ctx, key, opts...)
+			k.lock, k.err = k.p.m.TryAcquire(k.ctx, k.key, opts...)
 		} else {
-			k.lock, k.err = p.m.Acquire(k.ctx, key, opts...)
+			k.lock, k.err = k.p.m.Acquire(k.ctx, k.key, opts...)
 		}
 	}()
 }
@@ -183,7 +196,7 @@ func (w *stack) look() {
 				k.waitsRightly()
 			}
 		}
-		k.outcome()
+		k.outcomesOf()
 	}
 	w.onlyOneHolds()
 	for _, p := range w.all {
@@ -232,6 +245,7 @@ func (k *call) hearsRightly() {
 		return
 	}
 	err, cause := k.lock.Err(), context.Cause(k.hold)
+	k.w.seen.add("told: " + outcome(cause))
 	switch {
 	case err == nil:
 		k.w.violate("a holder hears", "%v: the context of its hold has ended for %v, and it holds", k, cause)
@@ -257,6 +271,7 @@ func (k *call) waitsRightly() {
 func (k *call) returnedRightly() {
 	w := k.w
 	if k.err == nil {
+		w.seen.add("granted")
 		w.say("          %v is granted", k)
 		if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p {
 			k.wire = owner.c
@@ -274,6 +289,7 @@ func (k *call) returnedRightly() {
 		}
 		return
 	}
+	w.seen.add("refused: " + outcome(k.err))
 	w.say("          %v: %v", k, k.err)
 	var right bool
 	var e *manager.AcquireError
@@ -306,8 +322,8 @@ func (k *call) waits() bool {
 	}
 }
 
-// outcome takes what calls of Release have returned.
-func (k *call) outcome() {
+// outcomesOf takes what calls of Release have returned.
+func (k *call) outcomesOf() {
 	for {
 		select {
 		case err := <-k.releases:
@@ -321,6 +337,7 @@ func (k *call) outcome() {
 
 func (k *call) releasedRightly(err error) {
 	w := k.w
+	w.seen.add("released: " + outcome(err))
 	w.say("          the release of %v: %v", k, err)
 	if k.lock.Err() == nil {
 		w.violate("a release ends the hold", "%v", k)

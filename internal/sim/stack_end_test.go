@@ -16,7 +16,7 @@ func (w *stack) heal() {
 		w.mu.Lock()
 		var due *wire
 		for _, c := range w.wires {
-			c.slow = false
+			c.slow, c.cutSoon = false, false
 			if c.canExecute() || c.canDeliver() || c.canHear() {
 				due = c
 				break
@@ -76,6 +76,36 @@ func (w *stack) goesWell() {
 		w.pass(40 * time.Millisecond)
 	}
 	w.atRest()
+	w.asNew()
+}
+
+// asNew: whatever has happened, each lock can be had again, in each program, without a restart.
+func (w *stack) asNew() {
+	w.pass(stackRestarts) // a key that was given up for a while is not, any more
+	for _, p := range w.all {
+		for _, key := range w.keys {
+			if p.closing || !w.fine() {
+				continue
+			}
+			k := w.newCall(p, key)
+			k.start()
+			for range 20 {
+				w.settle()
+				w.heal()
+				if k.returned || !w.fine() {
+					break
+				}
+				w.pass(30 * time.Millisecond)
+			}
+			if !k.returned || k.err != nil {
+				w.violate("recovery", "all is well again, and %v was answered with %v", k, k.err)
+				return
+			}
+			k.release(false)
+			w.settle()
+			w.heal()
+		}
+	}
 }
 
 // atRest looks at what is left when nobody holds or waits.
@@ -106,24 +136,16 @@ func (w *stack) closeAll() {
 		}
 	}
 	synctest.Wait()
-	isClosed := func(p *program) bool {
-		select {
-		case <-p.closed:
-			return true
-		default:
-			return false
-		}
-	}
 	for range 100 {
 		w.heal()
-		if !slices.ContainsFunc(w.all, func(p *program) bool { return !isClosed(p) }) {
+		if !slices.ContainsFunc(w.all, func(p *program) bool { return !p.isClosed() }) {
 			break
 		}
 		time.Sleep(40 * time.Millisecond) //nolint:forbidigo // the bubble's clock
 		w.settle()
 	}
 	for _, p := range w.all {
-		if !isClosed(p) {
+		if !p.isClosed() {
 			w.violate("every call returns", "Close of %v does not return", p)
 		}
 	}

@@ -30,8 +30,9 @@ var kindTexts = []struct{ part, kind string }{
 	{"pg_settings AS s ON", kindSet}, {"pg_settings AS s\n", kindReadBack}, {"pg_settings", kindSet},
 	{"unnest($1::pg_catalog.int8[])", kindBatch}, {"pg_try_advisory_xact_lock", kindTryXact},
 	{"pg_try_advisory_lock", kindTry}, {"pg_advisory_unlock", kindUnlock}, {"pg_advisory_lock", kindWait},
-	{"session_user", kindAsk}, {"pg_backend_pid", kindPID}, {"pg_cancel_backend", kindCancel}, {"pg_locks", kindWho},
-	{"version()", "version"}, {"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"},
+	{"session_user", kindAsk}, {"current_database", "database"}, {"pg_control_system", "lineage"},
+	{"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", kindPID}, {"pg_cancel_backend", kindCancel}, {"pg_locks", kindWho},
+	{"BEGIN", "begin"}, {"ROLLBACK", "rollback"}, {"version()", "version"}, {"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"},
 }
 
 // statement is one that was sent, and what came of it.
@@ -156,18 +157,45 @@ type backend struct {
 	settings map[string]string
 	idle     time.Time // since when it waits for the client
 	over     bool
+	inBlock  bool           // a transaction,
+	xact     []int64        // and its locks
 	doubt    map[int64]bool // ids of statements that failed: whether they are held is for an unlock to find out
 }
 
-func (b *backend) status() byte { return 'I' }
+func (b *backend) status() byte {
+	if b.inBlock {
+		return 'T'
+	}
+	return 'I'
+}
+
+// tryXact is for a transaction, which ends with the statement outside of a block.
+func (b *backend) tryXact(id int64) bool {
+	l := b.w.lock(id)
+	if l.owner != nil {
+		return false
+	}
+	if b.inBlock {
+		l.owner = b
+		b.xact = append(b.xact, id)
+	}
+	return true
+}
+
+func (b *backend) rollback() {
+	for _, id := range b.xact {
+		b.w.free(id, b.w.lock(id))
+	}
+	b.inBlock, b.xact = false, nil
+}
 
 // silentUntil is when the server ends the session unless it hears from the client: its idle_session_timeout.
 func (b *backend) silentUntil() time.Time { return b.idle.Add(b.setting("idle_session_timeout")) }
 
 func (b *backend) setting(name string) time.Duration {
 	ms, err := strconv.Atoi(b.settings[name])
-	if err != nil {
-		return time.Hour // the server's own default is never
+	if err != nil || ms == 0 {
+		return time.Hour // that is never
 	}
 	return time.Duration(ms) * time.Millisecond
 }
@@ -224,6 +252,7 @@ func (w *stack) free(id int64, l *advisory) {
 		s.queued = false
 		l.owner = s.c.backend
 		s.done([][][]byte{{{}}}, "")
+		w.seen.add("granted in the queue")
 		w.say("          the server grants %d to %v", id, s.c.p)
 	}
 }
@@ -278,6 +307,16 @@ func (b *backend) execute(s *statement) {
 		s.text(fmt.Sprintf("%d f %d db role", b.pid, b.w.serverStart))
 	case kindPID:
 		s.text(strconv.Itoa(int(b.pid)))
+	case "database":
+		s.text("db")
+	case "who am I":
+		s.text(fmt.Sprintf("%d %d", b.pid, b.w.serverStart))
+	case "begin":
+		b.inBlock = true
+	case "rollback":
+		b.rollback()
+	case "lineage":
+		s.text(fmt.Sprintf("7000 %08X", b.w.timeline))
 	case "version":
 		s.text("PostgreSQL 16.0, simulated")
 	case "recovery":
@@ -286,8 +325,8 @@ func (b *backend) execute(s *statement) {
 		s.text("off")
 	case kindTry:
 		s.bool(b.try(s.id()))
-	case kindTryXact: // and the transaction ends with the statement
-		s.bool(b.w.lock(s.id()).owner == nil)
+	case kindTryXact:
+		s.bool(b.tryXact(s.id()))
 	case kindUnlock:
 		s.bool(b.unlock(s.id()))
 	case kindBatch:
@@ -304,6 +343,7 @@ func (b *backend) execute(s *statement) {
 		}
 		s.rows = [][][]byte{{{}}}
 	default:
+		b.w.violate("the simulation knows what is asked", "%s", s.kind)
 		s.code = "0A000"
 	}
 }
@@ -331,6 +371,7 @@ func (s *statement) who() {
 func (w *stack) cancelBackend(pid uint32) bool {
 	for _, c := range w.wires {
 		if s := c.pending; c.backend.pid == pid && s != nil && (s.queued || s.kind != kindWait) {
+			w.seen.add("backend cancelled")
 			w.say("          %v is cancelled", s)
 			s.leaveQueue()
 			s.done(nil, "57014")

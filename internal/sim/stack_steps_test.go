@@ -25,8 +25,9 @@ var stackActions = []struct {
 	{3, (*stack).failAfter},
 	{1, (*stack).loseConnection},
 	{1, (*stack).killBackend},
-	{1, (*stack).cutSome},
+	{2, (*stack).cutSome},
 	{1, (*stack).slowDown},
+	{2, (*stack).lateThenSilent},
 	{3, (*stack).hear},
 	{1, (*stack).noMoreConnections},
 	{2, (*stack).connectionsAgain},
@@ -60,8 +61,6 @@ func (w *stack) sleep(spans []time.Duration) {
 	w.say("time: %v", d)
 	w.pass(d)
 }
-
-func (w *stack) anyProgram() *program { return w.programs[w.src.Pick(len(w.programs))] }
 
 // anyWire chooses a connection that fits. With mu.
 func (w *stack) anyWire(fits func(c *wire) bool) *wire {
@@ -150,6 +149,7 @@ func (w *stack) failAfter() {
 		return
 	}
 	s := c.pending
+	w.seen.add("statement failed")
 	w.say("the server fails with %s after %v", code, s)
 	if !s.queued && (s.kind != kindUnlock || w.src.Chance(2)) {
 		c.backend.execute(s)
@@ -178,6 +178,7 @@ func (w *stack) killBackend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if c := w.anyWire(func(c *wire) bool { return !c.backend.over }); c != nil {
+		w.seen.add("session killed")
 		w.say("the server ends the session of %v of %v", c, c.p)
 		c.kill()
 	}
@@ -195,6 +196,27 @@ func (w *stack) cutSome() {
 	if c := w.anyWire(func(c *wire) bool { return !c.cut && !c.hangUpOut }); c != nil {
 		w.say("%v of %v is cut off", c, c.p)
 		c.cut = true
+	}
+}
+
+// lateThenSilent lets an answer come late, and cuts the connection off at the next question.
+func (w *stack) lateThenSilent() {
+	w.mu.Lock()
+	c := w.anyWire(func(c *wire) bool { return c.canExecute() && !c.pending.queued })
+	if c != nil {
+		c.execute()
+	}
+	w.mu.Unlock()
+	if c == nil {
+		return
+	}
+	w.pass([]time.Duration{110 * time.Millisecond, 20 * time.Millisecond, 180 * time.Millisecond}[w.src.Pick(3)])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.canDeliver() {
+		c.deliverNext()
+		w.say("%v of %v will be cut off at the next question", c, c.p)
+		c.cutSoon = true
 	}
 }
 
@@ -262,7 +284,11 @@ func (w *stack) restartServer() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.say("the server restarts")
+	w.seen.add("server restarted")
+	if w.src.Chance(2) {
+		w.timeline++
+	}
+	w.say("the server restarts, on timeline %d", w.timeline)
 	w.serverStart++
 	for _, c := range slices.Clone(w.wires) {
 		if !c.backend.over {
@@ -301,17 +327,27 @@ func (w *stack) closeProgram() {
 	i := w.src.Pick(len(w.programs))
 	p := w.programs[i]
 	switch {
-	case !w.src.Chance(3):
-	case p.closing:
-		select {
-		case <-p.closed:
-			w.programs[i] = w.newProgram()
-			w.say("%v starts in the place of %v", w.programs[i], p)
-		default:
-		}
-	default:
+	case p.isClosed():
+		w.restart(i)
+	case !p.closing && w.src.Chance(3): // rarely: what comes after is dull
 		w.say("%v closes", p)
 		p.close()
+	}
+}
+
+// restart puts a new program in the place of one that is closed.
+func (w *stack) restart(i int) {
+	old := w.programs[i]
+	w.programs[i] = w.newProgram()
+	w.say("%v starts in the place of %v", w.programs[i], old)
+}
+
+func (p *program) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
 	}
 }
 

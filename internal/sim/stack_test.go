@@ -10,7 +10,15 @@ import (
 
 // Managers with all that is below them, on a simulated PostgreSQL, under everything that can happen to them.
 func TestStack(t *testing.T) {
-	explore(t, "TestStack", 150, func(_ *testing.T, src *sim.Source) error { return newStack(src).run() })
+	seen := newTally("granted", "refused: cancelled", "refused: wait timeout", "refused: not acquired", "refused: closed",
+		"refused: attempts", "refused: keeper failed", "released: confirmed", "released: lost", "released: unknown",
+		"released: cancelled", "told: lost", "told: released", "told: cancelled", "told: closed", "session killed", "session expired",
+		"statement failed", "backend cancelled", "granted in the queue", "server restarted")
+	explore(t, "TestStack", 150, seen, func(_ *testing.T, src *sim.Source) error {
+		w := newStack(src)
+		w.seen = seen
+		return w.run()
+	})
 }
 
 // The stack has many goroutines, and which of two acts first in one instant is the scheduler's choice: a history repeats
@@ -40,7 +48,7 @@ func TestStackRepeats(t *testing.T) {
 			}
 		}
 	}
-	if t.Logf("%d of %d histories went another way the second time", other, runs); other > runs/4 {
+	if t.Logf("%d of %d histories went another way the second time", other, runs); other > runs/2 {
 		t.Error("too many")
 	}
 }

@@ -29,6 +29,7 @@ type wire struct {
 	replies [][]byte     // executed, and not delivered
 
 	cut       bool // nothing gets through any more
+	cutSoon   bool // from the next question on
 	slow      bool // health questions are not answered at once either
 	closed    bool // by the client
 	goodbye   bool // the client has said so before
@@ -211,6 +212,10 @@ func (c *wire) sync() {
 		return
 	}
 	c.pending = last
+	if c.cutSoon {
+		c.w.say("          %v of %v is cut off", c, c.p)
+		c.cut, c.cutSoon = true, false
+	}
 }
 
 // answerAll does statements that touch no lock of ours.

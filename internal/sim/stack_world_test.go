@@ -22,10 +22,11 @@ const (
 	stackInterval = 500 * time.Millisecond
 	stackTimeout  = 200 * time.Millisecond
 	// stackPatience is how long the server bears silence: hardly longer than a client trusts in it.
-	stackPatience = stackInterval + stackTimeout + 50*time.Millisecond
+	stackPatience = stackInterval + stackTimeout + 5*time.Millisecond
 	stackSlice    = 200 * time.Millisecond
 	stackConnect  = 300 * time.Millisecond
 	stackClose    = 100 * time.Millisecond
+	stackRestarts = 400 * time.Millisecond
 	// stackSlack is more than a caller who reads its own answer can be late, and a reader who dozes meanwhile.
 	stackSlack = 20 * time.Millisecond
 
@@ -34,6 +35,7 @@ const (
 
 // stack is several programs with a lock manager each, on one simulated PostgreSQL. The history's goroutine alone chooses.
 type stack struct {
+	seen     *tally
 	src      *sim.Source
 	start    time.Time
 	keys     []string
@@ -53,6 +55,7 @@ type stack struct {
 	outsiders   map[int64]*backend
 	lastPID     uint32
 	serverStart int
+	timeline    int    // counts up where a standby takes the server's place
 	turnAway    string // SQLSTATE by which everybody is refused
 	dial        error  // what becomes of new connections
 	hangs       bool   // nobody answers to new connections
@@ -73,8 +76,8 @@ type program struct {
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
 
 func newStack(src *sim.Source) *stack {
-	w := &stack{src: src, start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
-		lastPID: 100, serverStart: 1}
+	w := &stack{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
+		lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
 	src.Next()
 	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
 	for range 1 + src.Pick(2) {
@@ -103,9 +106,10 @@ func (w *stack) newProgram() *program {
 	p.m, err = manager.New(context.Background(), source, manager.WithHealth(stackInterval, stackTimeout),
 		manager.WithSessionTimeout(stackPatience), manager.WithWaitSlice(stackSlice), manager.WithConnectTimeout(stackConnect),
 		manager.WithSharedSessions(1+w.src.Pick(2)), manager.WithWaitingSessions(1+w.src.Pick(2)), manager.WithMaxSessions(4),
-		manager.WithKeeperLinger(100*time.Millisecond), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
+		manager.WithKeeperLinger(100*time.Millisecond), manager.WithRestarts(3, stackRestarts), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
 		manager.WithRetry(manager.LinearRetry(1, time.Second)),
 		func(c *manager.Config) {
+			c.Sessions.MaxLocksPerSession = []int{0, 1}[w.src.Pick(2)]
 			c.Sessions.CloseTimeout, c.Sessions.IdleTime = stackClose, time.Second
 			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}
 		})
@@ -215,6 +219,7 @@ func (w *stack) expire() {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}
+		w.seen.add("session expired")
 		w.say("          the server has not heard of %v of %v for long, and ends it", c, c.p)
 		b.end(false)
 	}

@@ -54,11 +54,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 }
 
 func config(dir string) *embed.Config {
-	any := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	free := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	c := embed.NewConfig()
 	c.Dir = dir
-	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{any}, []url.URL{any}
-	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{any}, []url.URL{any}
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{free}, []url.URL{free}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{free}, []url.URL{free}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.LogLevel = "panic"
 	c.UnsafeNoFsync = true

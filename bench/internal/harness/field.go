@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
 	"github.com/lockkeeper/lockkeeper/bench/internal/proxy"
 	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
@@ -111,6 +114,26 @@ func (r *running) address(rtt time.Duration) (string, error) {
 		r.proxies[rtt] = p
 	}
 	return r.proxies[rtt].Addr(), nil
+}
+
+// others begins to watch what other programs use of the machine, and returns what ends it: their part of the time of all
+// processors. Where it cannot be read it is 0.
+func (f *field) others() func() float64 {
+	ours := []int{os.Getpid()}
+	for _, r := range f.servers {
+		if r.err == nil {
+			ours = append(ours, r.server.PID)
+		}
+	}
+	before, err := measure.Others(ours...)
+	began := time.Now()
+	return func() float64 {
+		after, err2 := measure.Others(ours...)
+		if err != nil || err2 != nil {
+			return 0
+		}
+		return max(0, (after-before).Seconds()/time.Since(began).Seconds()/float64(runtime.NumCPU()))
+	}
 }
 
 // tidy ends what a system that failed may have left at a server: it would disturb the next one.

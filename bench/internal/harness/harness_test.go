@@ -235,6 +235,19 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+func TestAQuickRunHasTheMainSystemsFirst(t *testing.T) {
+	c := catalogue()
+	c.Kinds = []server.Kind{kind("here", system("other"), system("pgx"))}
+	c.Scenarios = []scenario.Scenario{{Name: quickScenarios[0]}, {Name: "z"}}
+	var got []string
+	for _, m := range (Plan{Scenarios: c.ScenarioNames(), Systems: c.Systems(), Rounds: 1, Quick: true}).Turns(c) {
+		got = append(got, m.Scenario+"/"+m.System)
+	}
+	if want := []string{"distinct-100/pgx", "z/pgx", "distinct-100/other"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestAQuickRunKeepsItsTime(t *testing.T) {
 	p := Plan{Scenarios: []string{"fine"}, Systems: []string{"a"}, Rounds: 3, Quick: true, Everywhere: true, Limit: time.Hour,
 		Budget: -1}

@@ -56,7 +56,9 @@ func Run(ctx context.Context, c Catalogue, p Plan, progress Progress) (outcome O
 			continue
 		}
 		progress.Begin(i+1, len(turns), m)
+		others := f.others()
 		m.Result = f.measure(ctx, m)
+		m.Others = others()
 		if ctx.Err() != nil {
 			return outcome, context.Cause(ctx)
 		}

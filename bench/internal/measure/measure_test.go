@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestStatOfAProgramWithParenthesesInItsName(t *testing.T) {
@@ -31,6 +32,38 @@ func TestStatusInBytes(t *testing.T) {
 		if got, err := parseStatus(text, field); err == nil {
 			t.Errorf("%s was read as %d", field, got)
 		}
+	}
+}
+
+func TestBusyIsWithoutIdlenessAndWaitingForDisks(t *testing.T) {
+	if got, err := parseBusy("cpu  1 20 300 77777 88888 4000 50000 600000 5 5\ncpu0 1 1 1 1 1 1 1 1\n"); err != nil || got != 654321 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu 1 2 x 4 5 6 7 8"} {
+		if got, err := parseBusy(bad); err == nil {
+			t.Errorf("%q was read as %d", bad, got)
+		}
+	}
+}
+
+func TestOthersAreWithoutOurs(t *testing.T) {
+	needProc(t)
+	all, err := Others()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Process 1 is the ancestor of all that anybody has started: with it there is less left, and once is enough.
+	once, err := Others(1)
+	if err != nil {
+		t.Skip("process 1 cannot be looked at: ", err)
+	}
+	twice, err := Others(1, 1, os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A second of slack: the machine goes on between the readings.
+	if once >= all || twice+time.Second < once {
+		t.Errorf("all %v, without process 1 %v, without it twice %v", all, once, twice)
 	}
 }
 

@@ -65,3 +65,30 @@ func treeCPU(root int, self bool) (time.Duration, error) {
 	}
 	return time.Duration(ticks) * tick, nil
 }
+
+// Others is the CPU time that all processes of the machine have used, without those of the given trees: what disturbs a
+// measurement. The time that a hypervisor gave to somebody else counts.
+func Others(roots ...int) (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	busy, err := parseBusy(string(text))
+	if err != nil {
+		return 0, err
+	}
+	ours := map[int]uint64{} // by process, since one tree may be a part of another
+	for _, root := range roots {
+		tree, err := descendants(root)
+		if err != nil {
+			return 0, err
+		}
+		for _, s := range tree {
+			ours[s.pid] = s.ticks
+		}
+	}
+	for _, ticks := range ours {
+		busy -= min(busy, ticks)
+	}
+	return time.Duration(busy) * tick, nil
+}

@@ -51,6 +51,24 @@ func parseStat(line []byte) (stat, error) {
 	return s, nil
 }
 
+// parseBusy reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+func parseBusy(text string) (uint64, error) {
+	line, _, _ := strings.Cut(text, "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("%q is no line of all processors", line)
+	}
+	var busy uint64
+	for _, i := range []int{1, 2, 3, 6, 7, 8} {
+		n, err := strconv.ParseUint(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("CPU time of the machine: %w", err)
+		}
+		busy += n
+	}
+	return busy, nil
+}
+
 // descendants returns a process and all processes below it.
 func descendants(root int) ([]stat, error) {
 	entries, err := os.ReadDir("/proc")

@@ -95,7 +95,7 @@ func start(ctx context.Context, binary string) (*Server, error) {
 
 // parseVersion finds 7.0.15 in "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0".
 func parseVersion(text string) string {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if v, ok := strings.CutPrefix(word, "v="); ok {
 			return v
 		}

@@ -26,6 +26,7 @@ type object struct {
 	MinShare      float64            `json:"min_share,omitempty"`
 	Extra         map[string]float64 `json:"extra,omitempty"`
 	Rounds        int                `json:"rounds"`
+	Others        float64            `json:"others,omitempty"`
 	Failed        string             `json:"failed,omitempty"`
 	NotApplicable string             `json:"not_applicable,omitempty"`
 }
@@ -44,7 +45,7 @@ func (r Report) JSON(w io.Writer) error {
 			Pairs: known(row.Pairs.Median), PairsMin: row.Pairs.Min, PairsMax: row.Pairs.Max, P50: known(row.P50), P99: known(row.P99),
 			CPU: known(row.ClientCPU + row.ServerCPU), ClientCPU: row.ClientCPU, ServerCPU: row.ServerCPU,
 			Connections: known(row.Conns), RSS: known(row.RSS), Ratio: known(row.Ratio),
-			Fairness: row.Fairness, MinShare: row.MinShare, Extra: row.Extra, Rounds: row.Rounds,
+			Fairness: row.Fairness, MinShare: row.MinShare, Extra: row.Extra, Rounds: row.Rounds, Others: r.Others,
 			Failed: row.Failed, NotApplicable: row.NotApplicable}
 		if row.Unit != "" {
 			line.Figure, line.Unit = row.Figure.Median, row.Unit

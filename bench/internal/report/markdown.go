@@ -32,6 +32,9 @@ func (r Report) Markdown(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, markdownHead, arguments)
 	r.circumstances(&b)
+	if warning := r.Disturbed(); warning != "" {
+		b.WriteString("**" + warning + "**\n\n")
+	}
 	if len(r.Targets) > 0 {
 		b.WriteString("## Targets\n\n")
 		writeMarkdown(&b, r.TargetTable())

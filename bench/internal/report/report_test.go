@@ -71,6 +71,23 @@ func (r Report) row(t *testing.T, scenario, system string) Row {
 	return r.Rows[i]
 }
 
+func TestARunOnABusyMachineSaysSo(t *testing.T) {
+	for part, want := range map[float64]string{0.01: "", 0.42: "used 42 %"} {
+		o := harness.Outcome{Measurements: []harness.Measurement{
+			{Scenario: "distinct-1000", System: "pgx", Others: part, Result: scenario.Result{PairsPerSecond: 5}}}}
+		r := New(catalogue("pgx"), harness.Plan{}, o, "")
+		for _, write := range []func(w *strings.Builder) error{
+			func(w *strings.Builder) error { return r.Text(w) },
+			func(w *strings.Builder) error { return r.HTML(w) },
+			func(w *strings.Builder) error { return r.Markdown(w) },
+		} {
+			if text := written(t, write); strings.Contains(text, "figures mean little") != (want != "") || !strings.Contains(text, want) {
+				t.Errorf("others used %v:\n%s", part, text)
+			}
+		}
+	}
+}
+
 func TestMediansAndRatiosToTheBaseline(t *testing.T) {
 	r := run()
 	ours := r.row(t, "distinct-1000", "lockkeeper")

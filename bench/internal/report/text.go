@@ -33,6 +33,9 @@ func (r Report) Text(w io.Writer) error {
 	if r.Cut > 0 {
 		fmt.Fprintf(&b, "\n%d measurements were left out, since the time of a quick run was over.\n", r.Cut)
 	}
+	if warning := r.Disturbed(); warning != "" {
+		b.WriteString("\n" + warning + "\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

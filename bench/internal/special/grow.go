@@ -13,19 +13,22 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
 )
 
-// grow cycles through ever more keys. Its elements are how many.
-type grow []int
+// grow cycles through ever more keys, and then leaves them idle until they should be forgotten.
+type grow struct {
+	keys []int
+	idle time.Duration
+}
 
 const (
 	// passBound is how long one number of keys may take: slow systems do not get through all of them.
 	passBound = 15 * time.Second
-	// idleAfter is how long unused keys are given to be forgotten.
-	idleAfter = 6 * time.Second
+	// forgotten is how long unused keys are given to be forgotten: thrice what Lockkeeper keeps them for.
+	forgotten = 6 * time.Second
 )
 
 func (g grow) run(ctx context.Context, s scenario.Setup) (scenario.Result, error) {
 	if s.Quick {
-		g = g[:len(g)-1]
+		g.keys = g.keys[:len(g.keys)-1]
 	}
 	s.Env.Goroutines = hands
 	client, err := s.System.Open(ctx, s.Env)
@@ -41,27 +44,27 @@ func (g grow) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// The names are there before memory is first looked at, and the goroutines' stacks have been grown once.
-	names := make([]string, g[len(g)-1])
+	names := make([]string, g.keys[len(g.keys)-1])
 	for i := range names {
 		names[i] = "bench/grow/" + strconv.Itoa(i)
 	}
-	if _, err := cycle(ctx, client, names[:g[0]], s.Warmup, s.Warmup); err != nil {
+	if _, err := cycle(ctx, client, names[:g.keys[0]], s.Warmup, s.Warmup); err != nil {
 		return result, err
 	}
 	before, err := settled()
 	if err != nil {
 		return result, err
 	}
-	costs := make([]float64, len(g))
-	for i, n := range g {
+	costs := make([]float64, len(g.keys))
+	for i, n := range g.keys {
 		if costs[i], err = cycle(ctx, client, names[:n], s.Duration, passBound); err != nil {
 			return result, fmt.Errorf("%d keys: %w", n, err)
 		}
 		result.Extra[fmt.Sprintf("us_per_pair_%s", short(n))] = costs[i]
 	}
-	last := len(g) - 1
-	result.Extra[fmt.Sprintf("ratio_%s_to_%s", short(g[last]), short(g[0]))] = stats.Ratio(costs[last], costs[0])
-	if err := pause(ctx, idleAfter); err != nil {
+	last := len(g.keys) - 1
+	result.Extra[fmt.Sprintf("ratio_%s_to_%s", short(g.keys[last]), short(g.keys[0]))] = stats.Ratio(costs[last], costs[0])
+	if err := pause(ctx, g.idle); err != nil {
 		return result, err
 	}
 	after, err := settled()

@@ -29,7 +29,7 @@ func (h hold) run(ctx context.Context, s scenario.Setup) (scenario.Result, error
 	if s.Quick {
 		h.keys = min(h.keys, 10_000)
 	}
-	s.Env.Goroutines = hands
+	s.Env.Goroutines = h.keys
 	client, err := s.System.Open(ctx, s.Env)
 	if err != nil {
 		return scenario.Result{}, fmt.Errorf("opening: %w", err)

@@ -41,7 +41,7 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 		return scenario.Result{}, err
 	}
 	defer func() { _ = admin.Close(context.WithoutCancel(ctx)) }()
-	var handles stats.Histogram
+	var handles, raw stats.Histogram
 	var longest time.Duration
 	for n := range l.rounds {
 		took, err := l.round(ctx, admin, m, &handles)
@@ -49,10 +49,15 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 			return scenario.Result{}, fmt.Errorf("round %d: %w", n, err)
 		}
 		longest = max(longest, took)
+		if took, err = rawLoss(ctx, s.AdminDSN, admin); err != nil {
+			return scenario.Result{}, fmt.Errorf("raw round %d: %w", n, err)
+		}
+		raw.Record(took)
 	}
 	p50, p99 := us(handles.Percentile(0.5)), us(handles.Percentile(0.99))
 	return scenario.Result{Extra: map[string]float64{
 		"loss_p50_us": p50, "loss_p99_us": p99, "loss_max_us": us(longest),
+		"raw_p50_us": us(raw.Percentile(0.5)), "raw_p99_us": us(raw.Percentile(0.99)),
 		"rounds": float64(l.rounds), "handles": float64(l.handles * l.rounds),
 	}}, nil
 }
@@ -107,4 +112,29 @@ func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, al
 		}
 	}
 	return longest, nil
+}
+
+// rawLoss is how long it takes until a bare connection that is being read has heard: what no library can be below.
+func rawLoss(ctx context.Context, dsn string, admin *pgx.Conn) (time.Duration, error) {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	pid := conn.PgConn().PID()
+	heard := make(chan time.Duration, 1)
+	go func() {
+		_, _ = conn.WaitForNotification(ctx) // which fails when the connection does
+		heard <- now()
+	}()
+	killed := now()
+	if _, err := admin.Exec(ctx, "SELECT pg_terminate_backend($1)", pid); err != nil {
+		return 0, err
+	}
+	select {
+	case at := <-heard:
+		return at - killed, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }

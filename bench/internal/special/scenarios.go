@@ -18,8 +18,9 @@ const quantum = 20 * time.Millisecond
 
 // Scenarios are those of this package.
 func Scenarios() []scenario.Scenario {
-	f, h, g, s := fleet{processes: 4, goroutines: 50}, hold{keys: 100_000}, grow{1000, 10_000, 100_000, 1_000_000}, storm{100_000}
-	one, many := wake{rounds: 500}, wake{rounds: 200, keys: 10_000}
+	f, h, s := fleet{processes: 4, goroutines: 50}, hold{keys: 100_000}, storm{100_000}
+	g := grow{keys: []int{1000, 10_000, 100_000, 1_000_000}, idle: forgotten}
+	one, many := wake{rounds: 500}, wake{rounds: 100, keys: 10_000}
 	l := loss{rounds: 200, handles: 100}
 	return []scenario.Scenario{
 		{Name: "one-key-4x50", Text: "4 processes with 50 goroutines each, all on one key; fairness is over the processes",

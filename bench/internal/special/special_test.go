@@ -72,7 +72,7 @@ func TestASystemThatHoldsFewerFails(t *testing.T) {
 }
 
 func TestGrow(t *testing.T) {
-	r, err := grow{10, 1000, 2000}.run(t.Context(), setup(t, lockkeeperName, ""))
+	r, err := grow{keys: []int{10, 1000, 2000}, idle: time.Millisecond}.run(t.Context(), setup(t, lockkeeperName, ""))
 	measured(t, r, err, "us_per_pair_10", "us_per_pair_2k", "ratio_2k_to_10")
 }
 
@@ -101,7 +101,7 @@ func TestStorm(t *testing.T) {
 
 func TestLoss(t *testing.T) {
 	r, err := loss{rounds: 3, handles: 10}.run(t.Context(), setup(t, lockkeeperName, ""))
-	measured(t, r, err, "loss_p50_us", "loss_p99_us", "loss_max_us")
+	measured(t, r, err, "loss_p50_us", "loss_p99_us", "loss_max_us", "raw_p50_us", "raw_p99_us")
 	if r.Extra["handles"] != 30 {
 		t.Errorf("%v handles heard", r.Extra["handles"])
 	}

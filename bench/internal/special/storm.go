@@ -14,6 +14,10 @@ import (
 // storm cancels the contexts of many waiters at once.
 type storm struct{ waiters int }
 
+// gateSize waiters come at a time: all at once they would keep the processors from everything else in this process, the
+// holder's session too.
+const gateSize = 1000
+
 // stormBound is how long calls may be late before the system has failed.
 const stormBound = 60 * time.Second
 
@@ -42,7 +46,6 @@ func (t storm) run(ctx context.Context, s scenario.Setup) (scenario.Result, erro
 // gathering is the waiters.
 type gathering struct {
 	client   peer.Client
-	gate     chan struct{} // closed: go and wait for the lock
 	parked   atomic.Int64
 	returned atomic.Int64
 	wrong    atomic.Pointer[error]
@@ -54,9 +57,13 @@ func (t storm) measure(ctx context.Context, client peer.Client) (scenario.Result
 	result := scenario.Result{Extra: map[string]float64{}}
 	parent, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g := &gathering{client: client, gate: make(chan struct{}), all: make(chan struct{}), n: int64(t.waiters)}
-	for range t.waiters {
-		go g.wait(parent)
+	g := &gathering{client: client, all: make(chan struct{}), n: int64(t.waiters)}
+	gates := make([]chan struct{}, (t.waiters+gateSize-1)/gateSize)
+	for i := range gates {
+		gates[i] = make(chan struct{})
+	}
+	for i := range t.waiters {
+		go g.wait(parent, gates[i/gateSize])
 	}
 	for g.parked.Load() < g.n {
 		if err := pause(ctx, time.Millisecond); err != nil {
@@ -67,7 +74,12 @@ func (t storm) measure(ctx context.Context, client peer.Client) (scenario.Result
 	if err != nil {
 		return result, err
 	}
-	close(g.gate)
+	for _, gate := range gates {
+		close(gate)
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return result, err
+		}
+	}
 	if err := quiet(ctx); err != nil {
 		return result, err
 	}
@@ -107,11 +119,12 @@ func (g *gathering) example() error {
 	return errors.New("their contexts had not ended")
 }
 
-func (g *gathering) wait(parent context.Context) {
+// wait parks until its gate is opened, and then waits for the lock.
+func (g *gathering) wait(parent context.Context, gate <-chan struct{}) {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	g.parked.Add(1)
-	<-g.gate
+	<-gate
 	_, err := g.client.Lock(ctx, oneKey)
 	if err == nil {
 		err = errors.New("a waiter was granted a lock that another holds")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
@@ -121,36 +122,45 @@ func (r *running) all(ctx context.Context) (*summary.Report, error) {
 	return out, nil
 }
 
-// load lets the nemesis loose until the time is over, and shows how it goes.
+// load lets the nemesis loose until the time is over and the schedule carried out, and shows how it goes.
 func (r *running) load(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	over := time.AfterFunc(r.plan.Duration, func() { cancel(errOver) })
-	defer over.Stop()
 	n := &nemesis.Nemesis{Plan: r.plan, Stage: r.stage, Book: r.book, Take: r.book.Add, Start: r.start,
 		Replace: r.crew.replace(ctx), Say: func(f *history.Fault) {}}
+	var others sync.WaitGroup
+	others.Go(func() { pulse(ctx, r.stage, r.book) })
+	defer others.Wait()
+	defer cancel(nil)
 	faults := make(chan error, 1)
-	go func() { faults <- n.Run(ctx, r.steps) }()
+	others.Go(func() { faults <- n.Run(ctx, r.steps) })
 	err := r.watch(ctx, faults)
 	cancel(err)
-	if late := <-faults; err == nil || errors.Is(err, errOver) {
-		err = late
+	if errors.Is(err, errOver) {
+		return nil
 	}
 	return err
 }
 
 var errOver = errors.New("the time is over")
 
+// patience is how much longer than planned a run goes on for the faults that are still to be made: on a slow machine each
+// takes its time, and a schedule that is cut short is not the seed's.
+func (r *running) patience() time.Duration { return r.plan.Duration + time.Minute }
+
 // checkMargin is how late a record may be: a frozen process writes its last ones when it wakes.
 const checkMargin = 15 * time.Second
 
-func (r *running) watch(ctx context.Context, faults chan error) error {
+func (r *running) watch(ctx context.Context, faults <-chan error) error {
 	ticker := time.NewTicker(r.view.Interval())
 	defer ticker.Stop()
 	checks := time.NewTicker(2 * time.Second)
 	defer checks.Stop()
 	samples := time.NewTicker(time.Second)
 	defer samples.Stop()
+	over := time.NewTimer(r.plan.Duration)
+	defer over.Stop()
+	timeIsOver, faultsAreOver := false, false
 	for {
 		select {
 		case <-ticker.C:
@@ -165,11 +175,21 @@ func (r *running) watch(ctx context.Context, faults chan error) error {
 				return err
 			}
 		case err := <-faults:
-			faults <- err // for load
-			if err != nil {
+			if faultsAreOver = true; err != nil {
 				return err
 			}
-			faults = nil
+			if timeIsOver {
+				return errOver
+			}
+		case <-over.C:
+			if faultsAreOver {
+				return errOver
+			}
+			if timeIsOver {
+				return fmt.Errorf("the schedule of %v is not carried out after %v", r.plan.Duration, r.plan.Duration+r.patience())
+			}
+			timeIsOver = true
+			over.Reset(r.patience())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

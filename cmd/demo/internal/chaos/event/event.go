@@ -32,6 +32,8 @@ const (
 	Lost
 	// Beat: the recorder is alive at Return.
 	Beat
+	// Stalled: from Call to Return the process was not given a processor, or the server gave no answer to anybody.
+	Stalled
 )
 
 // Outcome says how a call ended.
@@ -142,7 +144,7 @@ func Read(r io.Reader, take func([]Record)) error {
 		batch := make([]Record, 0, whole/Size)
 		for at := 0; at < whole; at += Size {
 			record := parse(buffer[at:])
-			if record.Kind == 0 || record.Kind > Beat || record.Outcome > Gone || record.Cause > ByOther {
+			if record.Kind == 0 || record.Kind > Stalled || record.Outcome > Gone || record.Cause > ByOther {
 				return ErrBroken
 			}
 			batch = append(batch, record)

@@ -13,7 +13,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 	var all []Record
 	var b []byte
 	for i := range 3000 {
-		r := Record{Kind: Kind(1 + i%9), Outcome: Outcome(i % 6), Cause: Cause(i % 10), Flags: uint8(i), Key: uint32(i * 7919),
+		r := Record{Kind: Kind(1 + i%10), Outcome: Outcome(i % 6), Cause: Cause(i % 10), Flags: uint8(i), Key: uint32(i * 7919),
 			Handle: NewHandle(i%200, i%30000, uint64(i)<<7), Call: int64(i) << 40, Return: -int64(i)}
 		if process, generation := r.Owner(); process != i%200 || generation != i%30000 {
 			t.Fatalf("%d: of process %d, incarnation %d", i, process, generation)

@@ -34,7 +34,7 @@ type keyBook struct {
 // New begins a book.
 func New(p *plan.Plan) *Book {
 	return &Book{
-		rules: rules{trust: int64(p.Trust())}, keys: make([]keyBook, p.Keys), open: make(map[uint64]*Hold),
+		rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2)}, keys: make([]keyBook, p.Keys), open: make(map[uint64]*Hold),
 		timeline: newTimeline(p), verdict: newVerdict(),
 	}
 }
@@ -77,8 +77,14 @@ func (b *Book) Add(records []event.Record) {
 }
 
 func (b *Book) add(r *event.Record) {
-	if r.Kind == event.Beat {
+	switch r.Kind {
+	case event.Beat:
 		return
+	case event.Stalled:
+		process, _ := r.Owner()
+		b.rules.stalls = append(b.rules.stalls, stall{process, r.Call, r.Return})
+		return
+	default:
 	}
 	if int(r.Key) >= len(b.keys) {
 		b.verdict.problem("a record of key %d, of which there are %d", r.Key, len(b.keys))
@@ -133,7 +139,7 @@ func (b *Book) apply(h *Hold, r *event.Record) {
 		h.Looked = max(h.Looked, r.Call)
 		h.Told, h.Cause = r.Return, r.Cause
 		b.loss(h, r.Return, r.Cause)
-	case event.Asked, event.Beat:
+	case event.Asked, event.Beat, event.Stalled:
 	}
 }
 
@@ -162,9 +168,10 @@ func (b *Book) loss(h *Hold, at int64, cause event.Cause) {
 func (b *Book) judgeLosses() {
 	for _, t := range b.told {
 		l := Loss{Key: t.hold.Key, Process: t.hold.Process, At: time.Duration(t.at - b.start), Cause: t.cause.String()}
+		l.Stalled = b.rules.stalled(t.hold, t.at)
 		if f := b.rules.explain(t.hold, t.at, t.cause); f != nil {
 			l.Fault, l.Kind, l.After = f.N, f.Kind, f.toldAfter(t.at)
-			l.Late = int64(l.After) > b.rules.trust+slack && f.Kind != plan.FreezeWorker && t.hold.Granted < f.Begin
+			l.Late = !l.Stalled && int64(l.After) > b.rules.trust+slack && f.Kind != plan.FreezeWorker && t.hold.Granted < f.Begin
 		}
 		b.verdict.lost(l)
 	}

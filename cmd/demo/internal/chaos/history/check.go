@@ -41,6 +41,7 @@ func (b *Book) Finish() (*Verdict, *Timeline) {
 			b.checkKey(key, never)
 		}
 		b.judgeLosses()
+		b.countStalls()
 		b.verdict.finish()
 	}
 	return &b.verdict, &b.timeline
@@ -66,7 +67,7 @@ func (b *Book) checkKey(key int, limit int64) {
 	for _, h := range holds {
 		b.sweep(k, h)
 	}
-	for _, window := range b.rules.windows(holds) {
+	for _, window := range b.rules.windows(holds, windowSize) {
 		b.verdict.Windows++
 		switch b.rules.linearizable(window) {
 		case porcupine.Illegal:

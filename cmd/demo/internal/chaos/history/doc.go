@@ -14,8 +14,8 @@
 //
 // # Windows
 //
-// Two steps keep the search short, and change no verdict. An acquisition cannot have its instant before an earlier hold
-// (one whose grant returned before) may end, so its call is moved up to there; were it before, both would hold at once. And
-// a key's history is cut where one hold's end may precede the next one's grant: the cut window ends free, the next
-// begins free.
+// Two steps keep the search short, and change no verdict, which a test tries on random histories. Where an acquisition's
+// call comes before all holds that were granted earlier may have ended, and its return after that, its call is moved up to
+// there: were its instant before, two would hold at once, or it would do as well later. And a key's history is cut where
+// the holds so far may all have ended before the next grant: the cut window ends free, the next one begins free.
 package history

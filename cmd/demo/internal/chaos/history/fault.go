@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
@@ -25,8 +26,27 @@ func (f *Fault) hits(process int) bool { return f.Target == 0 || f.Target == pro
 
 // rules are what a history is judged by.
 type rules struct {
-	trust  int64
-	faults []*Fault
+	trust    int64
+	patience int64 // a stall that lasts longer may cost an answer its time
+	faults   []*Fault
+	stalls   []stall
+}
+
+// stall is a time in which a process, or the server for all that anybody could see (0), did not get on, although no fault
+// had been made: the machine was busy elsewhere.
+type stall struct {
+	process  int
+	from, to int64
+}
+
+// stalled reports whether a stall was long enough, and at the right time, for a loss.
+func (r *rules) stalled(h *Hold, told int64) bool {
+	for _, s := range r.stalls {
+		if (s.process == 0 || s.process == h.Process) && s.to-s.from > r.patience && s.from < told && s.to > told-r.trust {
+			return true
+		}
+	}
+	return false
 }
 
 // slack is what scheduling may add to a time that is told: two processors run many processes here.
@@ -55,8 +75,7 @@ func (r *rules) reach(f *Fault) int64 {
 
 // explain finds the fault that a loss comes from, nil where none explains it.
 func (r *rules) explain(h *Hold, told int64, cause event.Cause) *Fault {
-	for i := len(r.faults) - 1; i >= 0; i-- {
-		f := r.faults[i]
+	for _, f := range slices.Backward(r.faults) {
 		if f.Begin == 0 || f.Begin > told || told > r.reach(f) || !f.hits(h.Process) {
 			continue
 		}
@@ -111,4 +130,19 @@ func (r *rules) lateLook(h *Hold) *Fault {
 		}
 	}
 	return nil
+}
+
+// countStalls counts those stalls that no fault of ours made.
+func (b *Book) countStalls() {
+	for _, s := range b.rules.stalls {
+		ours := false
+		for _, f := range b.rules.faults {
+			class := f.class()
+			ours = ours || class != plan.Harmless && f.Begin > 0 && s.from <= b.rules.reach(f) && s.to >= f.Begin
+		}
+		if !ours && s.to-s.from > b.rules.patience {
+			b.verdict.Stalls++
+			b.verdict.LongestStall = max(b.verdict.LongestStall, time.Duration(s.to-s.from))
+		}
+	}
 }

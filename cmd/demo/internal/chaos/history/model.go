@@ -44,7 +44,7 @@ func (r *rules) operations(holds []*Hold, tighten bool) []porcupine.Operation {
 	var earliest int64 // before which no hold that was granted so far may have ended
 	for _, h := range holds {
 		asked := h.Asked
-		if tighten && earliest > asked && earliest <= h.Granted && !r.early(h) {
+		if tighten && earliest > asked && earliest <= h.Granted {
 			asked = earliest
 		}
 		client := int(h.Handle)
@@ -65,28 +65,16 @@ func (r *rules) endFrom(h *Hold) int64 {
 	return from
 }
 
-// early reports whether the hold may have been over at the server before its grant had reached the caller. Nothing says
-// then that it comes after the holds that were granted in the meantime.
-func (r *rules) early(h *Hold) bool { return r.endFrom(h) < h.Granted }
+// windowSize is how many holds are searched at once, or a few more: the search's memory grows with the square.
+const windowSize = 500
 
-// maxWindow bounds what is searched at once: the search's memory grows with the square.
-const maxWindow = 500
-
-// windows cuts holds, sorted by their grants, where one may have ended before the next was granted.
-func (r *rules) windows(holds []*Hold) [][]*Hold {
-	// asked[i] is the earliest call of the early holds from i on: they must not be cut off from what they may precede.
-	asked := make([]int64, len(holds)+1)
-	asked[len(holds)] = never
-	for i := len(holds) - 1; i >= 0; i-- {
-		asked[i] = asked[i+1]
-		if r.early(holds[i]) {
-			asked[i] = min(asked[i], holds[i].Asked)
-		}
-	}
+// windows cuts holds, sorted by their grants, where one may have ended before the next was granted, into windows of at
+// least so many.
+func (r *rules) windows(holds []*Hold, least int) [][]*Hold {
 	var out [][]*Hold
 	begin, end := 0, int64(0)
 	for i, h := range holds {
-		if i-begin >= maxWindow && end <= h.Granted && end <= asked[i] {
+		if i-begin >= least && end <= h.Granted {
 			out = append(out, holds[begin:i])
 			begin = i
 		}

@@ -28,9 +28,26 @@ func newTimeline(p *plan.Plan) Timeline {
 }
 
 func (t *Timeline) grant(h *Hold, at int64) {
-	column := int(time.Duration(at) / t.Width)
-	if h.Key >= len(t.Grants) || column < 0 || column >= t.Columns || h.Process > t.Processes {
+	if h.Key >= len(t.Grants) || at < 0 || h.Process > t.Processes {
 		return
 	}
+	for time.Duration(at) >= t.Width*time.Duration(t.Columns) { // it lasts longer than planned
+		t.fold()
+	}
+	column := int(time.Duration(at) / t.Width)
 	t.Grants[h.Key][column*(t.Processes+1)+h.Process]++
+}
+
+// fold makes one column of each two.
+func (t *Timeline) fold() {
+	t.Width *= 2
+	processes := t.Processes + 1
+	for _, grants := range t.Grants {
+		for column := range t.Columns / 2 {
+			for p := range processes {
+				grants[column*processes+p] = grants[2*column*processes+p] + grants[(2*column+1)*processes+p]
+			}
+		}
+		clear(grants[t.Columns/2*processes:])
+	}
 }

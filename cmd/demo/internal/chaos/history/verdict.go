@@ -34,8 +34,9 @@ type Loss struct {
 	Cause   string        `json:"cause"`
 	Fault   int           `json:"fault"` // 0: no fault explains it
 	Kind    plan.Kind     `json:"kind,omitempty"`
-	After   time.Duration `json:"after"`          // the fault
-	Late    bool          `json:"late,omitempty"` // told later than the trust, and what scheduling may add, allow
+	After   time.Duration `json:"after"`             // the fault
+	Stalled bool          `json:"stalled,omitempty"` // the machine was busy elsewhere at that time
+	Late    bool          `json:"late,omitempty"`    // told later than the trust, and what scheduling may add, allow
 }
 
 // Overlap is a time in which two holders believed that they hold one key.
@@ -67,6 +68,9 @@ type Verdict struct {
 	Losses         []Loss
 	FalseLosses    []Loss // that no fault explains
 	LateLosses     []Loss // told too late
+	StallLosses    int    // that no fault explains, but a stall of the machine does
+	Stalls         int    // of the machine while no fault was made
+	LongestStall   time.Duration
 	Overlaps       []Overlap
 	Violations     []Violation // the first of them
 	Problems       []string    // of the checking itself
@@ -100,7 +104,10 @@ func (v *Verdict) released(h *Hold) {
 
 func (v *Verdict) lost(l Loss) {
 	v.Losses = append(v.Losses, l)
-	if l.Fault == 0 {
+	switch {
+	case l.Fault == 0 && l.Stalled && l.Cause == event.BySilence.String():
+		v.StallLosses++
+	case l.Fault == 0:
 		v.FalseLosses = append(v.FalseLosses, l)
 	}
 	if l.Late {

@@ -39,16 +39,17 @@ const faultBound = 90 * time.Second
 // back what was in place.
 func (n *Nemesis) Run(ctx context.Context, steps []plan.Step) error {
 	for _, step := range steps {
-		if wait(ctx, time.Duration(n.Start+int64(step.At)-event.Now())) != nil {
+		if !wait(ctx, time.Duration(n.Start+int64(step.At)-event.Now())) {
 			return nil
 		}
 		f := &history.Fault{Step: step}
 		n.Book.Begin(f)
 		n.Say(f)
-		if err := n.one(ctx, f); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := n.one(ctx, f)
+		if ctx.Err() != nil {
+			return nil // whatever came of it: the run is over
+		}
+		if err != nil {
 			n.Book.Change(func() { f.Failed = err.Error() })
 			if n.healthy(ctx) != nil && ctx.Err() == nil {
 				return fmt.Errorf("fault %d (%s): %w, and the server does not come back", f.N, f.Kind, err)
@@ -117,7 +118,7 @@ func (n *Nemesis) lasting(ctx context.Context, f *history.Fault, do, undo func()
 	err := do()
 	if err == nil {
 		n.mark(&f.Active)
-		_ = wait(ctx, f.For) // cut short, it is taken back as well
+		wait(ctx, f.For) // cut short, it is taken back as well
 	}
 	n.mark(&f.End)
 	if undo != nil {
@@ -148,7 +149,7 @@ func (n *Nemesis) storm(ctx context.Context, f *history.Fault) error {
 	n.mark(&f.Active)
 	for range storms {
 		n.Stage.Worker(f.Target).Order(player.Storm, 0)
-		_ = wait(ctx, time.Duration(random.IntN(30))*time.Millisecond)
+		wait(ctx, time.Duration(random.IntN(30))*time.Millisecond)
 	}
 	n.mark(&f.End)
 	return nil
@@ -174,13 +175,14 @@ func (n *Nemesis) killWorker(ctx context.Context, f *history.Fault) error {
 	return n.Replace(f.Target)
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// wait reports whether it has waited to the end.
+func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
 }

@@ -43,7 +43,7 @@ func (n *Nemesis) fillLockTable(ctx context.Context, f *history.Fault) error {
 	}
 	defer disconnect(ctx, conn)
 	return n.lasting(ctx, f, func() error {
-		_, err := conn.Exec(ctx, "SELECT count(pg_advisory_lock(4242, g)) FROM generate_series(1, 10000000) AS g")
+		_, err := conn.Exec(ctx, "SELECT count(pg_advisory_lock(4242, g)) FROM generate_series(1, 50000) AS g")
 		var full *pgconn.PgError
 		if !errors.As(err, &full) || full.Code != "53200" {
 			return fmt.Errorf("the lock table does not get full: %w", err)
@@ -104,7 +104,7 @@ func (n *Nemesis) borrow(ctx context.Context, conn *pgx.Conn, key int, id int64,
 		return false, err
 	}
 	add(func(r *event.Record) { r.Kind, r.Return = event.Granted, now })
-	_ = wait(ctx, hold)
+	wait(ctx, hold)
 	letting := event.Now()
 	add(func(r *event.Record) { r.Kind, r.Call = event.Letting, letting })
 	var released bool

@@ -25,16 +25,14 @@ func (p *play) count(what string, err error) {
 }
 
 func kindOf(err error) string {
-	var acquire *manager.AcquireError
-	if errors.As(err, &acquire) {
+	if acquire, ok := errors.AsType[*manager.AcquireError](err); ok {
 		text := acquire.Reason.Error()
 		if n := len(acquire.Failures); n > 0 {
 			text += "; at last: " + acquire.Failures[n-1].Error()
 		}
 		return shorten(text)
 	}
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return server.Code + " " + server.Message
 	}
 	return shorten(err.Error())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -103,13 +104,15 @@ func (p *process) open() (*play, error) {
 // openManager tries again as long as there is time: a process is also born while its server is away.
 func (p *process) openManager(ctx context.Context) (*manager.Manager, error) {
 	for {
+		began := time.Now()
 		locks, err := manager.Open(ctx, p.job.DSN,
 			manager.WithApplicationName(p.job.App), manager.WithNamespace(p.job.Namespace),
-			manager.WithHealth(p.job.Interval, p.job.Timeout), manager.WithConnectTimeout(time.Second),
+			manager.WithHealth(p.job.Interval, p.job.Timeout), manager.WithConnectTimeout(2*time.Second),
 			manager.WithKeeperLinger(200*time.Millisecond), manager.WithMaxSessions(32))
 		if err == nil || ctx.Err() != nil || errors.Is(err, manager.ErrUnsafe) && !errors.Is(err, context.DeadlineExceeded) {
 			return locks, err
 		}
+		fmt.Fprintf(os.Stderr, "opening took %v and failed: %v\n", time.Since(began), err) // seen where the process fails
 		pause(ctx, 50*time.Millisecond)
 	}
 }
@@ -132,6 +135,7 @@ func (p *process) work(w *play) error {
 	}()
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
+	go p.recorder.watchStalls(done)
 	var late <-chan time.Time
 	for {
 		select {

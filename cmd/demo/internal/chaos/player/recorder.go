@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
 )
@@ -25,6 +26,28 @@ func (r *recorder) write(record event.Record) {
 		// Nobody records what is done from here on, so nothing must be done.
 		fmt.Fprintln(os.Stderr, "the history cannot be written:", err)
 		os.Exit(1)
+	}
+}
+
+// The least stall that is recorded, and how often is looked for one.
+const leastStall, stallEvery = 100 * time.Millisecond, 20 * time.Millisecond
+
+// watchStalls records when this process gets no processor: on a busy machine its locks may be lost for that, and nobody
+// else would know why.
+func (r *recorder) watchStalls(done <-chan struct{}) {
+	ticker := time.NewTicker(stallEvery)
+	defer ticker.Stop()
+	for last := event.Now(); ; {
+		select {
+		case <-ticker.C:
+		case <-done:
+			return
+		}
+		now := event.Now()
+		if now-last > int64(leastStall) {
+			r.write(event.Record{Kind: event.Stalled, Handle: event.NewHandle(r.process, r.generation, 0), Call: last, Return: now})
+		}
+		last = now
 	}
 }
 

@@ -25,8 +25,8 @@ func stop(pid int) error {
 		if err != nil {
 			return true
 		}
-		_, rest, _ := strings.Cut(string(raw)[strings.LastIndexByte(string(raw), ')'):], " ")
-		return strings.ContainsAny(rest[:1], "TtZX")
+		_, state, found := strings.Cut(string(raw), ") ") // the name before it has no parenthesis: it is ours
+		return found && strings.ContainsAny(state[:1], "TtZX")
 	})
 }
 

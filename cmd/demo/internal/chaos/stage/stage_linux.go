@@ -98,6 +98,7 @@ func (s *Stage) startServers(ctx context.Context) error {
 		"max_connections":             strconv.Itoa(60 + connectionsEach*s.plan.Processes),
 		"wal_retrieve_retry_interval": "100ms", // a standby is back soon after its primary
 		"max_wal_size":                "512MB",
+		"max_locks_per_transaction":   "16", // a lock table that is soon full
 	}})
 	if err != nil {
 		return fmt.Errorf("starting a throwaway PostgreSQL: %w", err)

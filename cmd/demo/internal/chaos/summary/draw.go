@@ -34,8 +34,8 @@ func (d *drawing) put(format string, args ...any) { fmt.Fprintf(&d.b, format+"\n
 // axis writes the seconds below a plot.
 func (d *drawing) axis(y float64) {
 	step := time.Second
-	for _, candidate := range []time.Duration{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600} {
-		if step = candidate * time.Second; d.total/step <= 16 {
+	for _, seconds := range []int{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600} {
+		if step = time.Duration(seconds) * time.Second; d.total/step <= 16 {
 			break
 		}
 	}

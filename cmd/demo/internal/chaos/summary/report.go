@@ -97,6 +97,9 @@ type Report struct {
 	ToldWake       Times               `json:"told_after_waking_ms"`
 	FalseLosses    []history.Loss      `json:"false_losses"`
 	LateLosses     []history.Loss      `json:"late_losses"`
+	StallLosses    int                 `json:"losses_in_stalls_of_the_machine"`
+	Stalls         int                 `json:"stalls_of_the_machine"`
+	LongestStall   time.Duration       `json:"longest_stall"`
 	Overlaps       int                 `json:"overlaps"`
 	OverlapMS      Times               `json:"overlap_ms"`
 	StaleWrites    int                 `json:"stale_writes_explained"`
@@ -123,6 +126,7 @@ func New(p *plan.Plan, steps []plan.Step, faults []*history.Fault, v *history.Ve
 		Trust: p.Trust(), Session: p.SessionTimeout(), Lie: p.Lie,
 		Operations: v.Operations, Grants: v.Grants, Checked: v.Checked, Windows: v.Windows, Killed: v.Killed,
 		Losses: len(v.Losses), ByCause: map[string]int{}, FalseLosses: append([]history.Loss{}, v.FalseLosses...),
+		StallLosses: v.StallLosses, Stalls: v.Stalls, LongestStall: v.LongestStall,
 		LateLosses: append([]history.Loss{}, v.LateLosses...),
 		Overlaps:   len(v.Overlaps), StaleWrites: v.StaleExplained, Violations: v.ViolationCount(),
 		Found: append([]history.Violation{}, v.Violations...), Problems: v.Problems,

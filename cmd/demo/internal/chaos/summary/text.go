@@ -129,6 +129,10 @@ func (r *Report) losses(b *strings.Builder, style report.Style) {
 	r.line(b, style, "silence", "%s after a silence began, at most %s allowed", r.ToldSilence, bound)
 	r.line(b, style, "waking", "%s after a frozen process was woken", r.ToldWake)
 	r.line(b, style, "false", "%s", bad(style, len(r.FalseLosses), "losses that no fault explains"))
+	if r.Stalls > 0 || r.StallLosses > 0 {
+		r.line(b, style, "stalls", "%s when nothing was broken and the machine was busy elsewhere, the longest %s; %s come of them",
+			report.Of(r.Stalls, "time"), report.Span(r.LongestStall), report.Of(r.StallLosses, "loss"))
+	}
 	r.line(b, style, "late", "%s", bad(style, len(r.LateLosses), "losses told later than that"))
 	for _, l := range append(slices.Clone(r.FalseLosses), r.LateLosses...)[:min(len(r.FalseLosses)+len(r.LateLosses), 6)] {
 		r.line(b, style, "", "process %d, key %d, at %.3f s: %s; fault %d, %v after it", l.Process, l.Key, l.At.Seconds(), l.Cause, l.Fault, l.After)

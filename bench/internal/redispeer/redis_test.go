@@ -1,0 +1,123 @@
+package redispeer
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/redisserver"
+)
+
+// A go-redis pool that could not connect goes on trying once a second for a while, closed or not.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
+
+func redisEnv(t *testing.T) (onSocket, onTCP peer.Env) {
+	t.Helper()
+	s, err := redisserver.Start(t.Context())
+	if errors.Is(err, redisserver.ErrNoBinary) && os.Getenv("CI") != "true" {
+		t.Skip("this test needs Redis: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return peer.Env{RedisAddr: s.Socket(), Goroutines: 8}, peer.Env{RedisAddr: s.Addr(), Goroutines: 8}
+}
+
+func open(t *testing.T, s peer.System, e peer.Env) peer.Client {
+	t.Helper()
+	c, err := s.Open(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// Goroutines of two clients, one on the socket and one on TCP, take one lock in turns and are never two.
+func TestSystemsExclude(t *testing.T) {
+	socket, tcp := redisEnv(t)
+	for _, s := range Systems() {
+		t.Run(s.Name(), func(t *testing.T) {
+			clients := []peer.Client{open(t, s, socket), open(t, s, tcp)}
+			var inside, pairs atomic.Int32
+			var running sync.WaitGroup
+			for g := range 8 {
+				running.Go(func() {
+					for range 10 {
+						held, err := clients[g%2].Lock(t.Context(), "key")
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if inside.Add(1) != 1 {
+							t.Error("two hold one lock")
+						}
+						pairs.Add(1)
+						inside.Add(-1)
+						if err := held.Release(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			running.Wait()
+			if pairs.Load() != 80 {
+				t.Errorf("%d pairs", pairs.Load())
+			}
+		})
+	}
+}
+
+// A wait ends with its context, and the error says so.
+func TestAWaitEndsWithItsContext(t *testing.T) {
+	_, tcp := redisEnv(t)
+	for _, s := range Systems() {
+		t.Run(s.Name(), func(t *testing.T) {
+			c, other := open(t, s, tcp), open(t, s, tcp)
+			held, err := c.Lock(t.Context(), "key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			defer cancel()
+			if _, err := other.Lock(ctx, "key"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+			if err := held.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWithoutRedis(t *testing.T) {
+	for _, s := range Systems() {
+		for _, addr := range []string{"", "127.0.0.1:1"} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			c, err := s.Open(ctx, peer.Env{RedisAddr: addr})
+			cancel()
+			if err == nil {
+				t.Errorf("%s opened without a server at %q", s.Name(), addr)
+				_ = c.Close()
+			}
+		}
+	}
+}

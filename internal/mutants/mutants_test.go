@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The code goes on, and each bug has to go with it: its texts are there once, and it changes them.
+func TestEveryBugStillFits(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range mutants {
+		if names[m.name] {
+			t.Errorf("%s is there twice", m.name)
+		}
+		names[m.name] = true
+		changed := map[string]string{} // files, with the edits so far
+		for _, e := range m.edits {
+			text, known := changed[e.file]
+			if !known {
+				raw, err := os.ReadFile(filepath.Join("..", "..", e.file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = string(raw)
+			}
+			if n := strings.Count(text, e.old); n != 1 || e.old == e.new {
+				t.Errorf("%s: in %s the text to be changed is there %d times: %q", m.name, e.file, n, e.old)
+			}
+			changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 func baseSettings(durable bool) map[string]string {
 	s := map[string]string{
 		"max_connections": "300",
+		// What pg_hba.conf asks for; PostgreSQL 13 would store passwords in another form.
+		"password_encryption": "scram-sha-256",
 		// Enough for a few servers side by side on a small machine: a lock manager's tables fit into any cache.
 		"shared_buffers": "32MB",
 		// A standby can be made at any time.

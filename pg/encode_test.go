@@ -297,7 +297,11 @@ func messagesOf(raw []byte) (kinds string, bodies [][]byte) {
 		if n < 4 || n+1 > len(raw) {
 			break
 		}
-		kinds += string(rune(raw[0]))
+		if kind := rune(raw[0]); kind < 0x80 { // one byte of kinds for each body
+			kinds += string(kind)
+		} else {
+			kinds += "?"
+		}
 		bodies = append(bodies, raw[5:n+1])
 		raw = raw[n+1:]
 	}

@@ -21,7 +21,8 @@ func FuzzArguments(f *testing.F) {
 		"load --duration 1h1h", "load --hold -0s", "load --skew ZIPF", "load --dsn", "load --dsn postgres://u:" + secret + "@h/db",
 		"load --dsn=password=" + secret, "load postgres://u:" + secret + "@h/db", "postgres://u:" + secret + "@h/db",
 		"storm --dsn password=" + secret + " --waiters many", "load --dsn=" + secret + " --nonsense", "load --sessions 1 --dsn x",
-		"storm --bound=", "storm -n -1", "load -- -x", "-", "--", "load --json=maybe", "\x00", "l\xffoad",
+		"storm --bound=", "storm -n -1", "load -- -x", "-", "--", "load --json=maybe", "load -dsn=postgres://u:" + secret + "@h/db", "storm -dsn password=" + secret,
+		"load --cancel=postgres://u:" + secret + "@h/db", "\x00", "l\xffoad",
 	} {
 		f.Add(args)
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // usageError is a mistake on the command line, as opposed to a failure of what it asked for.
@@ -56,11 +58,31 @@ func newRoot(status *int) *cobra.Command {
 		Args:          noArguments,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newLoad(status), newStorm(status))
 	addChaos(root, status)
 	root.AddCommand(newVersion(), newWorker())
 	return root
+}
+
+// flagError tells of a flag that is not understood. What may be a connection string, after a single dash say, is not
+// repeated: it may hold a password.
+func flagError(cmd *cobra.Command, err error) error {
+	var given string
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		given = e.GetValue()
+	} else if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
+	} else if e, ok := errors.AsType[*pflag.InvalidSyntaxError](err); ok {
+		given = e.GetSpecifiedFlag()
+	} else if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
+	}
+	if strings.ContainsAny(given, ":=@/") {
+		return usage(cmd, "a flag or its value is not understood, and not repeated here, as it may hold a password; a connection "+
+			"string goes after --dsn, with two dashes, or into DATABASE_URL")
+	}
+	return usage(cmd, "%w", err)
 }
 
 // noArguments refuses arguments without repeating them where they may be a connection string with a password.

@@ -131,12 +131,20 @@ func (b *bench) try(m mutant) (*finding, error) {
 			return &finding{by: "tests of " + strings.TrimPrefix(tests, "./"), check: firstFailure(out)}, nil
 		}
 	}
+	if m.stress != "" {
+		if _, err := b.goCommand("test", "-timeout", "200s", "./actor", "-run", m.stress); err != nil {
+			return &finding{by: "tests of actor, for long", check: m.stress}, nil
+		}
+	}
 	return nil, nil
 }
 
 func (b *bench) goCommand(args ...string) ([]byte, error) {
 	cmd := exec.Command("go", args...) //nolint:noctx,gosec // bounded by go test's own timeout
 	cmd.Dir = b.dir
+	if len(args) > 1 && args[len(args)-2] == "-run" { // a test of its own, which may take long
+		cmd.Env = append(os.Environ(), "LOCKKEEPER_STRESS=1")
+	}
 	return cmd.CombinedOutput()
 }
 

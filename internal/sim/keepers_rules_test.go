@@ -64,6 +64,9 @@ func (w *world) waitsRightly(c *claim) {
 		if len(c.ended) > 0 && c.Over() == nil {
 			w.violate("every call returns", "%v was ended, and is not over", c)
 		}
+		if c.Err == nil && c.Over() == nil && c.p.closing {
+			w.violate("Close ends every hold", "%v holds on", c)
+		}
 		return
 	}
 	l := c.p.links[c.ID]

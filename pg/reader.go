@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -89,6 +90,11 @@ func (s *Session) receive() (landed bool, err error) {
 	return true, nil
 }
 
+// gatherAt is from how many locks on the session on the next statement is sent a moment later than it could be: those who
+// have just been answered run first, and what they ask for goes with it. A statement on such a session costs the server a
+// fraction of a millisecond and more, whatever it carries.
+const gatherAt = fullAt
+
 // land delivers a complete answer, and gives its flight back to the owner.
 func (s *Session) land(f *flight) {
 	s.trust(f.sent)
@@ -102,6 +108,9 @@ func (s *Session) land(f *flight) {
 	s.telling.Take()
 	if s.lost.Load() == nil || !f.mayGrant() {
 		f.deliver(s)
+	}
+	if s.locks.Load() >= gatherAt {
+		runtime.Gosched()
 	}
 	s.answers <- f
 	s.telling.Give()

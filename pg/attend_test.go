@@ -56,7 +56,7 @@ func TestAttend_LoneCallerReadsItsOwnAnswers(t *testing.T) {
 		if got := s.attended.Load() - before; got != 6 {
 			t.Errorf("the caller read %d of 6 answers", got)
 		}
-		time.Sleep(3 * dozeFor)
+		time.Sleep(3 * dozeFor) //nolint:forbidigo // in a bubble it is exact
 		synctest.Wait()
 		if s.duty.Load() != dutyReader {
 			t.Error("nobody reads the idle session")

@@ -50,7 +50,7 @@ func TestLightSession(t *testing.T) {
 			t.Errorf("%d shared sessions", got)
 		}
 		for i := range int64(2 * lightLocks) { // one at a time, and none is released
-			newCaller(20_000 + i).take(t, p)
+			newCaller(20_000+i).take(t, p)
 		}
 		if got := light.locks.Load(); got != lightLocks {
 			t.Errorf("%d locks on the light session", got)

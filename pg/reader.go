@@ -57,7 +57,7 @@ func (s *Session) receive() (landed bool, err error) {
 		return false, s.readFailed
 	}
 	if s.lastWord != nil {
-		return false, nil // nothing counts after a last word but that the server hangs up
+		return false, nil //nolint:nilerr // nothing counts after a last word but that the server hangs up
 	}
 	switch m := message.(type) {
 	case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:

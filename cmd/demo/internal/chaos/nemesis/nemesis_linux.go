@@ -47,7 +47,7 @@ func (n *Nemesis) Run(ctx context.Context, steps []plan.Step) error {
 		n.Say(f)
 		err := n.one(ctx, f)
 		if ctx.Err() != nil {
-			return nil // whatever came of it: the run is over
+			return nil //nolint:nilerr // whatever came of it: the run is over
 		}
 		if err != nil {
 			n.Book.Change(func() { f.Failed = err.Error() })

@@ -368,6 +368,7 @@ func TestABackoffThatPanicsIsItsOwnersLoss(t *testing.T) {
 		second := r.submit(key(1))
 		first.expect(ErrKeeperFailed)
 		r.store.unlockOutside(1)
+		second.expect(nil)
 		r.mustRelease(second)
 		if n := r.d.Counters.Restarts.Load(); n != 1 {
 			t.Errorf("%d restarts", n)

@@ -290,9 +290,9 @@ func TestBackoffThatPanics(t *testing.T) {
 				if second.wait() == nil {
 					r.mustRelease(second)
 				}
-				// Now in every incarnation, as soon as it looks at who waits.
+				// Now in every incarnation, when it has looked at who waits.
 				holder := r.acquire(key(1))
-				line := []*caller{r.submit(key(1, pollFirst(1), bad)), r.submit(key(1, pollFirst(1), bad))}
+				line := []*caller{r.submit(key(1, pollFirst(5), bad)), r.submit(key(1, pollFirst(5), bad))}
 				r.store.lockOutside(1)
 				sleep(time.Second)
 				if err := holder.release(); err != nil && !errors.Is(err, ErrKeeperFailed) {
@@ -368,6 +368,7 @@ func TestABackoffThatPanicsIsItsOwnersLoss(t *testing.T) {
 		second := r.submit(key(1))
 		first.expect(ErrKeeperFailed)
 		r.store.unlockOutside(1)
+		second.wait()
 		r.mustRelease(second)
 		if n := r.d.Counters.Restarts.Load(); n != 1 {
 			t.Errorf("%d restarts", n)

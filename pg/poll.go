@@ -104,9 +104,9 @@ func (l *poll) Lost(s *Session, id int64, cause error) { l.client.Lost(s, id, ca
 // polls are those of a pool. All but out is its owner's.
 type polls struct {
 	list []*poll
-	next int // whose turn it is
+	next int           // whose turn it is
 	owed time.Duration // the part of a poll's turn that has yet to come, in intervals times their length
-	tick *time.Timer // runs while there are any
+	tick *time.Timer   // runs while there are any
 	out  atomic.Int64
 
 	batch []*Request // reused

@@ -131,6 +131,14 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 		c.attend()
 		return c.held(t, receive(t, c.answers), random)
 	}
+	if random.IntN(3) == 0 {
+		p.Poll(&c.r)
+		if random.IntN(2) == 0 {
+			<-time.After(time.Duration(random.Int64N(int64(2*pollSoonest))))
+			p.StopPolling(&c.r)
+		}
+		return c.held(t, receive(t, c.answers), random)
+	}
 	use := []Use{UseWaiting, UseDedicated}[random.IntN(2)]
 	r := &Reservation{Client: c, Use: use}
 	p.Reserve(r)
@@ -164,7 +172,7 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 
 // held gives a granted lock back.
 func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
-	if a.err != nil && a.ok || a.err == nil && a.session == nil {
+	if a.err != nil && a.ok || a.err == nil && a.ok && a.session == nil {
 		t.Errorf("%+v", a)
 	}
 	if !a.ok {

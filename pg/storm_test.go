@@ -29,6 +29,8 @@ type stormClient struct {
 	me     int64
 	owners *owners
 	lost   atomic.Int64
+
+	attended bool // as promised: the request is not ours to look at
 }
 
 func (c *stormClient) Done(r *Request) {
@@ -112,12 +114,14 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 	t.Logf("%d grants, %d faults, %d losses", grants.Load(), faults.Load(), losses.Load())
 }
 
+func (c *stormClient) promise(attended bool) { c.attended, c.r.Attended = attended, attended }
+
 // attend keeps the promise that Attended made, one way or the other.
 func (c *stormClient) attend() {
 	switch {
-	case c.r.Attended && c.me%2 == 0:
+	case c.attended && c.me%2 == 0:
 		c.r.Attend(nil)
-	case c.r.Attended:
+	case c.attended:
 		c.r.MustRead()
 	}
 }
@@ -125,7 +129,7 @@ func (c *stormClient) attend() {
 // round is one thing that a client may do.
 func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted int64) {
 	c.r.ID = random.Int64N(int64(len(c.owners.of)))
-	c.r.Attended = random.IntN(2) == 0
+	c.promise(random.IntN(2) == 0)
 	if random.IntN(3) > 0 {
 		p.Try(&c.r)
 		c.attend()
@@ -134,7 +138,7 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 	if random.IntN(3) == 0 {
 		p.Poll(&c.r)
 		if random.IntN(2) == 0 {
-			<-time.After(time.Duration(random.Int64N(int64(2*pollSoonest))))
+			<-time.After(time.Duration(random.Int64N(int64(2 * pollSoonest))))
 			p.StopPolling(&c.r)
 		}
 		return c.held(t, receive(t, c.answers), random)
@@ -155,7 +159,8 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 	for range 1 + random.IntN(3) {
 		op := OpTry
 		if use == UseWaiting {
-			op, c.r.Attended = OpWait, false
+			op = OpWait
+			c.promise(false)
 		}
 		c.submit(got.session, op)
 		if op == OpTry {
@@ -182,7 +187,7 @@ func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
 		_ = a.session.TrustedUntil()
 	}
 	c.owners.of[c.r.ID].CompareAndSwap(c.me, 0)
-	c.r.Attended = random.IntN(2) == 0
+	c.promise(random.IntN(2) == 0)
 	c.submit(a.session, OpUnlock)
 	c.attend()
 	b := receive(t, c.answers)

@@ -18,32 +18,34 @@ func (m *machine) contended(c *Claim, now time.Time) {
 		}
 	}
 	c.final = c.final || !c.PollFirst || c.lastAttempt()
-	if c.final {
-		m.reserve(c.Dedicated)
-		if m.reserved == resHave {
-			m.wait(c)
-			return
-		}
+	if !c.final {
+		m.pause(c, now)
+		m.setTimer()
+		return
 	}
-	if c.final && c.Dedicated {
-		m.wakeAt = time.Time{} // it never polls on a session with other locks: the reservation ends the pause
-	} else {
-		m.pause(c, now, c.final)
+	m.reserve(c.Dedicated)
+	m.wakeAt = time.Time{}
+	switch {
+	case m.reserved == resHave:
+		c.Attempts++
+		m.wait(c)
+	case c.Dedicated:
+		m.setTimer() // it never polls on a session with other locks: the reservation ends the pause
+	default:
+		m.poll(c)
 	}
-	m.setTimer()
 }
 
 // pause sets the end of the pause by c's own backoff. A backoff that wants to stop does not: MaxAttempts is what bounds
 // the attempts.
-func (m *machine) pause(c *Claim, now time.Time, polling bool) {
-	d := pollAtMost
+func (m *machine) pause(c *Claim, now time.Time) {
+	d := pauseOfNone
 	m.asking = c // for a pause, by code of its own: if that panics, nobody else has to bear it
 	if c.backoff == nil && c.NewBackoff != nil {
 		c.backoff = c.NewBackoff()
 	}
 	if c.backoff != nil {
-		next := c.backoff.NextBackOff()
-		if next != backoff.Stop && (next < d || !polling) {
+		if next := c.backoff.NextBackOff(); next != backoff.Stop {
 			d = next
 		}
 	}
@@ -64,10 +66,27 @@ func (m *machine) setTimer() {
 
 func (m *machine) wait(c *Claim) {
 	m.state, m.onReserved, m.abandoned, m.wakeAt = stWaiting, true, false, time.Time{}
-	c.final = true // one that got here by the place of an earlier first does not go back to polling
-	c.Attempts++
+	c.final = true // one that got here by the place of an earlier first does not go back to trying
 	m.do(effect{kind: fxWait})
 	m.setTimer()
+}
+
+// poll waits without a session to wait on. When one is there the same attempt goes on in the server's queue.
+func (m *machine) poll(c *Claim) {
+	m.state, m.onReserved, m.abandoned = stWaiting, false, false
+	c.Attempts++
+	m.do(effect{kind: fxPoll})
+	m.setTimer()
+}
+
+func (m *machine) polling() bool { return m.state == stWaiting && !m.onReserved }
+
+// abandon ends the wait, or the poll, under way.
+func (m *machine) abandon() {
+	if !m.abandoned {
+		m.abandoned = true
+		m.do(effect{kind: fxAbandon})
+	}
 }
 
 // reserve asks for a session of the key's own, unless one is there or asked for. One that was asked for and taken back
@@ -123,11 +142,27 @@ func (m *machine) reservation(e event) {
 		case c.Dedicated && !c.final:
 			m.drive(e.now)
 		default:
+			c.Attempts++
 			m.wait(c)
 		}
-	case stTrying: // a poll is under way: if it finds the lock held, the session is there to wait on
-	case stWaiting, stHeld, stUnlocking, stSettling:
+	case stWaiting:
+		m.reservationOfPoll(c, dropped)
+	case stTrying: // if the lock is found held, the session is there to wait on
+	case stHeld, stUnlocking, stSettling:
 		m.unreserve()
+	}
+}
+
+// reservationOfPoll takes the answer to a reservation that c has polled for meanwhile. An error is no failure of the
+// attempt, which goes on: the timer sees to it that a session is asked for again.
+func (m *machine) reservationOfPoll(c *Claim, dropped bool) {
+	switch {
+	case c == nil:
+		m.unreserve()
+	case m.reserved == resHave:
+		m.abandon()
+	case dropped:
+		m.reserve(c.Dedicated)
 	}
 }
 
@@ -135,7 +170,7 @@ func (m *machine) reservation(e event) {
 func (m *machine) answered(e event) {
 	switch m.state {
 	case stTrying, stWaiting:
-		m.tried(e, m.state == stWaiting)
+		m.tried(e)
 	case stSettling:
 		if m.settling && e.answer.OK {
 			m.unlock()
@@ -149,7 +184,7 @@ func (m *machine) answered(e event) {
 	}
 }
 
-func (m *machine) tried(e event, waited bool) {
+func (m *machine) tried(e event) {
 	if e.answer.OK {
 		m.grantedAt, m.handed = e.now, 0
 		m.failures, m.remote = nil, nil
@@ -157,7 +192,7 @@ func (m *machine) tried(e event, waited bool) {
 		return
 	}
 	if e.answer.Err != nil {
-		if m.onReserved { // it is not asked again: it may be gone
+		if m.reserved == resHave { // it may be gone, and others may be in line for it while this one pauses
 			m.unreserve()
 		}
 		m.attemptFailed(e)
@@ -170,10 +205,19 @@ func (m *machine) tried(e event, waited bool) {
 	case c.Try:
 		m.drop(c, ErrNotAcquired)
 		m.drive(e.now)
-	default:
-		if waited && !c.Dedicated {
+	case !m.polling():
+		if m.state == stWaiting && !c.Dedicated {
 			m.unreserve() // its turn is over: others may be in line for the session
 		}
+		m.contended(c, e.now)
+	case c.Dedicated: // it has come to be the first meanwhile, and has yet to ask for itself
+		if !m.dedicated {
+			m.unreserve()
+		}
+		m.drive(e.now)
+	case m.reserved == resHave:
+		m.wait(c)
+	default:
 		m.contended(c, e.now)
 	}
 }
@@ -200,7 +244,7 @@ func (m *machine) attemptFailed(e event) {
 		return
 	}
 	m.state = stPausing
-	m.pause(c, e.now, false)
+	m.pause(c, e.now)
 	m.setTimer()
 }
 

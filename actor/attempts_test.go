@@ -25,52 +25,62 @@ func TestPollFirst(t *testing.T) {
 				d.tick()
 			}
 		}
-		d.expect("reserve timer", stPausing).seat().expect("wait timer", stWaiting)
+		d.expect("reserve poll timer", stWaiting).seat().no().expect("wait timer", stWaiting)
 		d.count("a", n, 0).yes().expect("grant a", stHeld).count("a", n, 0)
 	}
 }
 
 // By default a lock that is held is waited for at once.
 func TestDefaultWaitsAtOnce(t *testing.T) {
-	newMind(t).acquire("a").expect("try", stTrying).no().expect("reserve timer", stPausing).
-		seat().expect("wait timer", stWaiting).count("a", 2, 0).
+	newMind(t).acquire("a").expect("try", stTrying).no().expect("reserve poll timer", stWaiting).
+		seat().expect("abandon", stWaiting).no().expect("wait timer", stWaiting).count("a", 2, 0).
 		yes().expect("grant a", stHeld).
 		release("a").expect("over a unlock", stUnlocking).
 		yes().expect("settle a give-back", stIdle)
 }
 
-// While no session for waiting is free the lock is polled, by the backoff and at least every second; and the first
-// session that comes free is waited on.
+// While no session for waiting is free the store polls, and the machine does nothing for it; the first session that comes
+// free is waited on, as a part of the same attempt.
 func TestPollsWhileNoSessionIsFree(t *testing.T) {
-	d := newMind(t).acquire("a").no()
-	for n := 1; n <= 12; n++ {
-		pause := min(time.Duration(n)*100*time.Millisecond, time.Second)
-		if due := d.m.wakeAt.Sub(d.now); due != pause {
-			t.Fatalf("pause %d lasts %v, should be %v", n, due, pause)
-		}
-		d.now, d.m.askAt = d.m.wakeAt, d.m.wakeAt.Add(time.Hour)
-		d.tick().expect("try", stTrying).no().expect("timer", stPausing)
+	d := newMind(t).acquire("a").no().expect("reserve poll timer", stWaiting)
+	for range 12 {
+		d.passes(askAgain).tick().expect("ask timer", stWaiting)
 	}
-	d.count("a", 13, 0).seat().expect("wait timer", stWaiting)
+	d.count("a", 2, 0).seat().expect("abandon", stWaiting).no().expect("wait timer", stWaiting).count("a", 2, 0)
+}
+
+// A session that cannot be opened is no failure while the lock is polled, and is asked for again in a while.
+func TestNoSessionIsNoFailureOfAPoll(t *testing.T) {
+	d := newMind(t).acquire("a", attempts(1)).no().noSeat().expect("", stWaiting).count("a", 2, 0)
+	d.passes(askAfter).tick().expect("ask reserve timer", stWaiting)
+	d.passes(askAgain).tick().expect("ask timer", stWaiting) // it is under way
+	d.reserved(Answer{Err: errBroken}).expect("", stWaiting)
+	d.passes(askAgain).tick().expect("ask reserve timer", stWaiting).seat().expect("abandon", stWaiting)
+	// Not where the poll is to end anyway.
+	d = newMind(t).acquire("a").no().noSeat().withdraw("a").expect("refuse a abandon", stWaiting)
+	d.passes(askAfter).tick().expect("ask timer", stWaiting).no().expect("", stIdle)
+	// After a failure of the poll itself it is asked for by the next.
+	d = newMind(t).acquire("a").no().noSeat().broken().expect("timer", stPausing).passes(100 * time.Millisecond).tick()
+	d.expect("try", stTrying).no().expect("reserve poll timer", stWaiting)
 }
 
 // A slice of waiting that ends without a grant gives others their turn on the session.
 func TestSliceOver(t *testing.T) {
-	in(t, stWaiting).no().expect("give-back reserve timer", stPausing).seat().expect("wait timer", stWaiting)
+	in(t, stWaiting).no().expect("give-back reserve poll timer", stWaiting).seat().no().expect("wait timer", stWaiting)
 	d := newMind(t).acquire("a", dedicated).expect("reserve-dedicated", stPausing).seat().expect("try-reserved", stTrying)
 	d.no().expect("wait timer", stWaiting).no().expect("wait timer", stWaiting) // its session is its own
 	d.yes().expect("grant a", stHeld)
 }
 
-// Whoever gets to wait by the place of somebody who has left does not go back to polling.
+// Whoever gets to wait by the place of somebody who has left does not go back to trying.
 func TestInheritedPlace(t *testing.T) {
-	d := newMind(t).acquire("a").acquire("b", pollFirst(5)).no().expect("reserve timer", stPausing)
-	d.withdraw("a").expect("refuse a", stPausing).seat().expect("wait timer", stWaiting)
-	d.no().expect("give-back reserve timer", stPausing)
+	d := newMind(t).acquire("a").acquire("b", pollFirst(5)).no().expect("reserve poll timer", stWaiting)
+	d.withdraw("a").expect("refuse a", stWaiting).seat().expect("abandon", stWaiting).no().expect("wait timer", stWaiting)
+	d.no().expect("give-back reserve poll timer", stWaiting)
 
 	d = newMind(t).acquire("a", attempts(1)).acquire("b", pollFirst(5)).no().passes(100 * time.Millisecond).tick()
-	d.expect("ask try", stTrying).broken().expect("refuse a timer", stPausing)
-	d.seat().expect("wait", stWaiting).no().expect("give-back reserve timer", stPausing)
+	d.expect("ask timer", stWaiting).broken().expect("refuse a timer", stPausing)
+	d.seat().expect("wait", stWaiting).no().expect("give-back reserve poll timer", stWaiting)
 }
 
 // A try asks once, whatever the policy says about waiting.

@@ -30,6 +30,7 @@ func (l *instantLink) Try()                        { l.observer.Answered(Answer{
 func (l *instantLink) Unlock()                     { l.observer.Answered(Answer{OK: true}) }
 func (l *instantLink) TryReserved()                { l.observer.Answered(Answer{OK: true}) }
 func (l *instantLink) Wait()                       { l.observer.Answered(Answer{OK: true}) }
+func (l *instantLink) Poll()                       { l.observer.Answered(Answer{OK: true}) }
 func (l *instantLink) Reserve(_, _ bool)           { l.observer.Reserved(Answer{OK: true}) }
 func (l *instantLink) Withdraw()                   {}
 func (l *instantLink) Abandon()                    {}

@@ -15,15 +15,17 @@
 //
 // # The machine
 //
-//	        claim                     held by another            session for waiting is there
-//	idle ──────────▶ trying ─────────────────────────▶ pausing ─────────────────────────────▶ waiting
-//	 ▲                │   ▲                               │                                      │
-//	 │                │   └─────── pause is over ─────────┘◀────── slice is over, failure ───────┤
-//	 │                │ granted                                                                  │ granted
-//	 │                ▼                                                                          │
-//	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────┘
+//	        claim              held by another: it may ask again            failure
+//	idle ──────────▶ trying ─────────────────────────▶ pausing ◀─────────────────────────────── waiting
+//	 ▲                │ │ ▲                               │                                     ▲    │
+//	 │                │ │ └─────── pause is over ─────────┘       held by another: its last     │    │
+//	 │        granted │ └───────────────────────────────────────────────────────────────────────┘    │ granted
+//	 │                ▼                                                                              │
+//	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────────┘
 //	 └──────┘   release  │▲
 //	                     └┘ release with a waiter in line: handed on, for at most a quantum
+//
+// Who waits has the store poll ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time.
 //
 // # What holds
 //

@@ -21,6 +21,7 @@ type fakeLink struct {
 	kind      effectKind // of the operation under way
 	abandoned bool
 	slice     *time.Timer  // of the wait at the server
+	again     *time.Timer  // of the poll: when it asks next
 	heldOn    *fakeSession // where the lock is held
 	own       *fakeSession // the reserved one
 	asked     *reservation // the latest, until its session is given back
@@ -56,7 +57,7 @@ func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSe
 		s.complain("key %d: %v without a session", l.id, kind)
 		return
 	}
-	l.busy, l.kind, l.abandoned, l.op = true, kind, false, l.op+1
+	l.busy, l.kind, l.abandoned, l.op, l.again = true, kind, false, l.op+1, nil
 	finish := func(err error) {
 		s.later(v.after, func() {
 			if err != nil && kind == fxUnlock {
@@ -134,6 +135,37 @@ func (l *fakeLink) stopWaiting(op int) {
 	}
 }
 
+// pollEvery is how often a poll asks.
+const pollEvery = 20 * time.Millisecond
+
+func (l *fakeLink) polled(f *fakeSession) {
+	s := l.store
+	switch lost := f.lost.Load(); {
+	case lost != nil:
+		l.reply(f, Answer{Err: lost.err, Transient: true})
+	case s.owners[l.id] == nil && !s.outside[l.id]:
+		l.granted(f)
+	case l.abandoned:
+		l.reply(f, Answer{})
+	default:
+		op := l.op
+		l.again = time.AfterFunc(pollEvery, func() {
+			s.mu.Lock()
+			defer s.unlock()
+			if l.busy && l.op == op {
+				l.polled(f)
+			}
+		})
+	}
+}
+
+// stopPolling ends the poll that was the link's operation of this number, if it rests.
+func (l *fakeLink) stopPolling(op int) {
+	if l.busy && l.op == op && l.again != nil && l.again.Stop() {
+		l.reply(l.store.shared, Answer{})
+	}
+}
+
 func (l *fakeLink) unlocked(f *fakeSession) {
 	s := l.store
 	delete(s.owners, l.id)
@@ -161,6 +193,12 @@ func (l *fakeLink) Wait() {
 	l.begin(fxWait, l.own, l.waited)
 }
 
+func (l *fakeLink) Poll() {
+	l.store.mu.Lock()
+	defer l.store.unlock()
+	l.begin(fxPoll, l.store.shared, l.polled)
+}
+
 func (l *fakeLink) Unlock() {
 	l.store.mu.Lock()
 	defer l.store.unlock()
@@ -172,12 +210,18 @@ func (l *fakeLink) Abandon() {
 	s.mu.Lock()
 	defer s.unlock()
 	s.noted(l, fxAbandon)
-	if l.kind != fxWait {
+	if l.kind != fxWait && l.kind != fxPoll {
 		s.complain("key %d: abandoned %v", l.id, l.kind)
 	}
 	l.abandoned = true
 	op := l.op
-	s.later(0, func() { l.stopWaiting(op) })
+	s.later(0, func() {
+		if l.kind == fxPoll {
+			l.stopPolling(op)
+		} else {
+			l.stopWaiting(op)
+		}
+	})
 }
 
 func (l *fakeLink) Reserve(dedicated, _ bool) {
@@ -250,7 +294,7 @@ func (l *fakeLink) GiveBack() {
 		return
 	case len(l.own.held) > 0:
 		s.complain("key %d: a session was given back with a lock on it", l.id)
-	case l.busy && l.kind != fxTry && !(l.kind == fxUnlock && l.heldOn != l.own):
+	case l.busy && l.kind != fxTry && l.kind != fxPoll && !(l.kind == fxUnlock && l.heldOn != l.own):
 		s.complain("key %d: a session was given back during %v", l.id, l.kind)
 	}
 	l.own, l.asked = nil, nil

@@ -74,9 +74,10 @@ func (m *machine) end(e event) {
 func (m *machine) headLeft(e event, old *Claim) {
 	c := m.line.head
 	switch {
-	case m.state == stWaiting && c == nil && !m.abandoned:
-		m.abandoned = true
-		m.do(effect{kind: fxAbandon})
+	case m.state == stWaiting && c == nil, m.polling() && c.Dedicated:
+		m.abandon()
+	case m.polling():
+		c.final = true // it inherits the poll
 	case m.state == stPausing && (c == nil || c.Dedicated != old.Dedicated):
 		m.unreserve()
 		m.drive(e.now)
@@ -160,10 +161,7 @@ func (m *machine) stop(e event) {
 	case stHeld:
 		m.release(e, m.holder, ErrClosed)
 	case stWaiting:
-		if !m.abandoned {
-			m.abandoned = true
-			m.do(effect{kind: fxAbandon})
-		}
+		m.abandon()
 	case stTrying, stUnlocking, stSettling:
 	}
 }

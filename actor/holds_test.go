@@ -84,7 +84,7 @@ func TestOtherKindOfSession(t *testing.T) {
 	d := in(t, stPausing).acquire("b", dedicated).withdraw("a").expect("refuse a withdraw", stPausing)
 	d.withdrawn().expect("reserve-dedicated", stPausing)
 	d = newMind(t).acquire("a", dedicated).acquire("b").withdraw("a").expect("refuse a withdraw try", stTrying)
-	d.no().expect("timer", stPausing).seat().expect("give-back reserve", stPausing)
+	d.no().expect("poll timer", stWaiting).seat().expect("give-back reserve", stWaiting)
 }
 
 // A grant that meets somebody who has given up goes to the next, and to nobody if there is none.
@@ -131,11 +131,11 @@ func TestWithdraw(t *testing.T) {
 	in(t, stWaiting).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("give-back", stIdle)
 	// With somebody behind, that one inherits.
 	in(t, stWaiting).acquire("b").withdraw("a").expect("refuse a", stWaiting).yes().expect("grant b", stHeld)
-	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).seat().expect("wait timer", stWaiting)
+	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).seat().expect("wait", stWaiting)
 	in(t, stPausing).acquire("b").acquire("c").withdraw("b").expect("refuse b", stPausing).
 		seat().yes().expect("grant a", stHeld).release("a").expect("over a settle a grant c", stHeld)
 	// Once is enough, for each wait.
-	in(t, stWaiting).withdraw("a").no().acquire("b").no().seat().withdraw("b").expect("refuse b abandon", stWaiting)
+	in(t, stWaiting).withdraw("a").no().acquire("b").no().seat().no().withdraw("b").expect("refuse b abandon", stWaiting)
 	in(t, stWaiting).withdraw("a").acquire("b").withdraw("b").expect("refuse b", stWaiting)
 	in(t, stWaiting).withdraw("a").stop().expect("", stWaiting).no().expect("give-back exit", stIdle)
 }
@@ -190,7 +190,7 @@ func TestWhoIsInTheWay(t *testing.T) {
 			if left > 0 {
 				t.Deadline = d.now.Add(left)
 			}
-		}).no().seat().expect("wait timer", stWaiting).wakesAfter(after)
+		}).no().seat().no().expect("wait timer", stWaiting).wakesAfter(after)
 	}
 	// Nobody is asked about while polls go on quickly, and yet once it is time.
 	d = newMind(t).acquire("a", pollFirst(9)).no().wakesAfter(100 * time.Millisecond).passes(100 * time.Millisecond).tick()

@@ -234,7 +234,7 @@ func (k *keeper) carryOut(effects []effect, now time.Time) {
 
 func (k *keeper) perform(fx effect, now time.Time) {
 	switch fx.kind {
-	case fxTry, fxTryReserved, fxWait, fxUnlock:
+	case fxTry, fxTryReserved, fxWait, fxPoll, fxUnlock:
 		k.operate(fx.kind)
 	case fxReserve, fxReserveDedicated:
 		k.ledger.reserved = resAsked
@@ -289,6 +289,10 @@ func (k *keeper) operate(kind effectKind) {
 		k.world.counters.Attempts.Add(1)
 		k.ledger.on = true
 		k.link.Wait()
+	case fxPoll:
+		k.world.counters.Attempts.Add(1)
+		k.ledger.on = false
+		k.link.Poll()
 	case fxUnlock:
 		k.link.Unlock()
 		k.attended(k.machine.leaving)

@@ -15,7 +15,7 @@ const (
 	stTrying
 	// stPausing: between attempts, or until a session for waiting is there, whichever comes first.
 	stPausing
-	// stWaiting: a wait in the server's queue is under way.
+	// stWaiting: a wait is under way, in the server's queue, or by polling until there is a session to wait on.
 	stWaiting
 	// stHeld: the lock is ours, and a claim's.
 	stHeld
@@ -54,8 +54,8 @@ const (
 	// the question makes the server look through all its locks.
 	askAfter = 100 * time.Millisecond
 	askAgain = 2 * time.Second
-	// pollAtMost bounds the pause between polls while no session for waiting is free.
-	pollAtMost = time.Second
+	// pauseOfNone is the pause of those who have no backoff, or one that wants to stop.
+	pauseOfNone = time.Second
 	// keptFailures bounds how many failed attempts are remembered for those who wait.
 	keptFailures = 64
 )
@@ -194,15 +194,16 @@ func (m *machine) timer(e event) {
 	if due(m.askAt) {
 		m.askAt = e.now.Add(askAgain)
 		m.do(effect{kind: fxAsk})
+		if m.polling() && !m.abandoned {
+			m.reserve(false) // where no session could be opened: those who poll have no place in the server's queue
+		}
 	}
 	if m.state == stPausing && due(m.wakeAt) {
 		asked := m.askAt
-		if c := m.line.head; c.final && !c.Dedicated {
-			m.try(c, fxTry) // no session for waiting has come free: poll
-		} else {
-			m.drive(e.now)
+		m.drive(e.now)
+		if !asked.IsZero() {
+			m.askAt = asked
 		}
-		m.askAt = asked
 		return
 	}
 	m.setTimer()

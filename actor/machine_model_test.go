@@ -58,7 +58,7 @@ func newModel(t *rapid.T) *model {
 	if rapid.Bool().Draw(t, "after a restart") {
 		w.inherited, w.busy = true, true
 		w.m.state = stSettling
-		w.kind = rapid.SampledFrom([]effectKind{fxTry, fxWait, fxUnlock}).Draw(t, "under way")
+		w.kind = rapid.SampledFrom([]effectKind{fxTry, fxWait, fxPoll, fxUnlock}).Draw(t, "under way")
 		w.m.settling, w.held = w.kind != fxUnlock, w.kind == fxUnlock
 		if w.kind == fxWait {
 			w.reserved, w.onOwn = resHave, true

@@ -34,8 +34,8 @@ func TestEveryEventInEveryState(t *testing.T) {
 			[7]string{bug, "grant a", bug, "grant a", bug, "settle a", "unlock"},
 			[7]state{stIdle, stHeld, stPausing, stHeld, stHeld, stIdle, stUnlocking}},
 		{"no", func(d *mind) *mind { return d.no() },
-			[7]string{bug, "reserve timer", bug, "give-back reserve timer", bug, "settle a", "try"},
-			[7]state{stIdle, stPausing, stPausing, stPausing, stHeld, stIdle, stTrying}},
+			[7]string{bug, "reserve poll timer", bug, "give-back reserve poll timer", bug, "settle a", "try"},
+			[7]state{stIdle, stWaiting, stPausing, stWaiting, stHeld, stIdle, stTrying}},
 		{"failed", func(d *mind) *mind { return d.broken() },
 			[7]string{bug, "timer", bug, "give-back timer", bug, "settle a", "try"},
 			[7]state{stIdle, stPausing, stPausing, stPausing, stHeld, stIdle, stTrying}},
@@ -55,7 +55,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 			[7]string{"", "", "timer", "timer", "", "", ""},
 			[7]state{stIdle, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
 		{"timer, all is due", func(d *mind) *mind { return d.passes(time.Second).tick() },
-			[7]string{"", "", "ask try", "ask timer", "", "", ""},
+			[7]string{"", "", "try", "ask timer", "", "", ""},
 			[7]state{stIdle, stTrying, stTrying, stWaiting, stHeld, stUnlocking, stSettling}},
 		{"stop", func(d *mind) *mind { return d.stop() },
 			[7]string{"exit", "refuse a", "refuse a withdraw", "refuse a abandon", "over a unlock", "", "refuse a"},
@@ -83,8 +83,8 @@ func TestEveryEventInEveryState(t *testing.T) {
 
 // What a session of the key's own may answer in each state.
 func TestReservationInEveryState(t *testing.T) {
-	// polling has a reservation under way while it tries.
-	polling := func(t *testing.T) *mind { return in(t, stPausing).passes(100 * time.Millisecond).tick() }
+	// retrying has a reservation under way while it tries.
+	retrying := func(t *testing.T) *mind { return in(t, stPausing).passes(100 * time.Millisecond).tick() }
 	for _, row := range []struct {
 		name   string
 		before func(t *testing.T) *mind
@@ -92,16 +92,16 @@ func TestReservationInEveryState(t *testing.T) {
 		did    string
 		to     state
 	}{
-		{"pausing, there it is", func(t *testing.T) *mind { return in(t, stPausing) }, (*mind).seat, "wait timer", stWaiting},
+		{"pausing, there it is", func(t *testing.T) *mind { return in(t, stPausing) }, (*mind).seat, "wait", stWaiting},
 		{"pausing, none", func(t *testing.T) *mind { return in(t, stPausing) }, (*mind).noSeat, "timer", stPausing},
-		{"trying, there it is", polling, (*mind).seat, "", stTrying},
-		{"trying, none", polling, (*mind).noSeat, "", stTrying},
-		{"trying, found held", polling, func(d *mind) *mind { return d.seat().no() }, "wait timer", stWaiting},
-		{"trying, granted meanwhile", polling, func(d *mind) *mind { return d.seat().yes() }, "grant a give-back", stHeld},
-		{"held, too late", polling, func(d *mind) *mind { return d.yes().expect("grant a withdraw", stHeld).seat() },
+		{"trying, there it is", retrying, (*mind).seat, "", stTrying},
+		{"trying, none", retrying, (*mind).noSeat, "", stTrying},
+		{"trying, found held", retrying, func(d *mind) *mind { return d.seat().no() }, "wait timer", stWaiting},
+		{"trying, granted meanwhile", retrying, func(d *mind) *mind { return d.seat().yes() }, "grant a give-back", stHeld},
+		{"held, too late", retrying, func(d *mind) *mind { return d.yes().expect("grant a withdraw", stHeld).seat() },
 			"give-back", stHeld},
-		{"held, withdrawn", polling, func(d *mind) *mind { return d.yes().withdrawn() }, "", stHeld},
-		{"unlocking, nobody wants the lock", polling, func(d *mind) *mind {
+		{"held, withdrawn", retrying, func(d *mind) *mind { return d.yes().withdrawn() }, "", stHeld},
+		{"unlocking, nobody wants the lock", retrying, func(d *mind) *mind {
 			return d.withdraw("a").yes().expect("unlock", stUnlocking).seat()
 		}, "give-back", stUnlocking},
 		{"idle, too late", func(t *testing.T) *mind { return in(t, stPausing) },
@@ -114,11 +114,76 @@ func TestReservationInEveryState(t *testing.T) {
 			func(d *mind) *mind { return d.stop().withdrawn() }, "exit", stIdle},
 		{"asked again after it was withdrawn", func(t *testing.T) *mind { return in(t, stPausing) },
 			func(d *mind) *mind {
-				d.withdraw("a").acquire("b").no().expect("timer", stPausing)
+				d.withdraw("a").acquire("b").no().expect("poll timer", stWaiting)
 				return d.withdrawn()
-			}, "reserve", stPausing},
+			}, "reserve", stWaiting},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.answer(row.before(t)).expect(row.did, row.to) })
+	}
+}
+
+// What a poll under way may meet. It is for "a", and a session to wait on has been asked for.
+func TestPolling(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		meet func(d *mind) *mind
+		did  string
+		to   state
+	}{
+		{"a claim", func(d *mind) *mind { return d.acquire("b") }, "", stWaiting},
+		{"a try", func(d *mind) *mind { return d.acquire("b", try) }, "refuse b", stWaiting},
+		{"the end", func(d *mind) *mind { return d.withdraw("a") }, "refuse a abandon", stWaiting},
+		{"stop", (*mind).stop, "refuse a abandon", stWaiting},
+		{"yes", (*mind).yes, "grant a withdraw", stHeld},
+		{"a no that it did not ask for", (*mind).no, "poll timer", stWaiting},
+		{"a failure", (*mind).broken, "timer", stPausing},
+		{"a failure for good", (*mind).refused, "refuse a withdraw", stIdle},
+		{"a loss", (*mind).lose, "", stWaiting},
+		{"the timer", (*mind).tick, "timer", stWaiting},
+		{"a session", (*mind).seat, "abandon", stWaiting},
+		{"no session", (*mind).noSeat, "", stWaiting},
+
+		{"a session, and it is over", func(d *mind) *mind { return d.seat().no() }, "wait timer", stWaiting},
+		{"a session, and a grant", func(d *mind) *mind { return d.seat().yes() }, "grant a give-back", stHeld},
+		{"a session, and a failure", func(d *mind) *mind { return d.seat().broken() }, "give-back timer", stPausing},
+		{"a session, and the end", func(d *mind) *mind { return d.seat().withdraw("a") }, "refuse a", stWaiting},
+		{"a session, the end, and it is over", func(d *mind) *mind { return d.seat().withdraw("a").no() }, "give-back", stIdle},
+		{"a session, the end, and a grant", func(d *mind) *mind { return d.seat().withdraw("a").yes() }, "unlock", stUnlocking},
+		{"a session, stop, and it is over", func(d *mind) *mind { return d.seat().stop().no() }, "give-back exit", stIdle},
+
+		{"the end, and it is over", func(d *mind) *mind { return d.withdraw("a").no() }, "withdraw", stIdle},
+		{"the end, and a grant", func(d *mind) *mind { return d.withdraw("a").yes() }, "unlock", stUnlocking},
+		{"the end, and a session", func(d *mind) *mind { return d.withdraw("a").seat() }, "give-back", stWaiting},
+		{"the end, and another claim", func(d *mind) *mind { return d.withdraw("a").acquire("b").no() }, "poll timer", stWaiting},
+		{"stop, and the end", func(d *mind) *mind { return d.stop().no().expect("withdraw", stIdle).withdrawn() }, "exit", stIdle},
+		{"the first leaves", func(d *mind) *mind { return d.acquire("b").withdraw("a") }, "refuse a", stWaiting},
+		{"the first leaves, and a grant", func(d *mind) *mind { return d.acquire("b").withdraw("a").yes() }, "grant b withdraw", stHeld},
+
+		// The next in line wants a session of its own, and does not poll.
+		{"one of another kind", another(nil), "refuse a abandon", stWaiting},
+		{"one of another kind, and it is over", another((*mind).no), "withdraw", stPausing},
+		{"one of another kind, it is over, and the place given up", another(func(d *mind) *mind { return d.no().withdrawn() }),
+			"reserve-dedicated", stPausing},
+		{"one of another kind, and a grant", another((*mind).yes), "unlock", stUnlocking},
+		{"one of another kind, and the wrong session", another((*mind).seat), "", stWaiting},
+		{"one of another kind, the wrong session, and it is over", another(func(d *mind) *mind { return d.seat().no() }),
+			"give-back reserve-dedicated", stPausing},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			d := newMind(t).acquire("a").no().expect("reserve poll timer", stWaiting)
+			row.meet(d).expect(row.did, row.to)
+		})
+	}
+}
+
+// another puts one of another kind first, and then lets something happen.
+func another(then func(d *mind) *mind) func(d *mind) *mind {
+	return func(d *mind) *mind {
+		d.acquire("b", dedicated).withdraw("a")
+		if then != nil {
+			then(d)
+		}
+		return d
 	}
 }
 

@@ -51,6 +51,7 @@ const (
 	fxWithdraw
 	fxTryReserved
 	fxWait
+	fxPoll
 	fxAbandon
 	fxUnlock
 	fxGiveBack
@@ -64,7 +65,7 @@ const (
 )
 
 func (k effectKind) String() string {
-	return [...]string{"try", "reserve", "reserve-dedicated", "withdraw", "try-reserved", "wait", "abandon", "unlock",
+	return [...]string{"try", "reserve", "reserve-dedicated", "withdraw", "try-reserved", "wait", "poll", "abandon", "unlock",
 		"give-back", "ask", "timer", "grant", "refuse", "over", "settle", "exit"}[k]
 }
 

@@ -139,9 +139,9 @@ func in(t *testing.T, s state) *mind {
 	case stTrying:
 		d.acquire("a")
 	case stPausing:
-		d.acquire("a").no()
+		d.acquire("a").no().broken() // and a session is asked for
 	case stWaiting:
-		d.acquire("a").no().seat()
+		d.acquire("a").no().seat().no()
 	case stHeld:
 		d.acquire("a").yes()
 	case stUnlocking:

@@ -123,10 +123,10 @@ func (w *model) carryOut(fx effect) {
 		w.fail("%v after exit", fx.kind)
 	}
 	switch fx.kind {
-	case fxTry, fxTryReserved, fxWait, fxUnlock:
+	case fxTry, fxTryReserved, fxWait, fxPoll, fxUnlock:
 		w.operate(fx.kind)
 	case fxAbandon:
-		if !w.busy || w.kind != fxWait || w.abandoned {
+		if !w.busy || w.kind != fxWait && w.kind != fxPoll || w.abandoned {
 			w.fail("abandon, and nothing is there to be abandoned")
 		}
 		w.abandoned = true
@@ -185,14 +185,14 @@ func (w *model) operate(kind effectKind) {
 			w.fail("%v without a session", kind)
 		}
 		w.onOwn = true
-	case fxTry:
+	case fxTry, fxPoll:
 		w.onOwn = false
 		if c := w.line[0]; c.Dedicated {
 			w.fail("a try on a session with other locks for one who wants none")
 		}
 	}
-	if kind == fxWait && w.line[0].Try {
-		w.fail("a try waits in the server's queue")
+	if (kind == fxWait || kind == fxPoll) && w.line[0].Try {
+		w.fail("a try waits")
 	}
 }
 

@@ -9,7 +9,8 @@ type Store interface {
 }
 
 // Link is one keeper's way to the store. All methods but Attend are called by the keeper alone and return at once; what
-// they start is answered through the [Observer]. Of Try, TryReserved, Wait and Unlock at most one is under way at a time.
+// they start is answered through the [Observer]. Of Try, TryReserved, Wait, Poll and Unlock at most one is under
+// way at a time.
 type Link interface {
 	// Try asks for the lock without waiting, on a session with other locks. Answered by Answered.
 	Try()
@@ -29,7 +30,10 @@ type Link interface {
 	// Wait waits on the reserved session, for one slice. Answered by Answered, with neither ok nor an error where the slice
 	// is over.
 	Wait()
-	// Abandon asks that the wait under way end soon. Its answer may still be a grant.
+	// Poll asks for the lock on a session with other locks, again and again, until it is granted, fails or is abandoned.
+	// Answered by Answered, with neither ok nor an error where it was abandoned.
+	Poll()
+	// Abandon asks that the wait or the poll under way end soon. Its answer may still be a grant.
 	Abandon()
 	// Unlock releases the lock where it was granted. Answered by Answered.
 	Unlock()

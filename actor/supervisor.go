@@ -94,6 +94,7 @@ func (k *keeper) restart(f KeeperFailure) {
 		k.machine.closing = true
 	}
 	k.current = message{}
+	k.abandon()
 	k.world.failed(f)
 	if tooMany {
 		k.coolDown(until, fmt.Errorf("%w; %d restarts in %v are too many, the key is refused until %s",
@@ -126,6 +127,13 @@ func (k *keeper) discard(c *Claim, err error) {
 	}
 }
 
+// abandon ends what would go on for long, or for good: a wait, or a poll, whose outcome is given back.
+func (k *keeper) abandon() {
+	if k.ledger.busy && (k.ledger.flight == fxWait || k.ledger.flight == fxPoll) {
+		k.link.Abandon()
+	}
+}
+
 // resume puts the new machine where the ledger says that the server is.
 func (k *keeper) resume() {
 	m := &k.machine
@@ -133,9 +141,6 @@ func (k *keeper) resume() {
 	switch {
 	case k.ledger.busy:
 		m.state, m.settling = stSettling, k.ledger.flight != fxUnlock
-		if k.ledger.flight == fxWait {
-			k.link.Abandon() // nobody is to wait for a slice whose outcome is given back
-		}
 	case k.ledger.held:
 		m.state = stUnlocking
 		k.operate(fxUnlock)

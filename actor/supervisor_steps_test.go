@@ -98,6 +98,7 @@ func life(r *rig) {
 		sleep(50 * ms)
 		c.End(errGaveUp)
 		c.wait()
+		sleep(ms)
 		r.mustRelease(other)
 		r.store.unlockOutside(1)
 		// A session of its own, and its loss.

@@ -290,9 +290,9 @@ func TestBackoffThatPanics(t *testing.T) {
 				if second.wait() == nil {
 					r.mustRelease(second)
 				}
-				// Now in every incarnation, as soon as it looks at who waits.
+				// Now in every incarnation, when it has looked at who waits.
 				holder := r.acquire(key(1))
-				line := []*caller{r.submit(key(1, pollFirst(1), bad)), r.submit(key(1, pollFirst(1), bad))}
+				line := []*caller{r.submit(key(1, pollFirst(5), bad)), r.submit(key(1, pollFirst(5), bad))}
 				r.store.lockOutside(1)
 				sleep(time.Second)
 				if err := holder.release(); err != nil && !errors.Is(err, ErrKeeperFailed) {
@@ -304,6 +304,40 @@ func TestBackoffThatPanics(t *testing.T) {
 				r.store.unlockOutside(1)
 				r.mustRelease(other)
 			})
+		})
+	}
+}
+
+// A poll would go on for as long as somebody else holds the lock: it is ended when its keeper fails, also where that is
+// not replaced for a while.
+func TestAKeeperThatFailsEndsItsPoll(t *testing.T) {
+	for _, restarts := range []int{0, 5} {
+		bubble(t, func(c *rigConfig) {
+			c.free, c.Intensity.Restarts = 0, restarts
+			c.Hook = func(_ int64, step string) {
+				if step == "message told" {
+					panic("injected")
+				}
+			}
+		}, func(t *testing.T, r *rig) {
+			r.store.lockOutside(1)
+			c := r.submit(key(1))
+			sleep(askAfter + ms)
+			if n := len(r.store.callsOf(1, fxAbandon)); n != 1 {
+				t.Errorf("the poll was ended %d times", n)
+			}
+			if restarts == 0 {
+				c.expect(ErrKeeperFailed)
+				sleep(10 * time.Second)
+				r.submit(key(1, try)).expect(ErrNotAcquired)
+				return
+			}
+			if polls := len(r.store.callsOf(1, fxPoll)); polls != 2 {
+				t.Errorf("%d polls, should be one for each incarnation", polls)
+			}
+			r.store.unlockOutside(1)
+			c.wait()
+			r.mustRelease(c)
 		})
 	}
 }
@@ -368,7 +402,7 @@ func TestABackoffThatPanicsIsItsOwnersLoss(t *testing.T) {
 		second := r.submit(key(1))
 		first.expect(ErrKeeperFailed)
 		r.store.unlockOutside(1)
-		second.expect(nil)
+		second.wait()
 		r.mustRelease(second)
 		if n := r.d.Counters.Restarts.Load(); n != 1 {
 			t.Errorf("%d restarts", n)

@@ -45,6 +45,7 @@ type link struct {
 	request     pg.Request
 	reservation *pg.Reservation
 	own         *pg.Session // the reserved one; set when the reservation is answered
+	polls       bool        // of Wait and Poll, the latter came last
 	question    *question
 }
 
@@ -81,11 +82,22 @@ func (l *link) TryReserved() {
 }
 
 func (l *link) Wait() {
-	l.request.Op, l.request.Attended = pg.OpWait, false
+	l.request.Op, l.request.Attended, l.polls = pg.OpWait, false, false
 	l.own.Submit(&l.request)
 }
 
-func (l *link) Abandon() { l.own.Abandon(&l.request) }
+func (l *link) Poll() {
+	l.request.Op, l.request.Attended, l.polls = pg.OpTry, false, true
+	l.store.pool.Poll(&l.request)
+}
+
+func (l *link) Abandon() {
+	if l.polls {
+		l.store.pool.StopPolling(&l.request)
+		return
+	}
+	l.own.Abandon(&l.request)
+}
 
 func (l *link) Unlock() {
 	l.request.Op, l.request.Attended = pg.OpUnlock, true

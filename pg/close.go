@@ -71,6 +71,7 @@ func (p *Pool) startClose(done chan struct{}) {
 	p.closing = true
 	p.endLife()
 	p.refuseQueues(ErrClosed)
+	p.polls.close()
 	for s := range p.sessions {
 		s.stop()
 	}
@@ -92,13 +93,15 @@ func (p *Pool) afterEnd() {
 		switch m.kind {
 		case poolPending:
 			m.request.answer(nil, false, ErrClosed)
+		case poolPoll:
+			m.poll.halt(pollClosed)
 		case poolReserve:
 			m.reservation.Client.Reserved(m.reservation, nil, ErrClosed)
 		case poolStats:
 			m.stats <- p.counters()
 		case poolClose:
 			close(m.done)
-		case poolGrow, poolWithdraw, poolReturn, poolBorn, poolOpened, poolEnded: // nobody waits for these
+		case poolGrow, poolWithdraw, poolReturn, poolBorn, poolOpened, poolEnded, poolPolled: // nobody waits for these
 		}
 	}
 }

@@ -16,6 +16,7 @@
 // # Two kinds of use
 //
 //   - shared: thousands of locks. Only try and unlock are ever sent, in batches, so no wait delays a release.
+//     Those that wait and have no session to wait on are asked for together, again and again (poll.go).
 //   - solo: one key's own session, either to wait in the server's queue or because its user asked for isolation.
 //
 // # What holds

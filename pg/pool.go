@@ -36,6 +36,7 @@ type Pool struct {
 	// ---- the owner's
 	sessions  map[*Session]*seat
 	pending   []*Request        // tries that came when no shared session was there
+	polls     polls             //
 	queues    [3][]*Reservation // by use: who waits for a solo session, first come first served
 	queued    [3]int            // by use: those in the line that have not withdrawn
 	opening   [3]int            // by use
@@ -64,11 +65,14 @@ const (
 	poolEnded
 	poolStats
 	poolClose
+	poolPoll
+	poolPolled // a poll has been answered
 )
 
 type poolMessage struct {
 	kind        poolMessageKind
 	request     *Request
+	poll        *poll
 	reservation *Reservation
 	session     *Session
 	resource    *puddle.Resource[*Session]
@@ -117,6 +121,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 	}
 	p := &Pool{config: config, source: source, done: make(chan struct{}), sessions: make(map[*Session]*seat)}
 	p.inbox.Init()
+	p.polls.init()
 	p.shared.Store(new([]*Session))
 	p.life, p.endLife = context.WithCancel(context.Background()) //nolint:forbidigo // the pool's own lifetime: Close ends it
 	p.puddle, err = puddle.NewPool(&puddle.Config[*Session]{
@@ -189,12 +194,15 @@ func (p *Pool) run() {
 	defer close(p.done)
 	ticker := time.NewTicker(max(p.config.IdleTime/2, time.Millisecond))
 	defer ticker.Stop()
+	defer p.polls.tick.Stop()
 	for !p.closing || len(p.sessions) > 0 || p.opening != [3]int{} {
 		select {
 		case <-p.inbox.Wake():
 			p.takeAll()
 		case <-ticker.C:
 			p.tidy(p.config.IdleTime)
+		case <-p.polls.tick.C:
+			p.askPolls()
 		}
 	}
 	for _, done := range p.closeDone {
@@ -241,6 +249,10 @@ func (p *Pool) handle(m poolMessage) {
 		m.stats <- p.snapshot()
 	case poolClose:
 		p.startClose(m.done)
+	case poolPoll:
+		p.addPoll(m.poll)
+	case poolPolled:
+		p.polls.remove(m.poll)
 	default:
 		panic("BUG: unknown message to the pool")
 	}

@@ -53,6 +53,7 @@ type Request struct {
 
 	at        atomic.Pointer[Session] // as Session, for Attend
 	abandoned atomic.Bool
+	poll      *poll // the latest that it was handed to; its client's
 	node      mailbox.Node[*Request]
 }
 

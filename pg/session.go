@@ -136,11 +136,28 @@ func (s *Session) Ended() <-chan struct{} { return s.ended }
 // Submit hands a request to the session. It never blocks, and Done is called exactly once, possibly at once.
 func (s *Session) Submit(r *Request) {
 	attended := r.Attended // it may be in use again when it has been sent
+	s.queue(r)
+	s.deal(attended)
+}
+
+// submitAll is Submit of many at once, so that the first does not go alone.
+func (s *Session) submitAll(all []*Request) {
+	for _, r := range all {
+		s.queue(r)
+	}
+	s.deal(false)
+}
+
+func (s *Session) queue(r *Request) {
 	r.Session, r.OK, r.Err, r.Holder = s, false, nil, nil
 	r.at.Store(s)
 	r.abandoned.Store(false)
 	s.waiting.Add(1)
 	r.post(&s.inbox)
+}
+
+// deal sees to it that what has been queued is dealt with.
+func (s *Session) deal(attended bool) {
 	select {
 	case <-s.ending:
 		// The owner may have looked for the last time before this request came. Whoever takes it answers it.

@@ -29,6 +29,8 @@ type stormClient struct {
 	me     int64
 	owners *owners
 	lost   atomic.Int64
+
+	attended bool // as promised: the request is not ours to look at
 }
 
 func (c *stormClient) Done(r *Request) {
@@ -112,12 +114,14 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 	t.Logf("%d grants, %d faults, %d losses", grants.Load(), faults.Load(), losses.Load())
 }
 
+func (c *stormClient) promise(attended bool) { c.attended, c.r.Attended = attended, attended }
+
 // attend keeps the promise that Attended made, one way or the other.
-func (c *stormClient) attend(promised bool) {
+func (c *stormClient) attend() {
 	switch {
-	case promised && c.me%2 == 0:
+	case c.attended && c.me%2 == 0:
 		c.r.Attend(nil)
-	case promised:
+	case c.attended:
 		c.r.MustRead()
 	}
 }
@@ -125,11 +129,18 @@ func (c *stormClient) attend(promised bool) {
 // round is one thing that a client may do.
 func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted int64) {
 	c.r.ID = random.Int64N(int64(len(c.owners.of)))
-	attended := random.IntN(2) == 0
-	c.r.Attended = attended
+	c.promise(random.IntN(2) == 0)
 	if random.IntN(3) > 0 {
 		p.Try(&c.r)
-		c.attend(attended)
+		c.attend()
+		return c.held(t, receive(t, c.answers), random)
+	}
+	if random.IntN(3) == 0 {
+		p.Poll(&c.r)
+		if random.IntN(2) == 0 {
+			<-time.After(time.Duration(random.Int64N(int64(2 * pollSoonest))))
+			p.StopPolling(&c.r)
+		}
 		return c.held(t, receive(t, c.answers), random)
 	}
 	use := []Use{UseWaiting, UseDedicated}[random.IntN(2)]
@@ -148,11 +159,13 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 	for range 1 + random.IntN(3) {
 		op := OpTry
 		if use == UseWaiting {
-			op, attended = OpWait, false
+			op = OpWait
+			c.promise(false)
 		}
-		c.r.Attended = attended
 		c.submit(got.session, op)
-		c.attend(attended)
+		if op == OpTry {
+			c.attend()
+		}
 		if random.IntN(2) == 0 {
 			got.session.Abandon(&c.r)
 		}
@@ -164,7 +177,7 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 
 // held gives a granted lock back.
 func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
-	if a.err != nil && a.ok || a.err == nil && a.session == nil {
+	if a.err != nil && a.ok || a.err == nil && a.ok && a.session == nil {
 		t.Errorf("%+v", a)
 	}
 	if !a.ok {
@@ -174,10 +187,9 @@ func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
 		_ = a.session.TrustedUntil()
 	}
 	c.owners.of[c.r.ID].CompareAndSwap(c.me, 0)
-	attended := random.IntN(2) == 0
-	c.r.Attended = attended
+	c.promise(random.IntN(2) == 0)
 	c.submit(a.session, OpUnlock)
-	c.attend(attended)
+	c.attend()
 	b := receive(t, c.answers)
 	if !b.ok && a.session.Lost() == nil {
 		t.Errorf("unlock %d: %+v", c.r.ID, b)

@@ -13,10 +13,11 @@ type opKind uint8
 const (
 	opTry opKind = iota
 	opWait
+	opPoll
 	opUnlock
 )
 
-func (k opKind) String() string { return [...]string{"try", "wait", "unlock"}[k] }
+func (k opKind) String() string { return [...]string{"try", "wait", "poll", "unlock"}[k] }
 
 // op is one operation of a keeper, on its way to the server and back.
 type op struct {
@@ -99,13 +100,17 @@ func (l *link) alive(what string) {
 
 // Try implements actor.Link, as do the methods below.
 func (l *link) Try() {
-	l.w.mu.Lock()
-	s := l.p.shared
-	l.w.mu.Unlock()
-	l.begin(opTry, s)
+	l.begin(opTry, l.shared())
 }
 func (l *link) TryReserved() { l.begin(opTry, l.own) }
 func (l *link) Wait()        { l.begin(opWait, l.own) }
+func (l *link) Poll()        { l.begin(opPoll, l.shared()) }
+
+func (l *link) shared() *session {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.p.shared
+}
 
 func (l *link) Unlock() {
 	l.w.mu.Lock()
@@ -117,8 +122,8 @@ func (l *link) Unlock() {
 func (l *link) Abandon() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if l.busy == nil || l.busy.kind != opWait {
-		l.w.violate("one operation a key", "%v: no wait of %d is there to be abandoned", l.p, l.id)
+	if l.busy == nil || l.busy.kind != opWait && l.busy.kind != opPoll {
+		l.w.violate("one operation a key", "%v: no wait or poll of %d is there to be abandoned", l.p, l.id)
 		return
 	}
 	l.busy.abandoned = true

@@ -126,6 +126,8 @@ func (v *server) execute(o *op) {
 		o.queued, o.sliceEnd = true, time.Now().Add(keeperSlice)
 		l.queue = append(l.queue, o)
 		return
+	case o.kind == opPoll && !o.abandoned:
+		return // it asks again
 	}
 	o.executed = true
 }

@@ -115,7 +115,7 @@ func (w *world) comes(c *claim) {
 	key := keyOf{c.p, c.ID}
 	c.noes, c.failures, c.opFailures = w.noes[key], w.failures[key], w.opFailures[key]
 	l := c.p.links[c.ID]
-	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && l.busy.kind == opWait
+	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && (l.busy.kind == opWait || l.busy.kind == opPoll)
 	c.n = len(w.past) + len(w.open) + 1
 	w.open = append(w.open, c)
 	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts)
@@ -212,6 +212,9 @@ func (o *op) word() string {
 func (o *op) answerable() bool {
 	if o.s.lost.Load() != nil || o.executed {
 		return true // an answer may be here already when the connection fails
+	}
+	if o.kind == opPoll {
+		return o.abandoned // between two questions, and the server need not be asked for that
 	}
 	return o.reachable() && o.queued && (o.abandoned || !time.Now().Before(o.sliceEnd))
 }

@@ -112,6 +112,7 @@ func (w *world) newProcess() *process {
 	p.shared = w.server.open(p)
 	c := w.config
 	c.Store, c.Hook, c.Failed = p, p.hook, p.failed
+	c.Linger += time.Duration(p.n) * time.Microsecond // no two look at their keys at one time, which would have no order
 	p.dir = actor.NewDirectory(c)
 	return p
 }

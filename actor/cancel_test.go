@@ -241,3 +241,37 @@ func TestWatch(t *testing.T) {
 		}
 	})
 }
+
+// A poll would go on for as long as somebody else holds the lock: it is ended when its keeper fails, also where that is
+// not replaced for a while.
+func TestAKeeperThatFailsEndsItsPoll(t *testing.T) {
+	for _, restarts := range []int{0, 5} {
+		bubble(t, func(c *rigConfig) {
+			c.free, c.Intensity.Restarts = 0, restarts
+			c.Hook = func(_ int64, step string) {
+				if step == "message told" {
+					panic("injected")
+				}
+			}
+		}, func(t *testing.T, r *rig) {
+			r.store.lockOutside(1)
+			c := r.submit(key(1))
+			sleep(askAfter + ms)
+			if n := len(r.store.callsOf(1, fxAbandon)); n != 1 {
+				t.Errorf("the poll was ended %d times", n)
+			}
+			if restarts == 0 {
+				c.expect(ErrKeeperFailed)
+				sleep(10 * time.Second)
+				r.submit(key(1, try)).expect(ErrNotAcquired)
+				return
+			}
+			if polls := len(r.store.callsOf(1, fxPoll)); polls != 2 {
+				t.Errorf("%d polls, should be one for each incarnation", polls)
+			}
+			r.store.unlockOutside(1)
+			c.wait()
+			r.mustRelease(c)
+		})
+	}
+}

@@ -18,7 +18,7 @@
 //	        claim              held by another: it may ask again            failure
 //	idle ──────────▶ trying ─────────────────────────▶ pausing ◀─────────────────────────────── waiting
 //	 ▲                │ │ ▲                               │                                     ▲    │
-//	 │                │ │ └─────── pause is over ─────────┘       held by another: its last     │    │
+//	 │                │ │ └─────── pause is over ─────────┘       held by another: it waits     │    │
 //	 │        granted │ └───────────────────────────────────────────────────────────────────────┘    │ granted
 //	 │                ▼                                                                              │
 //	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────────┘
@@ -26,6 +26,7 @@
 //	                     └┘ release with a waiter in line: handed on, for at most a quantum
 //
 // Who waits has the store poll ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time.
+// Who wants a session of its own does not poll: it pauses until there is one.
 //
 // # What holds
 //

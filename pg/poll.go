@@ -123,17 +123,15 @@ func (l *polls) interval() time.Duration {
 }
 
 func (p *Pool) addPoll(l *poll) {
-	switch {
-	case p.closing:
+	if p.closing {
 		l.halt(pollClosed)
-	case l.state.Load() == pollDone: // it has been stopped on its way here
-	default:
-		if len(p.polls.list) == 0 {
-			p.polls.tick.Reset(pollTick)
-		}
-		l.at = len(p.polls.list)
-		p.polls.list = append(p.polls.list, l)
+		return
 	}
+	if len(p.polls.list) == 0 {
+		p.polls.tick.Reset(pollTick)
+	}
+	l.at = len(p.polls.list)
+	p.polls.list = append(p.polls.list, l) // also where it has been stopped on its way here: that message comes after
 }
 
 // remove forgets a poll that has been answered. The last one takes its place.

@@ -75,7 +75,7 @@ soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SO
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL
-	race=$$(scripts/race-flag) && go test $$race -p 4 -timeout $(TIMEOUT) -run '$(RUN)' work
+	race=$$(scripts/race-flag) && go test $$race -p 3 -timeout $(TIMEOUT) -run '$(RUN)' work
 
 .PHONY: race
 race: setup ## run the concurrency tests COUNT times under the race detector

@@ -87,7 +87,7 @@ func explore(t *testing.T, name string, steps int, seen *tally, play func(*testi
 		plan.Seed = rand.Uint64()
 	}
 	if plan.For == 0 {
-		plan.For = 8 * time.Second
+		plan.For = 5 * time.Second
 		if os.Getenv("LOCKKEEPER_STRESS") != "" {
 			plan.For = 2 * time.Minute
 		}

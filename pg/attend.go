@@ -74,8 +74,8 @@ func (s *Session) doze() {
 	}
 }
 
-// MustRead sees to it that somebody reads the answer to what has been sent, where nobody has
-// said that he would. It never blocks.
+// MustRead sees to it that somebody reads the answer to what has been sent, where nobody has said that he would. It never
+// blocks.
 func (s *Session) MustRead() {
 	if s.duty.Load() == dutyFree && s.out.Load() && s.duty.CompareAndSwap(dutyFree, dutyReader) {
 		s.callReader <- struct{}{}

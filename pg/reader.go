@@ -40,7 +40,7 @@ func (s *Session) read() {
 }
 
 // receive takes one message off the wire, and reports whether it completed the answer to a statement, which has then
-// been delivered. Only who has the duty to read calls it. The error is final.
+// been delivered. Only who has the duty to read calls it. An error is final, but for errTurnOver.
 func (s *Session) receive() (landed bool, err error) {
 	if s.readFailed != nil {
 		return false, s.readFailed

@@ -45,6 +45,10 @@ type Session struct {
 	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
 	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
 	readErr  error
+	over     chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
+	ending   chan struct{}             // closed by the owner: no request is sent any more
+	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
+	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
 
 	duty       atomic.Uint32             // who reads; see attend.go
 	attended   atomic.Uint32             // answers that callers read
@@ -58,10 +62,6 @@ type Session struct {
 	readBy     time.Time // the read deadline that the socket has for callers
 	alone      int       // statements in a row that had one caller each
 	landedAt   time.Time
-	over       chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
-	ending     chan struct{}             // closed by the owner: no request is sent any more
-	ended      chan struct{}             // closed by the owner at its end: nothing of the session is left
-	lost       atomic.Pointer[LossError] // published by the owner before it tells the clients
 
 	turn      mailbox.Turn                   // who has it owns what is below
 	telling   mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost

@@ -47,9 +47,10 @@ help: ## list the targets
 	@sed -n 's/^\([A-Z_]*\) = *\(.*\)/  \1=\2/p' Makefile
 
 .PHONY: setup
-setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, a C compiler
+setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, Redis, a C compiler
 	@scripts/ensure-postgres
 	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
+	@scripts/ensure-redis || echo 'the tests of peers on Redis are skipped'
 	@scripts/ensure-netfault || echo 'the tests that cut the network are skipped'
 	@scripts/race-flag >/dev/null
 

@@ -20,9 +20,6 @@ func (Lockkeeper) Open(ctx context.Context, e peer.Env) (peer.Client, error) {
 	if e.Goroutines > defaultMaxWaiters {
 		options = append(options, manager.WithMaxWaiters(e.Goroutines))
 	}
-	if e.Goroutines >= defaultLocks {
-		options = append(options, manager.WithMaxLocksPerSession(e.Goroutines/2))
-	}
 	m, err := manager.Open(ctx, e.PostgresDSN, options...)
 	if err != nil {
 		return nil, err
@@ -30,11 +27,8 @@ func (Lockkeeper) Open(ctx context.Context, e peer.Env) (peer.Client, error) {
 	return &lockkeeper{m}, nil
 }
 
-// The defaults of manager.Config: so many callers of one process may wait for one key, and so many locks may it hold.
-const (
-	defaultMaxWaiters = 10_000
-	defaultLocks      = 100_000
-)
+// defaultMaxWaiters is that of manager.Config: so many callers of one process may wait for one key.
+const defaultMaxWaiters = 10_000
 
 type lockkeeper struct{ m *manager.Manager }
 

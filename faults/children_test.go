@@ -147,8 +147,9 @@ func look(args []string) error {
 			return err
 		}
 		held := lock.Context()
+		last := time.Now() // before the word, since it may be stopped in the middle of that
 		fmt.Fprintln(os.Stdout, "held")
-		for last := time.Now(); ; {
+		for {
 			seen := errors.Join(lock.Err(), held.Err())
 			now := time.Now()
 			if gap := now.Sub(last); gap > short.interval+short.timeout {

@@ -13,10 +13,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 )
 
-// shortChaos is a run with times that a busy machine keeps.
+// shortChaos is a run with times that a busy machine keeps, and at a pace that leaves something of it to other tests.
 func shortChaos(faults, duration string, more ...string) []string {
 	return append([]string{"chaos", "--processes", "3", "--workers", "4", "--keys", "6", "--seed", "1", "--interval", "700ms",
-		"--timeout", "800ms", "--calm", "100ms", "--faults", faults, "--duration", duration}, more...)
+		"--timeout", "800ms", "--calm", "100ms", "--hold", "20ms", "--faults", faults, "--duration", duration}, more...)
 }
 
 func decodeChaos(t *testing.T, p *program) summary.Report {

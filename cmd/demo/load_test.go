@@ -30,7 +30,7 @@ func decode(t *testing.T, p *program) report.Load {
 
 func TestLoadProvesExclusion(t *testing.T) {
 	t.Parallel()
-	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--duration", "2s", "--json")
+	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--hold", "5ms", "--duration", "2s", "--json")
 	status := p.wait()
 	l := decode(t, p)
 	if status != 0 || l.Violations != 0 || l.Leaked != (report.Leaked{}) || l.Failed != 0 || l.Lost != 0 {
@@ -62,7 +62,9 @@ func TestLoadInWords(t *testing.T) {
 // A proof that cannot fail proves nothing.
 func TestLoadFindsViolations(t *testing.T) {
 	t.Parallel()
-	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--duration", "2s", "--no-locks"}
+	server, name := pgtest.NewDatabase(t)
+	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "1s", "--no-locks",
+		"--dsn", server.DSNOf(name)}
 	p := start(t, append(args, "--json")...)
 	status := p.wait()
 	if l := decode(t, p); status != 1 || l.Violations == 0 || l.Acquired == 0 || l.Leaked != (report.Leaked{}) {
@@ -79,7 +81,7 @@ func TestLoadFindsViolations(t *testing.T) {
 func TestLoadOnAServerOfTheUsers(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	p := start(t, "load", "--processes", "2", "--workers", "4", "--keys", "2", "--duration", "1s", "--dsn", server.TCPDSNOf(name), "--json")
+	p := start(t, "load", "--processes", "2", "--workers", "4", "--keys", "2", "--hold", "5ms", "--duration", "1s", "--dsn", server.TCPDSNOf(name), "--json")
 	status := p.wait()
 	if l := decode(t, p); status != 0 || l.Acquired == 0 || l.Leaked != (report.Leaked{}) {
 		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)
@@ -163,7 +165,7 @@ func TestInterruptedLoadRemovesEverything(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
-			p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--duration", "10m")
+			p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--hold", "5ms", "--duration", "10m")
 			p.until(p.stdout, "acquired [1-9]")
 			postmaster := p.postmaster()
 			p.signal(s)

@@ -16,7 +16,7 @@ func TestStormLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, contexts := range []string{"--shared=false", "--shared"} {
 		t.Run(contexts, func(t *testing.T) {
-			p := start(t, "storm", "--waiters", "2000", "--keys", "100", "--bound", "30s", "--json", contexts)
+			p := start(t, "storm", "--waiters", "1000", "--keys", "100", "--bound", "30s", "--json", contexts)
 			status := p.wait()
 			var r storm.Report
 			decoder := json.NewDecoder(strings.NewReader(p.stdout.String()))
@@ -29,7 +29,7 @@ func TestStormLeavesNothing(t *testing.T) {
 			}
 			for i, keys := range []int{1, 100} {
 				round := r.Rounds[i]
-				if round.Waiters != 2000 || round.Keys != keys || round.ReturnedMS <= 0 || round.RetakeMS <= 0 || round.MemoryMiB.Peak <= 0 {
+				if round.Waiters != 1000 || round.Keys != keys || round.ReturnedMS <= 0 || round.RetakeMS <= 0 || round.MemoryMiB.Peak <= 0 {
 					t.Errorf("%+v", round)
 				}
 				if round.NotReturned+round.Granted+round.WrongErrors != 0 || round.Leaked != (storm.Leaked{}) {
@@ -56,7 +56,7 @@ func TestStormInWordsOnAServerOfTheUsers(t *testing.T) {
 // A bound that nothing can meet is broken, and the exit status says so.
 func TestStormBeyondItsBound(t *testing.T) {
 	t.Parallel()
-	p := start(t, "storm", "--waiters", "20000", "--keys", "3", "--bound", "1ms")
+	p := start(t, "storm", "--waiters", "5000", "--keys", "3", "--bound", "1ms")
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d: %s", status, p.stderr)
 	}

@@ -285,6 +285,7 @@ func (s *Server) Close() error {
 	// With the process gone and closed set, whoever holds lifecycle is about to let go.
 	s.lifecycle <- struct{}{}
 	defer s.unlock()
+	s.forget()
 	s.copyLog()
 	s.watchdog.end()
 	if err := os.RemoveAll(s.dir); err != nil {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Superuser and Database are the names of every server's first role and database.
@@ -65,6 +66,8 @@ type Server struct {
 	mu     sync.Mutex // guards proc and closed
 	proc   *process
 	closed bool
+
+	idle atomic.Pointer[wire] // what the last Exec has left
 }
 
 // ErrClosed is returned by every call that needs a server after Close.
@@ -125,22 +128,8 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 
 // create fills the data folder, starts the server and creates the database.
 func (s *Server) create(ctx context.Context) error {
-	pwfile := filepath.Join(s.dir, "password")
-	if err := os.WriteFile(pwfile, []byte(s.password+"\n"), 0o600); err != nil {
-		return err
-	}
-	if err := s.user.own(pwfile); err != nil {
-		return err
-	}
-	err := run(ctx, s.user, s.dir, filepath.Join(s.binDir, "initdb"),
-		"--pgdata="+s.dataDir, "--username="+Superuser, "--pwfile="+pwfile,
-		"--auth-local=trust", "--auth-host=scram-sha-256",
-		"--encoding=UTF8", "--locale=C", "--no-sync")
-	if err != nil {
+	if err := s.initialise(ctx); err != nil {
 		return fmt.Errorf("pgserver: %w", err)
-	}
-	if err := os.Remove(pwfile); err != nil {
-		return err
 	}
 	if err := s.admit(); err != nil {
 		return err
@@ -148,27 +137,9 @@ func (s *Server) create(ctx context.Context) error {
 	if err := s.startFirst(ctx, nil); err != nil {
 		return err
 	}
-	_, err = s.query(ctx, "postgres", "CREATE DATABASE "+Database)
-	return err
-}
-
-// Exec runs SQL as the superuser over the unix socket, on a connection of its own, and returns the rows as text with
-// NULL as "". It is for what a test needs to know of the server when it will not trust the code under test.
-func (s *Server) Exec(ctx context.Context, sql string) ([][]string, error) {
-	return s.query(ctx, Database, sql)
-}
-
-func (s *Server) query(ctx context.Context, database, sql string) ([][]string, error) {
-	w, err := dial(ctx, s.socketPath(), Superuser, database)
-	if err != nil {
-		return nil, fmt.Errorf("pgserver: connect: %w", err)
-	}
-	defer w.close()
-	rows, err := w.query(ctx, sql)
-	if err != nil {
-		return nil, fmt.Errorf("pgserver: %s: %w", sql, err)
-	}
-	return rows, nil
+	return s.execOn(ctx, "postgres",
+		"CREATE DATABASE "+Database,
+		"ALTER ROLE "+Superuser+" PASSWORD '"+s.password+"'") // a template has another server's
 }
 
 // DSN connects as the superuser over the unix socket; it holds no password.

@@ -17,7 +17,7 @@ import (
 type wire struct {
 	conn net.Conn
 	r    *bufio.Reader
-	stop func() bool // unregisters the context
+	last byte // the server's state when it last was ready, by its own letter; 0 where it is not
 }
 
 // serverError is an error that the server sent.
@@ -30,27 +30,22 @@ func (e *serverError) Error() string {
 // maxMessage bounds what is read into memory for one message.
 const maxMessage = 1 << 24
 
-// dial connects over the unix socket. ctx bounds the connection's whole life.
+// dial connects over the unix socket.
 func dial(ctx context.Context, socket, user, database string) (*wire, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, err
 	}
 	w := &wire{conn: conn, r: bufio.NewReader(conn)}
-	w.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	startup := binary.BigEndian.AppendUint32(nil, 3<<16)
 	for _, s := range []string{"user", user, "database", database, "application_name", "lockkeeper-pgserver"} {
 		startup = append(append(startup, s...), 0)
 	}
 	startup = append(startup, 0)
 	size := binary.BigEndian.AppendUint32(nil, uint32(4+len(startup)))
-	if _, err := conn.Write(append(size, startup...)); err != nil {
+	if _, err := w.ask(ctx, append(size, startup...)); err != nil {
 		w.close()
-		return nil, w.cause(ctx, err)
-	}
-	if _, err := w.readReply(); err != nil {
-		w.close()
-		return nil, w.cause(ctx, err)
+		return nil, err
 	}
 	return w, nil
 }
@@ -58,26 +53,31 @@ func dial(ctx context.Context, socket, user, database string) (*wire, error) {
 // query runs a statement and returns its rows as text; NULL is "".
 func (w *wire) query(ctx context.Context, sql string) ([][]string, error) {
 	msg := append([]byte{'Q'}, binary.BigEndian.AppendUint32(nil, uint32(4+len(sql)+1))...)
-	msg = append(append(msg, sql...), 0)
-	if _, err := w.conn.Write(msg); err != nil {
-		return nil, w.cause(ctx, err)
+	return w.ask(ctx, append(append(msg, sql...), 0))
+}
+
+// ask sends a message and reads the reply to it. Once ctx has ended the connection is of no use any more.
+func (w *wire) ask(ctx context.Context, message []byte) ([][]string, error) {
+	w.last = 0
+	stop := context.AfterFunc(ctx, func() { _ = w.conn.SetDeadline(time.Unix(1, 0)) })
+	_, err := w.conn.Write(message)
+	var rows [][]string
+	if err == nil {
+		rows, err = w.readReply()
 	}
-	rows, err := w.readReply()
-	return rows, w.cause(ctx, err)
-}
-
-func (w *wire) close() {
-	w.stop()
-	w.conn.Close()
-}
-
-// cause names the context's end where that is what broke the connection.
-func (w *wire) cause(ctx context.Context, err error) error {
+	if !stop() {
+		w.last = 0
+	}
 	if err != nil && ctx.Err() != nil {
-		return errors.Join(ctx.Err(), err)
+		err = errors.Join(ctx.Err(), err)
 	}
-	return err
+	return rows, err
 }
+
+// between says whether the connection stands between two statements, outside of a transaction.
+func (w *wire) between() bool { return w.last == 'I' }
+
+func (w *wire) close() { w.conn.Close() }
 
 // readReply reads up to ReadyForQuery.
 func (w *wire) readReply() (rows [][]string, err error) {
@@ -89,6 +89,9 @@ func (w *wire) readReply() (rows [][]string, err error) {
 		}
 		switch kind {
 		case 'Z':
+			if len(body) == 1 {
+				w.last = body[0]
+			}
 			return rows, failed
 		case 'E':
 			failed = parseError(body)

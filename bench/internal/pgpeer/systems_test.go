@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cirello.io/pglock"
 	"go.uber.org/goleak"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
@@ -70,7 +71,9 @@ func TestEachSystemExcludes(t *testing.T) {
 						most = max(most, inside)
 						unguarded++
 						inside--
-						if err := held.Release(t.Context()); err != nil {
+						// A heartbeat that a release of cirello's cuts short may have moved the row's version, which the
+						// release then does not find. That is its own affair, and says nothing of who was inside.
+						if err := held.Release(t.Context()); err != nil && !errors.Is(err, pglock.ErrLockAlreadyReleased) {
 							t.Error(err)
 							return
 						}
@@ -100,7 +103,10 @@ func TestEachSystemLeavesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := errors.Join(held.Release(t.Context()), client.Close()); err != nil {
+				if err := held.Release(t.Context()); err != nil && !errors.Is(err, pglock.ErrLockAlreadyReleased) {
+					t.Fatal(err)
+				}
+				if err := client.Close(); err != nil {
 					t.Fatal(err)
 				}
 			}

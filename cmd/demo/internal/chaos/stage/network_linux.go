@@ -43,6 +43,7 @@ type space struct {
 	stdin   io.WriteCloser
 	answers *bufio.Reader
 	address netip.Addr
+	outer   string // the host's end of the cable
 }
 
 // inner is the name of the interface inside each namespace.
@@ -126,13 +127,13 @@ func (n *network) add(ctx context.Context, i int, command Commands) error {
 	octets := n.prefix.Addr().As4()
 	octets[3] = byte(10 + i)
 	s.address = netip.AddrFrom4(octets)
-	outer := fmt.Sprintf("lk%d-%d", os.Getpid()%1_000_000, i)
+	s.outer = fmt.Sprintf("lk%d-%d", os.Getpid()%1_000_000, i)
 	host := n.prefix.Addr().String()
 	for _, args := range [][]string{
-		{"link", "add", outer, "type", "veth", "peer", "name", inner, "netns", strconv.Itoa(s.keeper.Process.Pid)},
+		{"link", "add", s.outer, "type", "veth", "peer", "name", inner, "netns", strconv.Itoa(s.keeper.Process.Pid)},
 		// Each link has the host's one address, and a route to its own peer.
-		{"address", "add", host + "/32", "peer", s.address.String() + "/32", "dev", outer},
-		{"link", "set", outer, "up"},
+		{"address", "add", host + "/32", "peer", s.address.String() + "/32", "dev", s.outer},
+		{"link", "set", s.outer, "up"},
 	} {
 		if _, err := tool(ctx, "ip", args...); err != nil {
 			return err
@@ -255,12 +256,14 @@ func (s *space) run(ctx context.Context, program string, args ...string) (string
 	return tool(ctx, "nsenter", inside...)
 }
 
+// close returns when the interfaces are gone. They would go with the namespaces, but the kernel takes its time for that.
 func (n *network) close() {
 	for _, s := range n.spaces {
 		s.stdin.Close()
 	}
 	for _, s := range n.spaces {
 		_ = s.keeper.Wait()
+		_, _ = tool(context.Background(), "ip", "link", "del", s.outer) // it may be gone already
 	}
 }
 

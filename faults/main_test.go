@@ -285,6 +285,9 @@ func (o *outsider) waitsFor(id int64) bool {
 // connections and locks at the server.
 func audit(t *testing.T, s *pgserver.Server) {
 	t.Helper()
+	if _, err := s.Exec(bounded(t), "SELECT 1"); err != nil { // from here on a shared server has its one connection
+		t.Fatal(err)
+	}
 	before, sockets := goleak.IgnoreCurrent(), len(openSockets(t))
 	t.Cleanup(func() {
 		t.Helper()

@@ -7,15 +7,15 @@ import (
 )
 
 // Exec runs SQL as the superuser over the unix socket, and returns the rows as text with NULL as "". It is for what a
-// test needs to know of the server when it will not trust the code under test. Nothing of a call's session is left for
-// the next one, but its connection may be: a new one costs the server many times what the statement does.
+// test needs to know of the server when it will not trust the code under test. Each call has a session that is as good as
+// new; see Options.KeepConnection.
 func (s *Server) Exec(ctx context.Context, sql string) ([][]string, error) {
 	w, err := s.connection(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: connect: %w", err)
 	}
 	rows, err := w.query(ctx, sql)
-	if !w.between() {
+	if !s.keepConnection || !w.between() {
 		w.close()
 	} else {
 		s.keep(w)

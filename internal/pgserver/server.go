@@ -41,6 +41,9 @@ type Options struct {
 	Listen netip.Prefix
 	// Durable leaves fsync and full_page_writes on, for measurements that include the disk.
 	Durable bool
+	// KeepConnection lets Exec leave its connection to the next call, since a new one costs the server many times what a
+	// statement does. It is for a server that many tests share: to a smart stop such a connection is somebody's.
+	KeepConnection bool
 	// Log receives the server's log whenever the server has stopped, also when a start failed.
 	Log io.Writer
 }
@@ -55,7 +58,7 @@ type Server struct {
 	settings                        map[string]string
 	netNS                           string
 	listen                          netip.Prefix
-	durable                         bool
+	durable, keepConnection         bool
 	log                             io.Writer
 	watchdog                        *watchdog
 
@@ -121,7 +124,8 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	return &Server{
 		binDir: bin, dir: dir, dataDir: filepath.Join(dir, "data"), socketDir: dir,
 		version: version, password: rand.Text(),
-		user: user, settings: o.Settings, netNS: o.NetNS, listen: o.Listen, durable: o.Durable, log: o.Log, watchdog: watchdog,
+		user: user, settings: o.Settings, netNS: o.NetNS, listen: o.Listen, durable: o.Durable,
+		keepConnection: o.KeepConnection, log: o.Log, watchdog: watchdog,
 		lifecycle: make(chan struct{}, 1),
 	}, nil
 }

@@ -49,7 +49,7 @@ func Shared(tb testing.TB) *pgserver.Server {
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
-		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{})
+		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{KeepConnection: true})
 	})
 	check(tb, shared.err)
 	return shared.server

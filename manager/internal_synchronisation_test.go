@@ -282,3 +282,30 @@ func TestLineAndKeysAreBounded(t *testing.T) {
 	release(t, ended(t, "the grant", again).lock)
 	release(t, second)
 }
+
+// Both ways of waiting end with the waiter, and no keeper fails over it: in the server's queue, and where there is no
+// session left for that, by being asked for again and again.
+func TestGivingUpEitherWayOfWaiting(t *testing.T) {
+	s, other := server(t), open(t)
+	var seen steps
+	// Nothing but giving up ends a wait here for longer than this test has patience.
+	m := open(t, manager.WithWaitingSessions(1), manager.WithWaitSlice(10*patience), manager.WithHealth(10*patience, patience), seen.record())
+	ctx, giveUp := context.WithCancel(bounded(t))
+	queues, polls := acquire(t, other, "queues"), acquire(t, other, "polls")
+	first := acquiring(ctx, t, m, "queues")
+	eventually(t, "one waits in the server's queue", func() bool { return queued(t, s, queues.ID()) == 1 })
+	second := acquiring(ctx, t, m, "polls")
+	eventually(t, "the other is asked for again and again", func() bool { return len(seen.of("poll")) > 0 })
+	giveUp()
+	for _, call := range []<-chan acquired{first, second} {
+		wantIs(t, ended(t, "the call", call).err, context.Canceled)
+	}
+	eventually(t, "nobody waits", func() bool { return queued(t, s, queues.ID()) == 0 })
+	release(t, queues)
+	release(t, polls)
+	release(t, acquire(t, m, "queues"))
+	release(t, acquire(t, m, "polls"))
+	if got := m.Stats(); got.Restarts != 0 {
+		t.Errorf("%d keepers failed", got.Restarts)
+	}
+}

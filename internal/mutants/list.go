@@ -27,8 +27,9 @@ type edit struct{ file, old, new string }
 var mutants = []mutant{
 	{name: "old bug 2: held before the server has said so", edits: []edit{{"actor/keeper.go", "\t\tk.ledger.on = false\n\t\tk.link.Try()",
 		"\t\tk.ledger.on = false\n\t\tk.Answered(Answer{OK: true})\n\t\tk.link.Try()"}}},
-	{name: "old bug 3: the context registration is not taken back", edits: []edit{{"actor/claim.go",
-		"\tif c.Unregister != nil {\n\t\tc.Unregister()\n\t}\n", ""}}},
+	{name: "old bug 3: the context is registered with once per attempt", edits: []edit{{"manager/manager.go",
+		"\t\tl.claim.Unregister = context.AfterFunc(ctx, l.contextEnded)\n",
+		"\t\tfor range terms.MaxAttempts {\n\t\t\tl.claim.Unregister = context.AfterFunc(ctx, l.contextEnded)\n\t\t}\n"}}},
 	{name: "old bug 7: a second release unlocks again", edits: []edit{
 		{"actor/claim.go", "\tif !c.ending.CompareAndSwap(nil, &endCause{cause}) {\n\t\treturn\n\t}\n", "\tc.ending.Store(&endCause{cause})\n"},
 		{"actor/hold.go", "\tcase stageHolding:\n\t\tm.release(e, c, cause)\n\tcase stageNew, stageReleasing, stageOver:",
@@ -45,6 +46,8 @@ var mutants = []mutant{
 	{name: "old bug 6: the caller's context does not end the wait", edits: []edit{{"manager/manager.go",
 		"\tif ctx.Done() != nil {\n", "\tif ctx.Done() != nil && try {\n"}}},
 
+	{name: "the context registration is not taken back", edits: []edit{{"actor/claim.go",
+		"\tif c.Unregister != nil {\n\t\tc.Unregister()\n\t}\n", ""}}},
 	{name: "a release that does not unlock", edits: []edit{{"actor/hold.go", "\tc.stage, m.leaving = stageReleasing, c\n\tm.unlock()",
 		"\tm.do(effect{kind: fxSettle, claim: c})\n\tm.drive(e.now)"}}},
 	{name: "a grant to two", edits: []edit{{"actor/hold.go", "\tm.do(effect{kind: fxGrant, claim: c})\n",

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,12 +20,13 @@ import (
 
 func main() {
 	run := flag.String("run", ".", "which bugs: a regular expression on their names")
-	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug")
+	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug; with 0 there is none")
 	seed := flag.Uint64("seed", 1, "seed of the simulations")
 	first := flag.Bool("first", true, "look first whether all is well without any bug")
 	tests := flag.Bool("tests", true, "where the simulation finds nothing, ask the ordinary tests")
+	own := flag.Bool("own", true, "run the regression test that is named for a bug too, which must fail")
 	flag.Parse()
-	b := bench{span: *span, seed: *seed, tests: *tests}
+	b := bench{span: *span, seed: *seed, tests: *tests, own: *own}
 	if err := b.all(os.Stdout, *run, *first); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
@@ -43,12 +45,12 @@ func (b *bench) all(out io.Writer, run string, first bool) error {
 	if err := copyTree(b.dir); err != nil {
 		return err
 	}
-	if first {
+	if first && b.span > 0 {
 		if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
 			return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
 		}
 	}
-	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to | its own test |\n|---|---|---|---|---|---|---|\n")
 	var missed []string
 	for _, m := range mutants {
 		if !pattern.MatchString(m.name) {
@@ -58,11 +60,22 @@ func (b *bench) all(out io.Writer, run string, first bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		if row == nil {
+		switch {
+		case row == nil && b.span == 0 && !b.tests:
+			row = &finding{by: "not asked"}
+		case row == nil:
 			missed = append(missed, m.name)
 			row = &finding{by: "**nothing**"}
 		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", m.name, row.by, row.check, row.histories, row.steps, row.short)
+		own, failed, err := b.regression(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if own != "" && !failed {
+			missed = append(missed, m.name+" (by "+own+")")
+			own += " **passes**"
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s | %s |\n", m.name, row.by, row.check, row.histories, row.steps, row.short, own)
 	}
 	if len(missed) > 0 {
 		return fmt.Errorf("%d bugs were not found: %s", len(missed), strings.Join(missed, "; "))
@@ -101,26 +114,65 @@ type bench struct {
 	span  time.Duration
 	seed  uint64
 	tests bool
+	own   bool
 }
 
 // finding says what found a bug.
 type finding struct{ by, check, histories, steps, short string }
 
-// try puts a bug in, looks for it, and takes it out again.
-func (b *bench) try(m mutant) (*finding, error) {
+// put puts a bug in; the function that it returns takes it out again.
+func (b *bench) put(m mutant) (back func(), err error) {
+	var undo []func()
+	back = func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
 	for _, e := range m.edits {
 		path := filepath.Join(b.dir, e.file)
 		old, err := os.ReadFile(path) //nolint:gosec // a file of ours
 		if err != nil {
-			return nil, err
+			return back, err
 		}
-		defer os.WriteFile(path, old, 0o644) //nolint:errcheck,gosec // the whole copy is thrown away soon
+		undo = append(undo, func() { _ = os.WriteFile(path, old, 0o644) }) //nolint:gosec // the whole copy is thrown away soon
 		if n := bytes.Count(old, []byte(e.old)); n != 1 {
-			return nil, fmt.Errorf("%s: the text to be changed is there %d times: %q", e.file, n, e.old)
+			return back, fmt.Errorf("%s: the text to be changed is there %d times: %q", e.file, n, e.old)
 		}
 		if err := os.WriteFile(path, bytes.Replace(old, []byte(e.old), []byte(e.new), 1), 0o644); err != nil { //nolint:gosec // as above
-			return nil, err
+			return back, err
 		}
+	}
+	return back, nil
+}
+
+// regression runs the test that is named for a bug, if there is one, and says whether it failed.
+func (b *bench) regression(m mutant) (name string, failed bool, err error) {
+	number := bugNumber.FindStringSubmatch(m.name)
+	if !b.own || number == nil {
+		return "", false, nil
+	}
+	back, err := b.put(m)
+	defer back()
+	if err != nil {
+		return "", false, err
+	}
+	name = "TestBug" + number[1]
+	out, err := b.goCommand("test", "-v", "-count=1", "-timeout", "200s", "./manager", "-run", "^"+name+"_")
+	switch {
+	case bytes.Contains(out, []byte("[build failed]")):
+		return "", false, fmt.Errorf("it does not compile: %s", tail(out))
+	case !bytes.Contains(out, []byte("=== RUN   "+name)):
+		return "", false, fmt.Errorf("there is no %s_: %s", name, tail(out))
+	}
+	return name, err != nil, nil
+}
+
+// try puts a bug in, looks for it, and takes it out again.
+func (b *bench) try(m mutant) (*finding, error) {
+	back, err := b.put(m)
+	defer back()
+	if err != nil {
+		return nil, err
 	}
 	found, err := b.simulate(m.simulations())
 	if found != nil || err != nil || !b.tests {
@@ -153,11 +205,15 @@ var (
 	checkText = regexp.MustCompile(`explore_flags_test.go:\d+: ([^:]+): `)
 	shortText = regexp.MustCompile(`made short: +(\d+) steps`)
 	panicText = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.{1,100})`)
+	bugNumber = regexp.MustCompile(`^old bug (\d):`)
 	failText  = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 )
 
 // simulate runs the simulations one after the other until one finds something.
 func (b *bench) simulate(names []string) (*finding, error) {
+	if b.span == 0 {
+		return nil, nil
+	}
 	for _, name := range names {
 		out, err := b.goCommand("test", "-v", "-timeout", (b.span + 2*time.Minute).String(), "./internal/sim", "-run", "^"+name+"$",
 			"-args", "-sim.seed="+strconv.FormatUint(b.seed, 10), "-sim.for="+b.span.String(), "-sim.workers=1")

@@ -77,6 +77,8 @@ func failures(t *testing.T, hook manager.Option, key string) {
 			defer cancel()
 			var opts []manager.AcquireOption
 			switch i {
+			case 0: // there is a pause, and a timer for it, however fast the rest is
+				opts = append(opts, manager.WithRetryPolicy(manager.LinearRetry(2, time.Millisecond)))
 			case 5:
 				opts = append(opts, manager.WithWaitTimeout(time.Millisecond))
 			case 7:

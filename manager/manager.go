@@ -260,6 +260,7 @@ func (m *Manager) Close(ctx context.Context) error {
 func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
+	m.pool.Wane()
 	_ = m.directory.Close(ctx)
 	_ = m.pool.Close(ctx)
 	m.log.stop()

@@ -185,6 +185,7 @@ func TestPermanentFailuresAreNotRetried(t *testing.T) {
 	s := server(t)
 	play := newScript(t, s)
 	m := openFrom(t, s, play.source())
+	release(t, acquire(t, m, "k")) // its session is there, and not about to be
 	for _, c := range []struct {
 		code      string
 		permanent bool

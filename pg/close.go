@@ -63,6 +63,10 @@ func (p *Pool) refuseQueues(err error) {
 	p.pending = nil
 }
 
+// Wane says that from here on locks are only let go of: the load of that is no reason to open another session. It may be
+// called at any time, and never blocks.
+func (p *Pool) Wane() { p.waning.Store(true) }
+
 func (p *Pool) startClose(done chan struct{}) {
 	p.closeDone = append(p.closeDone, done)
 	if p.closing {

@@ -33,6 +33,7 @@ func TestLightSession(t *testing.T) {
 		if len(heavy) != 1 {
 			t.Fatalf("%d sessions, one is allowed", len(heavy))
 		}
+		synctest.Wait()            // its count is known a moment after the answers are
 		newCaller(5000).take(t, p) // which finds that there is need of a light one
 		synctest.Wait()
 		lone := newCaller(5001)

@@ -26,6 +26,7 @@ type Pool struct {
 	refused atomic.Pointer[map[string]string]
 	lineage atomic.Pointer[lineage] // the latest that was seen; openers write it
 	growing atomic.Bool             // another shared session has been asked for
+	waning  atomic.Bool             // see Wane
 	inbox   mailbox.Mailbox[poolMessage]
 	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends when the pool closes
 	endLife context.CancelFunc
@@ -283,7 +284,7 @@ func (p *Pool) addPending(r *Request) {
 
 func (p *Pool) grow() {
 	another, _ := p.mayShare()
-	if p.closing || p.opening[UseShared] > 0 || time.Now().Before(p.noGrowth) || !another ||
+	if p.closing || p.waning.Load() || p.opening[UseShared] > 0 || time.Now().Before(p.noGrowth) || !another ||
 		p.total() >= p.config.MaxSessions {
 		p.growing.Store(false)
 		return

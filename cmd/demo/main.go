@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -29,7 +30,13 @@ func execute(args []string) int {
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
 	if !isWorker(args) {
-		interruptible, stop := interruptible(ctx)
+		// The second Ctrl-C ends the program on the spot: the worker processes go when they hear no more of their parent, and
+		// so does a throwaway server.
+		interruptible, stop := interrupt.Context(ctx, run.ErrInterrupted, func() {
+			fmt.Fprintln(os.Stderr, "Interrupted again: leaving at once. A throwaway server is removed in the background;"+
+				" in a database of yours a table named lockkeeper_demo_... may be left.")
+			os.Exit(report.ExitInterrupted)
+		})
 		defer stop()
 		ctx = interruptible
 	}
@@ -47,33 +54,4 @@ func execute(args []string) int {
 		return report.ExitUsage
 	}
 	return max(status, report.ExitFailed)
-}
-
-// interruptible returns a context that ends with the first Ctrl-C (or its like). The second one ends the program on
-// the spot: the worker processes go when they hear no more of their parent, and so does a throwaway server.
-func interruptible(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2) // the first and the second, should nobody have looked in between
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for n := 0; ; n++ {
-			select {
-			case <-signals:
-			case <-done:
-				return
-			}
-			if n > 0 {
-				fmt.Fprintln(os.Stderr, "Interrupted again: leaving at once. A throwaway server is removed in the background;"+
-					" in a database of yours a table named lockkeeper_demo_... may be left.")
-				os.Exit(report.ExitInterrupted)
-			}
-			cancel(run.ErrInterrupted)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		cancel(nil)
-	}
 }

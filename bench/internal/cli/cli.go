@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // Exit statuses.
@@ -32,7 +33,7 @@ type Program struct {
 	Catalogue harness.Catalogue
 	// Servers by the hidden command that runs each.
 	Servers map[string]Serve
-	// Versions of the libraries under test, for the page.
+	// Out is for results, Err for progress and errors.
 	Out, Err io.Writer
 }
 
@@ -40,8 +41,13 @@ type Program struct {
 func (p Program) Execute(args []string) int {
 	// A reader that goes away must not kill the harness before it has removed its servers.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := interruptible(args)
-	defer stop()
+	ctx := context.Background()
+	if len(args) == 0 || args[0] != harness.Command { // processes of the harness's own end with their standard input instead
+		// The second Ctrl-C ends the program on the spot, and then the servers go by themselves.
+		interruptible, stop := interrupt.Context(ctx, errInterrupted, func() { os.Exit(ExitInterrupted) })
+		defer stop()
+		ctx = interruptible
+	}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(p.Out)
@@ -66,36 +72,6 @@ func (p Program) Execute(args []string) int {
 type usageError struct{ error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// interruptible returns a context that ends with the first Ctrl-C or its like; the second ends the program on the spot,
-// and then the servers go by themselves. Processes of the harness's own end with their standard input instead.
-func interruptible(args []string) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	if len(args) > 0 && args[0] == harness.Command {
-		return ctx, func() { cancel(nil) }
-	}
-	signals := make(chan os.Signal, 2) // the first and the second, should nobody have looked in between
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for n := 0; ; n++ {
-			select {
-			case <-signals:
-			case <-done:
-				return
-			}
-			if n > 0 {
-				os.Exit(ExitInterrupted)
-			}
-			cancel(errInterrupted)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		cancel(nil)
-	}
-}
 
 // hidden are the commands that the program runs of itself.
 func (p Program) hidden() []*cobra.Command {

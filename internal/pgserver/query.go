@@ -55,13 +55,13 @@ func (s *Server) connection(ctx context.Context) (*wire, error) {
 
 // keep leaves a connection to the next call; one is enough.
 func (s *Server) keep(w *wire) {
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
 	if old := s.idle.Swap(w); old != nil {
 		old.close()
 	}
-	if closed {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed { // perhaps Close has looked before
 		s.forget()
 	}
 }

@@ -80,19 +80,20 @@ func (r *rules) explain(h *Hold, told int64, cause event.Cause) *Fault {
 		if f.Begin == 0 || f.Begin > told || told > r.reach(f) || !f.hits(h.Process) {
 			continue
 		}
-		if mayCause(f.class(), cause) {
+		if mayCause(f.Kind, cause) {
 			return f
 		}
 	}
 	return nil
 }
 
-func mayCause(class plan.Class, cause event.Cause) bool {
+func mayCause(kind plan.Kind, cause event.Cause) bool {
+	class := plan.ClassOf(kind)
 	switch cause {
 	case event.ByServer, event.ByConnection, event.ByRecovery:
 		return class == plan.ServerEnds || class == plan.Silence
 	case event.BySilence:
-		return class == plan.Silence
+		return class == plan.Silence || goesDown(kind)
 	case event.ByDoubt:
 		return class == plan.ServerEnds || class == plan.Silence
 	case event.ByKeeper:
@@ -100,6 +101,16 @@ func mayCause(class plan.Class, cause event.Cause) bool {
 	default: // another backend, a close, or a cause that nobody knows: nothing here may lead to it
 		return false
 	}
+}
+
+// goesDown: the whole server ends, which takes it longer than an answer may take on a busy machine: it need not have
+// closed every connection by then.
+func goesDown(kind plan.Kind) bool {
+	switch kind {
+	case plan.FastRestart, plan.ImmediateRestart, plan.Promote, plan.KillBackend:
+		return true
+	}
+	return false
 }
 
 // toldAfter is how long it took to tell of a loss: from the fault's beginning, or from its being in place where the

@@ -212,6 +212,7 @@ func TestAFalseLossIsFound(t *testing.T) {
 		{"another process", fault(plan.Terminate, 2, 100, 101, 101, 101), event.ByServer, true},
 		{"a storm explains none", fault(plan.CancelStorm, 1, 100, 101, 200, 200), event.ByDoubt, true},
 		{"a full lock table explains none", fault(plan.FullLockTable, 0, 100, 101, 200, 200), event.ByDoubt, true},
+		{"a server goes down in silence", fault(plan.Promote, 0, 100, 101, 101, 101), event.BySilence, false},
 		{"terminated is not silent", fault(plan.Terminate, 1, 100, 101, 101, 101), event.BySilence, true},
 		{"long ago", fault(plan.Terminate, 1, 10, 11, 11, 11), event.ByServer, true},
 		{"a panic", fault(plan.KeeperPanic, 1, 100, 101, 200, 200), event.ByKeeper, false},

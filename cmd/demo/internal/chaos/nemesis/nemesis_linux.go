@@ -95,12 +95,22 @@ func (n *Nemesis) one(ctx context.Context, f *history.Fault) error {
 	case plan.Outsider:
 		return n.outsider(ctx, f)
 	case plan.KeeperPanic:
-		return n.lasting(ctx, f, func() error {
-			n.Stage.Worker(f.Target).Order(player.Panic, 3)
-			return nil
-		}, nil)
+		return n.panicKeepers(ctx, f)
 	}
 	return fmt.Errorf("BUG: no fault %q", f.Kind)
+}
+
+// panicsFor is how long keepers have to come to the steps at which they are to panic: right after a restart they do little.
+const panicsFor = time.Second
+
+func (n *Nemesis) panicKeepers(ctx context.Context, f *history.Fault) error {
+	n.begin(f)
+	n.Stage.Worker(f.Target).Order(player.Panic, 3)
+	n.mark(&f.Active)
+	wait(ctx, panicsFor)
+	n.Stage.Worker(f.Target).Order(player.Panic, 0)
+	n.mark(&f.End)
+	return nil
 }
 
 // begin notes the time at which a fault begins, and how many holders it meets.

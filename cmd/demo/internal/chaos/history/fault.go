@@ -106,11 +106,7 @@ func mayCause(kind plan.Kind, cause event.Cause) bool {
 // goesDown: the whole server ends, which takes it longer than an answer may take on a busy machine: it need not have
 // closed every connection by then.
 func goesDown(kind plan.Kind) bool {
-	switch kind {
-	case plan.FastRestart, plan.ImmediateRestart, plan.Promote, plan.KillBackend:
-		return true
-	}
-	return false
+	return slices.Contains([]plan.Kind{plan.FastRestart, plan.ImmediateRestart, plan.Promote, plan.KillBackend}, kind)
 }
 
 // toldAfter is how long it took to tell of a loss: from the fault's beginning, or from its being in place where the

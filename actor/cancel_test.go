@@ -208,6 +208,14 @@ func TestManyReleases(t *testing.T) {
 	})
 }
 
+// registered is a registration with a context that counts how often it is taken back.
+type registered func()
+
+func (r registered) Unregister() bool {
+	r()
+	return true
+}
+
 // Who watches a hold is told once of its end, and the registration is taken back.
 func TestWatch(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
@@ -218,7 +226,7 @@ func TestWatch(t *testing.T) {
 			}
 		}
 		c := r.prepare(key(1))
-		c.Unregister = func() bool { unregistered++; return true }
+		c.Registration = registered(func() { unregistered++ })
 		c.submit()
 		if c.wait() != nil || c.Over() != nil {
 			t.Fatal(c.Err, c.Over())

@@ -29,22 +29,27 @@ type Terms struct {
 	Deadline time.Time
 }
 
+// Registration is a claim's with its caller's context.
+type Registration interface {
+	// Unregister takes it back, and reports whether that was done before End was called. It may be called more than once,
+	// from any goroutine, and does not block.
+	Unregister() bool
+}
+
 // Claim is one caller's claim on a key: first a waiter, then perhaps the holder.
 //
 // It is answered once (Wait) and, where it was granted, settled once (Settled). Between the two it is the holder.
 type Claim struct {
 	Terms
 	directory *Directory
-	// Unregister takes back the registration that calls End when the caller's context does; nil if there is none. It is
-	// set before the claim is submitted, and must be callable more than once and from any goroutine.
-	Unregister func() bool
+	// Registration calls End when the caller's context does; nil if there is none. It is set before the claim is submitted.
+	Registration Registration
 
 	// The keeper's until the claim is answered, then anybody's to read.
-	Err      error     // nil: granted
-	Attempts int       // asked of the server while this claim was first in line, or that failed while it waited
-	Failures []error   // of those attempts that failed
-	Holder   *Holder   // who is in the way
-	Queued   time.Time // when the keeper took the claim up
+	Err      error   // nil: granted
+	Attempts int     // asked of the server while this claim was first in line, or that failed while it waited
+	Failures []error // of those attempts that failed
+	Holder   *Holder // who is in the way
 	Granted  time.Time
 	Local    bool    // granted by hand-off
 	Session  Session // where the lock is held
@@ -83,6 +88,16 @@ const (
 
 type endCause struct{ err error }
 
+var released = endCause{ErrReleased}
+
+// newEndCause makes none for the cause that nearly all holds end with.
+func newEndCause(err error) *endCause {
+	if err == ErrReleased { //nolint:errorlint // this very value, which can stand for itself
+		return &released
+	}
+	return &endCause{err}
+}
+
 type watch struct{ fire func(error) }
 
 // Init readies a claim for [Directory.Submit].
@@ -105,7 +120,7 @@ func (c *Claim) Wait() error {
 // End asks that the claim end: a waiter is answered with the cause, a holder's lock is released. The first cause counts.
 // It never blocks, and may be called from any goroutine, before the claim is submitted too.
 func (c *Claim) End(cause error) {
-	if !c.ending.CompareAndSwap(nil, &endCause{cause}) {
+	if !c.ending.CompareAndSwap(nil, newEndCause(cause)) {
 		return
 	}
 	if k := c.keeper.Load(); k != nil {
@@ -164,11 +179,11 @@ func (c *Claim) answer(err error) {
 
 // finishHold says that the hold is over, which the holder must hear before the lock is anybody else's.
 func (c *Claim) finishHold(cause error) {
-	if !c.over.CompareAndSwap(nil, &endCause{cause}) {
+	if !c.over.CompareAndSwap(nil, newEndCause(cause)) {
 		return
 	}
-	if c.Unregister != nil {
-		c.Unregister()
+	if c.Registration != nil {
+		c.Registration.Unregister()
 	}
 	c.fire(cause)
 }

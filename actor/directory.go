@@ -63,7 +63,6 @@ func NewDirectory(c Config) *Directory {
 		maxKeys: c.MaxKeys, linger: c.Linger, keys: make(map[int64]*entry),
 	}
 	d.token <- struct{}{}
-	d.inbox.Init()
 	d.world = world{store: c.Store, limits: c.Limits, intensity: c.Intensity, directory: d, counters: &d.Counters,
 		failed: c.Failed, hook: c.Hook}
 	if d.world.failed == nil {

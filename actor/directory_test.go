@@ -76,7 +76,6 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, store: newFakeStore(), live: map[int64]*caller{}, patience: time.Minute}
 		d := &Directory{keys: make(map[int64]*entry), maxKeys: 10, done: make(chan struct{})}
-		d.inbox.Init()
 		d.turn.Take() // this test is the directory's owner
 		d.world = world{store: r.store, directory: d, counters: &d.Counters, limits: Limits{MaxWaiters: 9, QuantumGrants: 1}}
 		r.d = d

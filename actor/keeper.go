@@ -68,7 +68,6 @@ type ledger struct {
 
 func newKeeper(w *world, id int64) *keeper {
 	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
-	k.inbox.Init()
 	k.machine.limits = w.limits
 	for _, n := range []struct {
 		node *mailbox.Node[message]
@@ -149,7 +148,10 @@ func (k *keeper) work(most int) {
 }
 
 func (k *keeper) handle(m message) {
-	e := event{kind: m.kind, now: time.Now(), claim: m.claim}
+	e := event{kind: m.kind, claim: m.claim}
+	if alone := k.machine.line.head == nil && (m.kind == evEnd || m.kind == evAnswered); !alone {
+		e.now = time.Now() // where nobody waits, nothing hangs on the time of an end or an answer
+	}
 	k.note(m, &e) // first: whatever fails after this, what the message said of the server or the directory is known
 	if k.world.hook != nil {
 		k.world.hook(k.id, "message "+m.kind.String())
@@ -199,7 +201,7 @@ func (k *keeper) note(m message, e *event) {
 		k.gone = true
 	default: // the message says it all
 	}
-	if k.ledger.held && !k.ledger.busy { // what is under way is answered into the link, which is not ours until then
+	if k.machine.line.head != nil && k.ledger.held && !k.ledger.busy { // what is under way is answered into the link, which is not ours until then
 		e.trust = k.link.Session().TrustedUntil()
 	}
 }

@@ -141,7 +141,7 @@ func (m *machine) acquire(e event) {
 	case m.line.n >= m.limits.MaxWaiters:
 		m.refuse(c, ErrTooManyWaiters)
 	default:
-		c.stage, c.Queued, c.joined = stageWaiting, e.now, m.failed
+		c.stage, c.joined = stageWaiting, m.failed
 		m.line.push(c)
 		if m.state == stIdle {
 			m.drive(e.now)

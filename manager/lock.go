@@ -17,6 +17,7 @@ type Lock struct {
 	parent  context.Context //nolint:containedctx // a hold is a lifetime: its context derives from this
 	expired atomic.Bool     // the clock has passed the session's trust, seen by Err
 	watcher atomic.Pointer[watcher]
+	member  member // of the registration with parent
 }
 
 // watcher is what a hold's end is announced on. It is made when somebody first asks for it: most holds end before.
@@ -103,13 +104,13 @@ func (l *Lock) outcome() error {
 	return nil
 }
 
-// contextEnded is what the one registration with the acquiring context runs.
+// contextEnded is what the registration with the acquiring context runs.
 func (l *Lock) contextEnded() { l.claim.End(contextReason(l.parent)) }
 
 // detach takes the registration back. It does no harm twice.
 func (l *Lock) detach() {
-	if l.claim.Unregister != nil {
-		l.claim.Unregister()
+	if l.claim.Registration != nil {
+		l.claim.Registration.Unregister()
 	}
 }
 

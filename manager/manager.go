@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -26,8 +27,9 @@ type Manager struct {
 	waits     latency.Histogram
 	refused   refusals
 
-	closing atomic.Bool
-	closed  chan struct{} // closed when nothing of the manager is left
+	registrations registrations // with the contexts of those who acquire
+	closing       atomic.Bool
+	closed        chan struct{} // closed when nothing of the manager is left
 }
 
 // Source is where a manager's connections come from.
@@ -62,7 +64,7 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	if source == nil {
 		return nil, errors.New("lockkeeper: the source of connections is nil")
 	}
-	m := &Manager{closed: make(chan struct{})}
+	m := &Manager{closed: make(chan struct{}), registrations: registrations{seed: maphash.MakeSeed()}}
 	m.config.hook = faultpoint.Installed()
 	for _, opt := range opts {
 		opt(&m.config)
@@ -144,10 +146,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	if ctx == nil {
 		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
-	var o acquireOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect(opts)
 	l := &Lock{m: m, parent: ctx}
 	terms, err := m.terms(ctx, k, &o)
 	if err != nil {
@@ -157,7 +156,8 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	start := time.Now()
 	l.claim.Init(m.directory, terms)
 	if ctx.Done() != nil {
-		l.claim.Unregister = context.AfterFunc(ctx, l.contextEnded)
+		m.registrations.join(ctx, l)
+		l.claim.Registration = &l.member
 	}
 	var timer *time.Timer
 	if o.waitTimeout > 0 {
@@ -171,7 +171,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	case timer != nil && !timer.Stop() && err == nil:
 		err = ErrWaitTimeout // it fired just as the lock was granted, and is releasing it
 	case err == nil && o.detach:
-		if l.claim.Unregister != nil && !l.claim.Unregister() {
+		if l.claim.Registration != nil && !l.claim.Registration.Unregister() {
 			err = contextReason(ctx) // likewise
 			break
 		}

@@ -12,6 +12,18 @@ type acquireOptions struct {
 	retry       *RetryPolicy
 }
 
+// collect allocates only where there are options.
+func collect(opts []AcquireOption) acquireOptions {
+	if len(opts) == 0 {
+		return acquireOptions{}
+	}
+	o := new(acquireOptions)
+	for _, opt := range opts {
+		opt(o)
+	}
+	return *o
+}
+
 // WithWaitTimeout bounds the wait alone: after d the call returns [ErrWaitTimeout]. The hold is not bounded by it.
 func WithWaitTimeout(d time.Duration) AcquireOption {
 	return func(o *acquireOptions) { o.waitTimeout = d }

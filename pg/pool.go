@@ -121,7 +121,6 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{config: config, source: source, done: make(chan struct{}), sessions: make(map[*Session]*seat)}
-	p.inbox.Init()
 	p.polls.init()
 	p.shared.Store(new([]*Session))
 	p.life, p.endLife = context.WithCancel(context.Background()) //nolint:forbidigo // the pool's own lifetime: Close ends it

@@ -300,7 +300,6 @@ func TestAMessageAtTheVeryEnd(t *testing.T) {
 	closePool(t, p)
 	// The owner of a closed pool again, as it is right after its last look.
 	last := &Pool{config: p.config, done: make(chan struct{}), sessions: map[*Session]*seat{}, closing: true}
-	last.inbox.Init()
 	last.polls.init()
 	last.shared.Store(new([]*Session))
 	c := newCaller(1)

@@ -95,7 +95,6 @@ func newSession(p *Pool, c *connected) *Session {
 		callReader: make(chan struct{}, 1), over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
 		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
 	}
-	s.inbox.Init()
 	s.trust(c.asked)
 	go s.read()
 	go s.run()

@@ -5,7 +5,8 @@
 // request, a timer), so a mailbox needs no buffer of its own, a send is one compare-and-swap and never fails, and the
 // queue is bounded by the number of those objects, each of which can be in it once.
 //
-// The receiver sleeps on a channel and is woken once per burst, not once per message: that is also what makes a batch.
+// A receiver with a goroutine of its own sleeps on a channel and is woken once per burst, not once per message: that is
+// also what makes a batch. One that is dealt with by its senders ([Turn]) has no such channel.
 package mailbox
 
 import "sync/atomic"
@@ -19,21 +20,12 @@ type Node[T any] struct {
 	Value T
 }
 
-// Mailbox is the queue. Any goroutine may Post; only the owner may receive.
+// Mailbox is the queue. Any goroutine may Post; only the owner may receive. The zero value is empty.
 type Mailbox[T any] struct {
 	head atomic.Pointer[Node[T]] // newest first: the receiver turns the list round
-	wake chan struct{}           // capacity 1: "there is something"; sent by Post, received by the owner, never closed
+	// Made when the owner first sleeps. Capacity 1: "there is something"; sent by Post, received by the owner, never closed.
+	wake atomic.Pointer[chan struct{}]
 }
-
-// New makes an empty mailbox.
-func New[T any]() *Mailbox[T] {
-	m := new(Mailbox[T])
-	m.Init()
-	return m
-}
-
-// Init readies a mailbox that is part of another object. It must be called once, before any Post.
-func (m *Mailbox[T]) Init() { m.wake = make(chan struct{}, 1) }
 
 // Post puts n into the mailbox and never blocks. It reports false where n was still waiting there: the receiver, which
 // takes the mark off before it looks at the message, then sees what the second sender had to say as well.
@@ -45,9 +37,9 @@ func (m *Mailbox[T]) Post(n *Node[T]) bool {
 		old := m.head.Load()
 		n.next = old
 		if m.head.CompareAndSwap(old, n) {
-			if old == nil {
+			if wake := m.wake.Load(); old == nil && wake != nil {
 				select {
-				case m.wake <- struct{}{}:
+				case *wake <- struct{}{}:
 				default: // a token is there already, and the owner has yet to look
 				}
 			}
@@ -56,8 +48,18 @@ func (m *Mailbox[T]) Post(n *Node[T]) bool {
 	}
 }
 
-// Wake is readable when something may have come since the last Take. A token can be stale: Take may find nothing.
-func (m *Mailbox[T]) Wake() <-chan struct{} { return m.wake }
+// Wake is readable when something may have come since the last Take. A token can be stale: Take may find nothing. Only
+// the owner calls it.
+func (m *Mailbox[T]) Wake() <-chan struct{} {
+	wake := m.wake.Load()
+	if wake == nil {
+		made := make(chan struct{}, 1)
+		made <- struct{}{} // for what came before there was a channel
+		wake = &made
+		m.wake.Store(wake)
+	}
+	return *wake
+}
 
 // Empty reports whether nothing lies in the mailbox. Anybody may ask.
 func (m *Mailbox[T]) Empty() bool { return m.head.Load() == nil }

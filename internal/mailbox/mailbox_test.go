@@ -22,7 +22,7 @@ func drain(m *Mailbox[int]) []int {
 }
 
 func TestOldestFirst(t *testing.T) {
-	m := New[int]()
+	m := new(Mailbox[int])
 	for i := range 5 {
 		m.Post(&Node[int]{Value: i})
 	}
@@ -38,7 +38,7 @@ func TestOldestFirst(t *testing.T) {
 }
 
 func TestSecondPostIsCoalescedUntilTaken(t *testing.T) {
-	m := New[int]()
+	m := new(Mailbox[int])
 	n := &Node[int]{Value: 1}
 	if !m.Post(n) || m.Post(n) {
 		t.Fatal("the first post must be taken and the second coalesced")
@@ -58,7 +58,7 @@ func TestSecondPostIsCoalescedUntilTaken(t *testing.T) {
 func TestManySenders(t *testing.T) {
 	const senders, each = 8, 5000
 	type msg struct{ from, seq int }
-	m := New[msg]()
+	m := new(Mailbox[msg])
 	var wg sync.WaitGroup
 	for from := range senders {
 		wg.Go(func() {
@@ -88,7 +88,7 @@ func TestManySenders(t *testing.T) {
 // What a coalesced sender wrote before its post must be seen by the receiver (the race detector watches too).
 func TestCoalescedPostIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := New[*[2]int]()
+		m := new(Mailbox[*[2]int])
 		var marks [2]int
 		n := &Node[*[2]int]{Value: &marks}
 		for i := range marks {
@@ -108,7 +108,7 @@ func TestCoalescedPostIsSeen(t *testing.T) {
 }
 
 func BenchmarkPostTake(b *testing.B) {
-	m := New[int]()
+	m := new(Mailbox[int])
 	n := &Node[int]{}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -34,7 +34,6 @@ func (o *owner) post(n *Node[int]) {
 func TestTurn(t *testing.T) {
 	const senders, each = 8, 2000
 	o := new(owner)
-	o.inbox.Init()
 	var wg sync.WaitGroup
 	for range senders {
 		wg.Go(func() {

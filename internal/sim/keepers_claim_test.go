@@ -28,6 +28,12 @@ type claim struct {
 	others                     bool
 }
 
+// Unregister is the claim's registration with its caller's context.
+func (c *claim) Unregister() bool {
+	c.unregistered++
+	return true
+}
+
 func (c *claim) String() string { return fmt.Sprintf("claim %d of %v on %d", c.n, c.p, c.ID) }
 
 // live reports whether the claim's holder believes to hold the lock.

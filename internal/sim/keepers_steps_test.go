@@ -106,7 +106,7 @@ func (w *world) prepare(p *process, id int64) *claim {
 func (w *world) newClaim(p *process, terms actor.Terms) *claim {
 	c := &claim{w: w, p: p}
 	c.Init(p.dir, terms)
-	c.Unregister = func() bool { c.unregistered++; return true }
+	c.Registration = c
 	return c
 }
 

@@ -100,18 +100,15 @@ func (n *Nemesis) one(ctx context.Context, f *history.Fault) error {
 	return fmt.Errorf("BUG: no fault %q", f.Kind)
 }
 
-// panicsFor is how long keepers have to come to the steps at which they are to panic: right after a restart they do little.
-const panicsFor = time.Second
-
 func (n *Nemesis) panicKeepers(ctx context.Context, f *history.Fault) error {
-	n.begin(f)
-	n.Stage.Worker(f.Target).Order(player.Panic, 3)
-	n.mark(&f.Active)
-	wait(ctx, panicsFor)
-	n.Stage.Worker(f.Target).Order(player.Panic, 0)
-	n.mark(&f.End)
-	return nil
+	worker := n.Stage.Worker(f.Target)
+	return n.lasting(ctx, f,
+		func() error { worker.Order(player.Panic, panics); return nil },
+		func() error { worker.Order(player.Panic, 0); return nil })
 }
+
+// panics is how many keepers are to panic.
+const panics = 3
 
 // begin notes the time at which a fault begins, and how many holders it meets.
 func (n *Nemesis) begin(f *history.Fault) {

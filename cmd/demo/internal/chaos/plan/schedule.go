@@ -66,8 +66,10 @@ func (p *Plan) step(random *rand.Rand, kind Kind) Step {
 	target := 1 + random.IntN(p.Processes)
 	forwarder := p.Processes - random.IntN(max(1, p.Forwarded()))
 	switch kind {
-	case Terminate, CancelStorm, KeeperPanic:
+	case Terminate, CancelStorm:
 		s.Target = target
+	case KeeperPanic: // as long as keepers may take to come to the steps: right after a restart they do little
+		s.Target, s.For = target, between(trust/2, trust)
 	case KillWorker: // the first one lives through the whole run, so that what it uses can be watched
 		s.Target = 2 + random.IntN(max(1, p.Processes-1))
 	case FreezeWorker: // past the server's patience

@@ -79,7 +79,7 @@ type BatchStats struct {
 	Largest           int
 }
 
-// Percentiles of a duration. Each is at most one eighth above the true value.
+// Percentiles of a duration. Each is at most 1.6 % above the true value.
 type Percentiles struct {
 	Count                    uint64
 	P50, P90, P99, P999, Max time.Duration

@@ -12,8 +12,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
-	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
 	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
 // LimitBatch is a bare loop on one connection that sends the statements of a library which batches, in the largest
@@ -60,9 +60,9 @@ func (LimitBatch) Limit(ctx context.Context, s scenario.Setup, l throughput.Load
 	if err != nil {
 		return scenario.Result{}, err
 	}
-	var latency stats.Histogram
+	var waits latency.Histogram
 	began := time.Now()
-	pairs, err := b.until(ctx, began.Add(s.Duration), &latency)
+	pairs, err := b.until(ctx, began.Add(s.Duration), &waits)
 	if err != nil {
 		return scenario.Result{}, err
 	}
@@ -71,8 +71,9 @@ func (LimitBatch) Limit(ctx context.Context, s scenario.Setup, l throughput.Load
 	if err != nil {
 		return scenario.Result{}, err
 	}
+	waited := waits.Percentiles()
 	result := scenario.Result{PairsPerSecond: float64(pairs) / took.Seconds(),
-		P50: float64(latency.Percentile(0.5)) / 1e3, P99: float64(latency.Percentile(0.99)) / 1e3}
+		P50: float64(waited.P50) / 1e3, P99: float64(waited.P99) / 1e3}
 	result.CPU(used, float64(pairs))
 	result.Connections, err = measure.Connections(s.ServerAddress)
 	return result, err
@@ -100,7 +101,7 @@ func newBatches(conn *pgx.Conn, l throughput.Load) *batches {
 }
 
 // until sends batches until then, and counts the locks taken. Each was released by the batch after it, or by the next.
-func (b *batches) until(ctx context.Context, then time.Time, latency *stats.Histogram) (pairs int, err error) {
+func (b *batches) until(ctx context.Context, then time.Time, waits *latency.Histogram) (pairs int, err error) {
 	for {
 		began := time.Now()
 		if !began.Before(then) {
@@ -117,8 +118,8 @@ func (b *batches) until(ctx context.Context, then time.Time, latency *stats.Hist
 			return 0, err
 		}
 		pairs += len(ids)
-		if latency != nil {
-			latency.Record(time.Since(began))
+		if waits != nil {
+			waits.Record(time.Since(began))
 		}
 	}
 }

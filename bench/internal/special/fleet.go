@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
 // fleet is some processes with some goroutines each, all of which want one key.
@@ -158,7 +159,7 @@ type crowd struct {
 	callers []caller
 	since   atomic.Int64 // when measuring began, 0 before
 	until   atomic.Int64 // and when it ended
-	latency stats.Histogram
+	latency latency.Histogram
 	broken  atomic.Pointer[error]
 	running sync.WaitGroup
 }
@@ -212,7 +213,8 @@ func (c *crowd) stop() *report {
 	if err := c.broken.Load(); err != nil {
 		return failed(*err)
 	}
-	r := &report{P50: us(c.latency.Percentile(0.5)), P99: us(c.latency.Percentile(0.99))}
+	waited := c.latency.Percentiles()
+	r := &report{P50: us(waited.P50), P99: us(waited.P99)}
 	for i := range c.callers {
 		g := &c.callers[i]
 		r.Pairs += float64(g.pairs.Load())

@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
 // hold holds many keys at once.
@@ -75,34 +76,34 @@ func (h hold) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 	grown := after.minus(before)
 	n := float64(h.keys)
 	result.PairsPerSecond = n / (took + release).Seconds()
-	result.P50, result.P99 = us(meanwhile.Percentile(0.5)), us(meanwhile.Percentile(0.99))
+	result.P50, result.P99 = us(meanwhile.P50), us(meanwhile.P99)
 	result.Extra["keys"] = n
 	result.Extra["bytes_per_key"] = grown.resident / n
 	result.Extra["heap_bytes_per_key"] = grown.heap / n
 	result.Extra["stack_bytes_per_key"] = grown.stacks / n
 	result.Extra["take_all_ms"] = ms(took)
 	result.Extra["release_all_ms"] = ms(release)
-	result.Extra["lone_p50_before_us"] = us(alone.Percentile(0.5))
-	result.Extra["lone_p50_meanwhile_us"] = us(meanwhile.Percentile(0.5))
-	result.Extra["lone_ratio"] = stats.Ratio(float64(meanwhile.Percentile(0.5)), float64(alone.Percentile(0.5)))
+	result.Extra["lone_p50_before_us"] = us(alone.P50)
+	result.Extra["lone_p50_meanwhile_us"] = us(meanwhile.P50)
+	result.Extra["lone_ratio"] = stats.Ratio(float64(meanwhile.P50), float64(alone.P50))
 	return result, nil
 }
 
 // lone takes and releases one key again and again, and records the acquisitions.
-func lone(ctx context.Context, client peer.Client, d time.Duration) (*stats.Histogram, error) {
-	h := new(stats.Histogram)
+func lone(ctx context.Context, client peer.Client, d time.Duration) (latency.Percentiles, error) {
+	var h latency.Histogram
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		began := time.Now()
 		held, err := client.Lock(ctx, "bench/lone")
 		if err != nil {
-			return h, fmt.Errorf("acquiring one: %w", err)
+			return latency.Percentiles{}, fmt.Errorf("acquiring one: %w", err)
 		}
 		h.Record(time.Since(began))
 		if err := held.Release(ctx); err != nil {
-			return h, fmt.Errorf("releasing one: %w", err)
+			return latency.Percentiles{}, fmt.Errorf("releasing one: %w", err)
 		}
 	}
-	return h, nil
+	return h.Percentiles(), nil
 }
 
 // take takes all keys. The context that they are held by is ctx; where no key has been taken for a while it ends, which is

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
-	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -41,7 +41,7 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 		return scenario.Result{}, err
 	}
 	defer func() { _ = admin.Close(context.WithoutCancel(ctx)) }()
-	var handles, raw stats.Histogram
+	var handles, raws latency.Histogram
 	var longest time.Duration
 	for n := range l.rounds {
 		took, err := l.round(ctx, admin, m, &handles)
@@ -52,18 +52,18 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 		if took, err = rawLoss(ctx, s.AdminDSN, admin); err != nil {
 			return scenario.Result{}, fmt.Errorf("raw round %d: %w", n, err)
 		}
-		raw.Record(took)
+		raws.Record(took)
 	}
-	p50, p99 := us(handles.Percentile(0.5)), us(handles.Percentile(0.99))
+	told, raw := handles.Percentiles(), raws.Percentiles()
 	return scenario.Result{Extra: map[string]float64{
-		"loss_p50_us": p50, "loss_p99_us": p99, "loss_max_us": us(longest),
-		"raw_p50_us": us(raw.Percentile(0.5)), "raw_p99_us": us(raw.Percentile(0.99)),
+		"loss_p50_us": us(told.P50), "loss_p99_us": us(told.P99), "loss_max_us": us(longest),
+		"raw_p50_us": us(raw.P50), "raw_p99_us": us(raw.P99),
 		"rounds": float64(l.rounds), "handles": float64(l.handles * l.rounds),
 	}}, nil
 }
 
 // round returns how long it took until the last handle had heard. A handle that never hears is a failure.
-func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, all *stats.Histogram) (time.Duration, error) {
+func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, all *latency.Histogram) (time.Duration, error) {
 	locks := make([]*manager.Lock, l.handles)
 	err := together(l.handles, func(i int) (err error) {
 		locks[i], err = m.Acquire(ctx, "bench/loss/"+strconv.Itoa(i))

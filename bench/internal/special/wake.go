@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
 // wake measures from the call of a release in this process to the return of the acquisition in another that waits. With keys
@@ -68,19 +69,19 @@ type wakeRun struct {
 	client      peer.Client
 	admin       *pgx.Conn
 	waiter      *process
-	system, raw stats.Histogram
+	system, raw latency.Histogram
 	longest     time.Duration
 }
 
 func (r *wakeRun) result() scenario.Result {
-	p50, p99 := r.system.Percentile(0.5), r.system.Percentile(0.99)
-	result := scenario.Result{P50: us(p50), P99: us(p99), Extra: map[string]float64{
-		"wake_p50_us": us(p50), "wake_p99_us": us(p99), "wake_max_us": us(r.longest),
+	system, raw := r.system.Percentiles(), r.raw.Percentiles()
+	result := scenario.Result{P50: us(system.P50), P99: us(system.P99), Extra: map[string]float64{
+		"wake_p50_us": us(system.P50), "wake_p99_us": us(system.P99), "wake_max_us": us(r.longest),
 	}}
-	if raw := r.raw.Percentile(0.99); raw > 0 {
-		result.Extra["raw_p50_us"], result.Extra["raw_p99_us"] = us(r.raw.Percentile(0.5)), us(raw)
-		result.Extra["p50_to_raw"] = stats.Ratio(float64(p50), float64(r.raw.Percentile(0.5)))
-		result.Extra["p99_to_raw"] = stats.Ratio(float64(p99), float64(raw))
+	if raw.Count > 0 {
+		result.Extra["raw_p50_us"], result.Extra["raw_p99_us"] = us(raw.P50), us(raw.P99)
+		result.Extra["p50_to_raw"] = stats.Ratio(float64(system.P50), float64(raw.P50))
+		result.Extra["p99_to_raw"] = stats.Ratio(float64(system.P99), float64(raw.P99))
 	}
 	return result
 }

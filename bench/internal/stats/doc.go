@@ -1,2 +1,2 @@
-// Package stats has the arithmetic of the harness: percentiles, medians, ratios and fairness.
+// Package stats has the arithmetic of the harness: medians, ratios and fairness.
 package stats

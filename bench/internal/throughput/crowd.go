@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
-	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
 // Phases of a crowd.
@@ -34,7 +34,7 @@ type crowd struct {
 	load    Load
 	phase   atomic.Uint32
 	counts  []count
-	latency stats.Histogram
+	latency latency.Histogram
 	cancel  context.CancelFunc
 	failed  chan error // the first failure; capacity 1
 	running sync.WaitGroup

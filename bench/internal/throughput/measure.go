@@ -74,10 +74,11 @@ func (c *crowd) result(took time.Duration) scenario.Result {
 		shares[i] = float64(c.counts[i].pairs)
 		pairs += shares[i]
 	}
+	waited := c.latency.Percentiles()
 	return scenario.Result{
 		PairsPerSecond: pairs / took.Seconds(),
-		P50:            float64(c.latency.Percentile(0.50)) / float64(time.Microsecond),
-		P99:            float64(c.latency.Percentile(0.99)) / float64(time.Microsecond),
+		P50:            float64(waited.P50) / float64(time.Microsecond),
+		P99:            float64(waited.P99) / float64(time.Microsecond),
 		Fairness:       stats.Jain(shares),
 		MinShare:       stats.MinShare(shares),
 	}

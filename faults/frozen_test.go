@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/internal/netfault"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
@@ -35,8 +35,8 @@ func TestFrozenMiddlebox(t *testing.T) {
 	var y tally
 	for range often(1, 10) {
 		addr := freeAddr(t)
-		box := startChild(t, "forward", addr, s.TCPAddr())
-		if got := box.line(t); got != "forwarding" {
+		box := childtest.Start(t, "forward", addr, s.TCPAddr())
+		if got := box.Line(t); got != "forwarding" {
 			t.Fatal(got)
 		}
 		config := parse(t, s.TCPDSN())
@@ -49,10 +49,10 @@ func TestFrozenMiddlebox(t *testing.T) {
 			all = holds(t, m, o, "frozen middlebox")
 		}
 		cut := time.Now()
-		box.stop(t)
+		box.Freeze(t)
 		follow(t, o, all)
 		y.add(t, all, cut)
-		box.signal(t, syscall.SIGKILL)
+		box.Kill(t)
 		closeNow(t, m)
 	}
 	t.Log(&y)
@@ -71,25 +71,25 @@ func TestHolderWokenPastItsLease(t *testing.T) {
 	q := u.Query()
 	q.Set("application_name", application)
 	u.RawQuery = q.Encode()
-	c := startChild(t, "look", u.String(), "woken")
+	c := childtest.Start(t, "look", u.String(), "woken")
 	m := open(t, near(t, s))
 	var freed figures
 	rounds := often(1, 50)
 	for done := 0; done < rounds; {
-		for c.line(t) != "held" {
+		for c.Line(t) != "held" {
 		}
 		began := time.Now()
-		c.stop(t)
+		c.Freeze(t)
 		lock := acquire(t, m, "woken", manager.WithRetryPolicy(patient()))
 		freed = append(freed, time.Since(began))
-		if len(c.lines) > 0 { // it had lost the lock before it was stopped: this machine is busy
+		if !c.Quiet() { // it had lost the lock before it was stopped: this machine is busy
 			release(t, lock)
-			c.signal(t, syscall.SIGCONT)
+			c.Wake(t)
 			continue
 		}
 		// What it looks at is the lock that it held: the other one is not released before it has said so.
-		c.signal(t, syscall.SIGCONT)
-		if got := c.line(t); got != "woken true" {
+		c.Wake(t)
+		if got := c.Line(t); got != "woken true" {
 			t.Fatalf("the child's first look: %s", got)
 		}
 		release(t, lock)
@@ -97,19 +97,7 @@ func TestHolderWokenPastItsLease(t *testing.T) {
 	}
 	t.Logf("%d of %d rounds: lost at the first look; the server freed the lock of a stopped process after: %v (session timeout %v)",
 		rounds, rounds, freed, short.server)
-	c.in.Close()
-	ended(t, "the child's end", closed(c.lines))
-}
-
-// closed reads a channel to its end.
-func closed(lines <-chan string) <-chan struct{} {
-	out := make(chan struct{})
-	go func() {
-		defer close(out)
-		for range lines {
-		}
-	}()
-	return out
+	c.End(t)
 }
 
 // A process is killed while the network is cut: nothing tells the server, and nobody is there to declare anything.

@@ -19,19 +19,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/internal/netfault"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// childVariable names the part that this binary plays where a test has started it as another process.
-const childVariable = "LOCKKEEPER_FAULTS_CHILD"
-
 func TestMain(m *testing.M) {
-	if part := os.Getenv(childVariable); part != "" {
-		os.Exit(playChild(part))
-	}
+	childtest.Play(parts)
 	flag.Parse()
 	code := pgtest.Run(m)
 	if err := far.close(); err != nil {

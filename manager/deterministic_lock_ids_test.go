@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -57,12 +58,12 @@ func TestIDsAreTheSameInEveryProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := startChild(t, "ids", dsn(server(t)))
+	child := childtest.Start(t, "ids", dsn(server(t)))
 	var there map[string][]int64
-	if err := json.Unmarshal([]byte(child.line(t)), &there); err != nil {
+	if err := json.Unmarshal([]byte(child.Line(t)), &there); err != nil {
 		t.Fatal(err)
 	}
-	child.wait(t)
+	ends(t, child)
 	if !maps.EqualFunc(here, there, func(a, b []int64) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
 		t.Errorf("here  %v\nthere %v", here, there)
 	}

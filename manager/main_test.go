@@ -8,17 +8,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
-// childVariable names the part that the test binary plays where a test has started it as another process.
-const childVariable = "LOCKKEEPER_TEST_CHILD"
-
 func TestMain(m *testing.M) {
-	if part := os.Getenv(childVariable); part != "" {
-		os.Exit(playChild(part))
-	}
+	childtest.Play(parts)
 	flag.Parse()
 	offerDatabase()
 	code := pgtest.Run(m)

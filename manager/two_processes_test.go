@@ -2,9 +2,9 @@ package manager_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
@@ -16,10 +16,10 @@ func TestTwoProcessesExcludeEachOther(t *testing.T) {
 	t.Cleanup(func() { query(t, s, "DROP TABLE lk_counter") })
 	query(t, s, "INSERT INTO lk_counter VALUES (0)")
 	const each, workers = 40, 4
-	one := startChild(t, "count", dsn(s), fmt.Sprint(each))
-	two := startChild(t, "count", dsn(s), fmt.Sprint(each))
-	one.wait(t)
-	two.wait(t)
+	one := childtest.Start(t, "count", dsn(s), fmt.Sprint(each))
+	two := childtest.Start(t, "count", dsn(s), fmt.Sprint(each))
+	ends(t, one)
+	ends(t, two)
 	if got := query(t, s, "SELECT value FROM lk_counter")[0][0]; got != fmt.Sprint(2*each*workers) {
 		t.Errorf("counted %s of %d", got, 2*each*workers)
 	}
@@ -28,11 +28,11 @@ func TestTwoProcessesExcludeEachOther(t *testing.T) {
 // A process that is killed while it holds a lock does not keep it.
 func TestKilledProcessLetsGo(t *testing.T) {
 	s, m := server(t), open(t)
-	child := startChild(t, "hold", dsn(s), "k")
-	child.expect(t, "held")
+	child := childtest.Start(t, "hold", dsn(s), "k")
+	expect(t, child, "held")
 	waiting := acquiring(bounded(t), t, m, "k")
 	eventually(t, "it waits for the other process", func() bool { return queued(t, s, m.Key("k").ID()) == 1 })
-	child.signal(t, syscall.SIGKILL)
+	child.Kill(t)
 	got := ended(t, "the grant", waiting)
 	if got.err != nil {
 		t.Fatal(got.err)
@@ -46,23 +46,24 @@ func TestKilledProcessLetsGo(t *testing.T) {
 func TestStoppedProcessWakesToALoss(t *testing.T) {
 	s, m := server(t), open(t)
 	needSessionTimeout(t, s)
-	child := startChild(t, "hold", dsn(s), "k")
-	child.expect(t, "held")
-	child.say(t, "and now?")
-	child.expect(t, "held")
-	child.signal(t, syscall.SIGSTOP)
+	child := childtest.Start(t, "hold", dsn(s), "k")
+	expect(t, child, "held")
+	child.Say(t, "and now?")
+	expect(t, child, "held")
+	child.Freeze(t)
 	lock := acquire(t, m, "k") // when the server has ended the silent session
-	child.say(t, "and now?")
-	child.signal(t, syscall.SIGCONT)
-	child.expect(t, "lost")
+	child.Say(t, "and now?")
+	child.Wake(t)
+	expect(t, child, "lost")
 	wantHeld(t, lock)
 	release(t, lock)
-	child.wait(t)
+	ends(t, child)
 }
 
-func (c *child) expect(t *testing.T, want string) {
+// expect wants the child's next line to be this one.
+func expect(t *testing.T, c *childtest.Child, want string) {
 	t.Helper()
-	if got := c.line(t); got != want {
+	if got := c.Line(t); got != want {
 		t.Fatalf("the child says %q, not %q", got, want)
 	}
 }

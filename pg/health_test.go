@@ -1,15 +1,14 @@
 package pg
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 )
 
 // Trust, health and loss by silence. Everything that is about time alone runs on synctest's clock.
@@ -349,41 +348,17 @@ func TestAStoppedProcessFindsItsTrustPassed(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
 	d.needsSessionTimeout(t)
-	child := exec.Command(os.Args[0], "-test.run=^$")
-	child.Env = append(os.Environ(), stoppedVariable+"="+d.dsn())
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	child := childtest.Start(t, "stopped", d.dsn())
+	if line := child.Line(t); line != "held" {
+		t.Fatalf("it says %q", line)
 	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := false
-	defer func() {
-		if !ended {
-			_ = child.Process.Kill()
-			_ = child.Wait()
-		}
-	}()
-	lines := bufio.NewReader(out)
-	if line, err := lines.ReadString('\n'); err != nil || line != "held\n" {
-		t.Fatalf("%q %v", line, err)
-	}
-	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	child.Freeze(t)
 	eventually(t, "the server takes the stopped holder's lock", func() bool { return len(d.locks(t)) == 0 })
 	free := time.Now()
-	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	child.Wake(t)
 	var believed int64
 	var cause string
-	line, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	line := child.Line(t)
 	if _, err := fmt.Sscanf(line, "believed %d %q", &believed, &cause); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
@@ -393,8 +368,5 @@ func TestAStoppedProcessFindsItsTrustPassed(t *testing.T) {
 	if !slices.Contains([]Cause{CauseSilence, CauseServer, CauseConnection}, Cause(cause)) {
 		t.Errorf("cause %q", cause)
 	}
-	ended = true
-	if err := child.Wait(); err != nil {
-		t.Error(err)
-	}
+	child.End(t)
 }

@@ -11,14 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
 func TestMain(m *testing.M) {
-	if dsn := os.Getenv(stoppedVariable); dsn != "" {
-		os.Exit(beStopped(dsn))
-	}
+	childtest.Play(childtest.Parts{"stopped": beStopped})
 	os.Exit(pgtest.Run(m))
 }
 

@@ -7,14 +7,12 @@ import (
 	"time"
 )
 
-const stoppedVariable = "LOCKKEEPER_TEST_STOPPED"
-
-// beStopped is the process of the test above: it holds a lock and notes when it last believed in it.
-func beStopped(dsn string) int {
+// beStopped is the process of TestAStoppedProcessFindsItsTrustPassed: it holds a lock and notes when it last believed in it.
+func beStopped(args []string) error {
 	t := &helperProcess{}
 	config := short()
 	config.SessionTimeout = 2 * config.Trust()
-	p, err := Open(within(t), sourceOf(t, dsn), config)
+	p, err := Open(within(t), sourceOf(t, args[0]), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +28,7 @@ func beStopped(dsn string) int {
 		case l := <-c.losses:
 			fmt.Printf("believed %d %q\n", believed, string(causeOf(t, l.err)))
 			closePool(t, p)
-			return 0
+			return nil
 		default:
 		}
 	}

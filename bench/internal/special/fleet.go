@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
@@ -48,7 +49,7 @@ func (f fleet) run(ctx context.Context, s scenario.Setup) (result scenario.Resul
 	}
 	// Processes take turns of a quantum each: a short window would count who had one more of them.
 	s.Duration = max(s.Duration, fleetWindow)
-	if err := pause(ctx, s.Warmup+fleetWarmup); err != nil {
+	if err := interrupt.Sleep(ctx, s.Warmup+fleetWarmup); err != nil {
 		return result, err
 	}
 	before, err := s.Meter.Read()
@@ -59,7 +60,7 @@ func (f fleet) run(ctx context.Context, s scenario.Setup) (result scenario.Resul
 		return result, err
 	}
 	began := time.Now()
-	if err := pause(ctx, s.Duration); err != nil {
+	if err := interrupt.Sleep(ctx, s.Duration); err != nil {
 		return result, err
 	}
 	for _, p := range all { // all are told before any answers: their windows are the same
@@ -112,18 +113,6 @@ func each(all []*process, do string) error {
 		}
 	}
 	return nil
-}
-
-// pause waits, unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func (f fleet) part(ctx context.Context, s scenario.Setup, _ string, in io.Reader, out io.Writer) error {

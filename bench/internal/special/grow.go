@@ -11,6 +11,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // grow cycles through ever more keys, and then leaves them idle until they should be forgotten.
@@ -64,7 +65,7 @@ func (g grow) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 	}
 	last := len(g.keys) - 1
 	result.Extra[fmt.Sprintf("ratio_%s_to_%s", short(g.keys[last]), short(g.keys[0]))] = stats.Ratio(costs[last], costs[0])
-	if err := pause(ctx, g.idle); err != nil {
+	if err := interrupt.Sleep(ctx, g.idle); err != nil {
 		return result, err
 	}
 	after, err := settled()

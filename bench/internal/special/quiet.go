@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 // never come to rest, so it is bounded.
 func quiet(ctx context.Context) error {
 	for began, used := time.Now(), cpu(); time.Since(began) < quietBound; {
-		if err := pause(ctx, quietFor); err != nil {
+		if err := interrupt.Sleep(ctx, quietFor); err != nil {
 			return err
 		}
 		more := cpu()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // storm cancels the contexts of many waiters at once.
@@ -66,7 +67,7 @@ func (t storm) measure(ctx context.Context, client peer.Client) (scenario.Result
 		go g.wait(parent, gates[i/gateSize])
 	}
 	for g.parked.Load() < g.n {
-		if err := pause(ctx, time.Millisecond); err != nil {
+		if err := interrupt.Sleep(ctx, time.Millisecond); err != nil {
 			return result, err
 		}
 	}
@@ -76,7 +77,7 @@ func (t storm) measure(ctx context.Context, client peer.Client) (scenario.Result
 	}
 	for _, gate := range gates {
 		close(gate)
-		if err := pause(ctx, time.Millisecond); err != nil {
+		if err := interrupt.Sleep(ctx, time.Millisecond); err != nil {
 			return result, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/internal/latency"
 )
 
@@ -130,7 +131,7 @@ func (r *wakeRun) systemRound(ctx context.Context, visible bool) (time.Duration,
 	if visible {
 		err = r.queued(ctx)
 	} else {
-		err = pause(ctx, noticeAfter)
+		err = interrupt.Sleep(ctx, noticeAfter)
 	}
 	if err != nil {
 		return 0, err
@@ -169,7 +170,7 @@ func (r *wakeRun) queued(ctx context.Context) error {
 			return err
 		}
 	}
-	return pause(ctx, time.Millisecond+rand.N(3*time.Millisecond))
+	return interrupt.Sleep(ctx, time.Millisecond+rand.N(3*time.Millisecond))
 }
 
 // many releases one key after the other of those that wait.
@@ -186,7 +187,7 @@ func (r *wakeRun) many(ctx context.Context) error {
 		return err
 	}
 	for _, i := range rand.Perm(r.keys)[:min(r.rounds, r.keys)] {
-		if err := pause(ctx, rand.N(20*time.Millisecond)); err != nil {
+		if err := interrupt.Sleep(ctx, rand.N(20*time.Millisecond)); err != nil {
 			return err
 		}
 		released := now()

@@ -11,6 +11,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/locker"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // load is the work of one process: goroutines that take locks and, while they hold one, do what only a holder may do.
@@ -48,7 +49,7 @@ func (l *load) run(draining context.Context) {
 			for draining.Err() == nil {
 				if err := l.once(draining, pick()); err != nil {
 					l.tally.fail(err)
-					pause(draining, afterFailure)
+					_ = interrupt.Sleep(draining, afterFailure)
 				}
 			}
 		})
@@ -187,13 +188,4 @@ func release(lock locker.Lock) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
 	defer cancel()
 	return lock.Release(ctx)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

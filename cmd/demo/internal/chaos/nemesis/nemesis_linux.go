@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // Nemesis carries out faults. Its fields are set by who makes it.
@@ -39,7 +40,7 @@ const faultBound = 90 * time.Second
 // back what was in place.
 func (n *Nemesis) Run(ctx context.Context, steps []plan.Step) error {
 	for _, step := range steps {
-		if !wait(ctx, time.Duration(n.Start+int64(step.At)-event.Now())) {
+		if interrupt.Sleep(ctx, time.Duration(n.Start+int64(step.At)-event.Now())) != nil {
 			return nil
 		}
 		f := &history.Fault{Step: step}
@@ -131,7 +132,7 @@ func (n *Nemesis) lasting(ctx context.Context, f *history.Fault, do, undo func()
 	err := do()
 	if err == nil {
 		n.mark(&f.Active)
-		wait(ctx, f.For) // cut short, it is taken back as well
+		_ = interrupt.Sleep(ctx, f.For) // cut short, it is taken back as well
 	}
 	n.mark(&f.End)
 	if undo != nil {
@@ -162,7 +163,7 @@ func (n *Nemesis) storm(ctx context.Context, f *history.Fault) error {
 	n.mark(&f.Active)
 	for range storms {
 		n.Stage.Worker(f.Target).Order(player.Storm, 0)
-		wait(ctx, time.Duration(random.IntN(30))*time.Millisecond)
+		_ = interrupt.Sleep(ctx, time.Duration(random.IntN(30))*time.Millisecond)
 	}
 	n.mark(&f.End)
 	return nil
@@ -186,16 +187,4 @@ func (n *Nemesis) killWorker(ctx context.Context, f *history.Fault) error {
 		return fmt.Errorf("sessions of the killed process are left: %w", gone)
 	}
 	return n.Replace(f.Target)
-}
-
-// wait reports whether it has waited to the end.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
 	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
 // connect opens a connection of the nemesis's own.
@@ -104,7 +105,7 @@ func (n *Nemesis) borrow(ctx context.Context, conn *pgx.Conn, key int, id int64,
 		return false, err
 	}
 	add(func(r *event.Record) { r.Kind, r.Return = event.Granted, now })
-	wait(ctx, hold)
+	_ = interrupt.Sleep(ctx, hold)
 	letting := event.Now()
 	add(func(r *event.Record) { r.Kind, r.Call = event.Letting, letting })
 	var released bool

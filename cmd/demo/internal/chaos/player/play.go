@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -136,7 +137,7 @@ func (p *play) failed(stopping context.Context, e *entry, err error, alive bool)
 	default:
 		e.refused(event.Failed)
 		p.count("acquire", err)
-		pause(stopping, afterFailure)
+		_ = interrupt.Sleep(stopping, afterFailure)
 	}
 }
 
@@ -253,13 +254,4 @@ func (p *play) release(lock *manager.Lock) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
 	defer cancel()
 	return lock.Release(ctx)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

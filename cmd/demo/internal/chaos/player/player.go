@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
 	"github.com/lockkeeper/lockkeeper/internal/faultpoint"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -113,7 +114,7 @@ func (p *process) openManager(ctx context.Context) (*manager.Manager, error) {
 			return locks, err
 		}
 		fmt.Fprintf(os.Stderr, "opening took %v and failed: %v\n", time.Since(began), err) // seen where the process fails
-		pause(ctx, 50*time.Millisecond)
+		_ = interrupt.Sleep(ctx, 50*time.Millisecond)
 	}
 }
 

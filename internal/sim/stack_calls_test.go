@@ -84,6 +84,9 @@ func (w *stack) acquire() {
 	p := w.programs[i]
 	key := w.keys[w.src.Pick(len(w.keys))]
 	k := w.newCall(p, key)
+	if w.src.Chance(3) {
+		w.share(k)
+	}
 	k.try = w.src.Chance(5)
 	var opts []manager.AcquireOption
 	dedicated := w.src.Chance(6)
@@ -113,6 +116,23 @@ func (w *stack) newCall(p *program, key string) *call {
 		releases: make(chan error, 8)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
+}
+
+// share gives the call the context of an earlier one, whose end is then that of both.
+func (w *stack) share(k *call) {
+	var alive []*call
+	for _, other := range w.calls {
+		if other.ctx.Err() == nil {
+			alive = append(alive, other)
+		}
+	}
+	if len(alive) > 0 {
+		other := alive[len(alive)-1-w.src.Pick(min(len(alive), 20))]
+		w.seen.add("context shared")
+		w.say("%v comes with the context of %v", k, other)
+		k.cancel()
+		k.ctx, k.cancel = other.ctx, other.cancel
+	}
 }
 
 func (k *call) start(opts ...manager.AcquireOption) {
@@ -179,7 +199,11 @@ func (w *stack) cancelSome() {
 	if len(alive) > 0 {
 		k := alive[len(alive)-1-w.src.Pick(min(len(alive), 200))]
 		w.say("cancel %v", k)
-		k.cancelled = time.Now()
+		for _, other := range w.calls {
+			if other.ctx == k.ctx {
+				other.cancelled = time.Now()
+			}
+		}
 		k.cancel()
 	}
 }

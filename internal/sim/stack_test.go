@@ -13,7 +13,7 @@ func TestStack(t *testing.T) {
 	seen := newTally("granted", "refused: cancelled", "refused: wait timeout", "refused: not acquired", "refused: closed",
 		"refused: attempts", "refused: keeper failed", "released: confirmed", "released: lost", "released: unknown",
 		"released: cancelled", "told: lost", "told: released", "told: cancelled", "told: closed", "session killed", "session expired",
-		"statement failed", "backend cancelled", "granted in the queue", "server restarted")
+		"statement failed", "backend cancelled", "granted in the queue", "server restarted", "context shared")
 	explore(t, "TestStack", 150, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newStack(src)
 		w.seen = seen

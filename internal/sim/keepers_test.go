@@ -19,7 +19,7 @@ func TestKeepers(t *testing.T) {
 	explore(t, "TestKeepers", 120, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newWorld(src)
 		w.seen = seen
-		return w.run()
+		return play(w)
 	})
 }
 
@@ -29,7 +29,7 @@ func TestKeepersRepeat(t *testing.T) {
 	other := 0
 	for seed := range uint64(100) {
 		first := sim.Random(seed, 120)
-		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return newWorld(src).run() }); err != nil {
+		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return play(newWorld(src)) }); err != nil {
 			t.Fatal(err)
 		}
 		var told []string
@@ -37,7 +37,7 @@ func TestKeepersRepeat(t *testing.T) {
 			var w *world
 			if err := inBubble(t, sim.Repeat(first.Taken()), func(_ *testing.T, src *sim.Source) error {
 				w = newWorld(src)
-				return w.run()
+				return play(w)
 			}); err != nil {
 				t.Fatal(err)
 			}

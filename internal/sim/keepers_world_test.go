@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing/synctest"
 	"time"
 
@@ -20,9 +19,7 @@ const callsAStep = 1000
 // world is several processes, each with a directory and its keepers, on one server. The history's goroutine is the only
 // one that chooses anything, so that a history repeats; keepers act on it, and on goroutines of their own where they must.
 type world struct {
-	seen     *tally
-	src      *sim.Source
-	start    time.Time
+	tale
 	keys     int
 	config   actor.Config // but for the store
 	procs    []*process
@@ -30,18 +27,14 @@ type world struct {
 	open     []*claim   // not answered, or not settled, in the order in which they came
 	past     []*claim
 	released []*claim // in this step, with success
-	steps    int
-	loud     bool
-	trace    []string
 
-	mu         sync.Mutex // for what keepers touch
+	// With mu, since keepers touch it.
 	server     server
 	ops        []*op
 	asking     []*reservation
 	questions  []*link
-	calls      int        // of this step
-	ended      []*session // whose clients have yet to find out
-	broken     *sim.ViolationError
+	calls      int                // of this step
+	ended      []*session         // whose clients have yet to find out
 	outside    map[int64]*session // programs that do without us
 	noes       map[keyOf]int      // how often the server said that a lock is held
 	failures   map[keyOf]int      // errors, of reservations too
@@ -84,8 +77,9 @@ func (p *process) String() string { return fmt.Sprintf("process %d", p.n) }
 type injected struct{ step string }
 
 func newWorld(src *sim.Source) *world {
-	w := &world{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), outside: map[int64]*session{}, noes: map[keyOf]int{},
+	w := &world{outside: map[int64]*session{}, noes: map[keyOf]int{},
 		failures: map[keyOf]int{}, opFailures: map[keyOf]int{}, permanent: map[keyOf]bool{}, tenures: map[keyOf]*tenure{}}
+	w.begin(src)
 	w.server = server{w: w, locks: map[int64]*serverLock{}}
 	src.Next()
 	w.keys = 1 + src.Pick(3)
@@ -123,19 +117,6 @@ func (w *world) ids() []int64 {
 		ids[i] = int64(i + 1)
 	}
 	return ids
-}
-
-// violate notes the first rule that was broken. With or without mu.
-func (w *world) violate(check, format string, args ...any) {
-	if w.broken == nil {
-		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
-	}
-}
-
-func (w *world) say(format string, args ...any) {
-	if w.loud {
-		w.trace = append(w.trace, fmt.Sprintf("%8v  ", time.Since(w.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
-	}
 }
 
 // fuse is something that happens while a keeper, or the directory that makes it, has its turn: whatever is sent to them
@@ -258,30 +239,6 @@ func (w *world) untilExpiry() time.Duration {
 		}
 	}
 	return max(next, time.Nanosecond)
-}
-
-// run plays the history, and then lets all go well and closes everything: nobody may be left waiting, and nothing left.
-func (w *world) run() error {
-	for w.fine() && w.src.Next() {
-		w.steps++
-		w.step()
-		w.settle()
-	}
-	w.goesWell()
-	w.closeAll()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.broken == nil {
-		return nil
-	}
-	w.broken.Trace = w.trace
-	return w.broken
-}
-
-func (w *world) fine() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.broken == nil
 }
 
 func (p *process) close() {

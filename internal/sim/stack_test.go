@@ -17,7 +17,7 @@ func TestStack(t *testing.T) {
 	explore(t, "TestStack", 150, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newStack(src)
 		w.seen = seen
-		return w.run()
+		return play(w)
 	})
 }
 
@@ -28,7 +28,7 @@ func TestStackRepeats(t *testing.T) {
 	other := 0
 	for seed := range uint64(runs) {
 		first := sim.Random(seed, 150)
-		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return newStack(src).run() }); err != nil {
+		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return play(newStack(src)) }); err != nil {
 			t.Fatal(err)
 		}
 		var told []string
@@ -36,7 +36,7 @@ func TestStackRepeats(t *testing.T) {
 			var w *stack
 			if err := inBubble(t, sim.Repeat(first.Taken()), func(_ *testing.T, src *sim.Source) error {
 				w = newStack(src)
-				return w.run()
+				return play(w)
 			}); err != nil {
 				t.Fatal(err)
 			}

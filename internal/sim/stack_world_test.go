@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing/synctest"
 	"time"
 
@@ -35,21 +34,15 @@ const (
 
 // stack is several programs with a lock manager each, on one simulated PostgreSQL. The history's goroutine alone chooses.
 type stack struct {
-	seen     *tally
-	src      *sim.Source
-	start    time.Time
+	tale
 	keys     []string
 	programs []*program
 	all      []*program
 	calls    []*call
-	steps    int
-	loud     bool
 	told     int // lines of the trace that are in order
 
-	mu          sync.Mutex
+	// With mu.
 	backoffs    int
-	trace       []string
-	broken      *sim.ViolationError
 	wires       []*wire // all that were opened, in the order of their pids
 	locks       map[int64]*advisory
 	outsiders   map[int64]*backend
@@ -76,8 +69,8 @@ type program struct {
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
 
 func newStack(src *sim.Source) *stack {
-	w := &stack{src: src, seen: newTally(), start: time.Now(), loud: src.Repeating(), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{},
-		lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
+	w := &stack{locks: map[int64]*advisory{}, outsiders: map[int64]*backend{}, lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
+	w.begin(src)
 	src.Next()
 	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
 	for range 1 + src.Pick(2) {
@@ -145,25 +138,6 @@ func (p *program) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 	return c, nil
 }
 
-// violate notes the first rule that was broken. With mu or without.
-func (w *stack) violate(check, format string, args ...any) {
-	if w.broken == nil {
-		w.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: w.steps}
-	}
-}
-
-func (w *stack) say(format string, args ...any) {
-	if w.loud {
-		w.trace = append(w.trace, fmt.Sprintf("%8v  ", time.Since(w.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
-	}
-}
-
-func (w *stack) fine() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.broken == nil
-}
-
 // settle lets everybody act until all wait for the next step, and looks at where that has led.
 func (w *stack) settle() {
 	synctest.Wait()
@@ -223,23 +197,4 @@ func (w *stack) expire() {
 		w.say("          the server has not heard of %v of %v for long, and ends it", c, c.p)
 		b.end(false)
 	}
-}
-
-// run plays the history; then all goes well, and everything is closed.
-func (w *stack) run() error {
-	w.settle()
-	for w.fine() && w.src.Next() {
-		w.steps++
-		w.step()
-		w.settle()
-	}
-	w.goesWell()
-	w.closeAll()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.broken == nil {
-		return nil
-	}
-	w.broken.Trace = w.trace
-	return w.broken
 }

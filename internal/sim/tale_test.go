@@ -1,0 +1,79 @@
+package sim_test
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/sim"
+)
+
+// tale is what both simulated systems have: where their history comes from, what has happened in it, and the first rule
+// that was broken. The history's goroutine is the only one that chooses anything.
+type tale struct {
+	seen  *tally
+	src   *sim.Source
+	start time.Time
+	steps int
+	loud  bool // tell what happens
+
+	mu     sync.Mutex // for what others than the history's goroutine touch, in the systems too
+	trace  []string
+	broken *sim.ViolationError
+}
+
+// begin is called once, inside the bubble.
+func (t *tale) begin(src *sim.Source) {
+	t.src, t.seen, t.start, t.loud = src, newTally(), time.Now(), src.Repeating()
+}
+
+// violate notes the first rule that was broken. With or without mu.
+func (t *tale) violate(check, format string, args ...any) {
+	if t.broken == nil {
+		t.broken = &sim.ViolationError{Check: check, Text: fmt.Sprintf(format, args...), Steps: t.steps}
+	}
+}
+
+func (t *tale) say(format string, args ...any) {
+	if t.loud {
+		t.trace = append(t.trace, fmt.Sprintf("%8v  ", time.Since(t.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *tale) fine() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.broken == nil
+}
+
+// system is one of the two that are simulated.
+type system interface {
+	history() *tale
+	step()
+	settle()
+	goesWell()
+	closeAll()
+}
+
+func (t *tale) history() *tale { return t }
+
+// play plays the history of a system, and then lets all go well and closes everything: nobody may be left waiting, and
+// nothing left.
+func play(s system) error {
+	t := s.history()
+	s.settle()
+	for t.fine() && t.src.Next() {
+		t.steps++
+		s.step()
+		s.settle()
+	}
+	s.goesWell()
+	s.closeAll()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken == nil {
+		return nil
+	}
+	t.broken.Trace = t.trace
+	return t.broken
+}

@@ -41,7 +41,7 @@ const faultBound = 90 * time.Second
 func (n *Nemesis) Run(ctx context.Context, steps []plan.Step) error {
 	for _, step := range steps {
 		if interrupt.Sleep(ctx, time.Duration(n.Start+int64(step.At)-event.Now())) != nil {
-			return nil
+			return nil //nolint:nilerr // the run is over
 		}
 		f := &history.Fault{Step: step}
 		n.Book.Begin(f)

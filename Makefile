@@ -75,7 +75,7 @@ chaos: ## break everything around the locks by a seeded schedule, and check (CHA
 
 .PHONY: soak
 soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SOAK_ARGS='--duration 1h')
-	@scripts/demo chaos --duration 20m --soak --workers 24 --keys 64 --hold 2ms --html soak.html $(SOAK_ARGS)
+	@scripts/demo chaos --duration 20m --soak --workers 16 --keys 64 --hold 2ms --interval 1s --timeout 1s --html soak.html $(SOAK_ARGS)
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL

@@ -65,7 +65,7 @@ func Start(t testing.TB, part string, args ...string) *Child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Child{cmd: exec.Command(exe), lines: make(chan string, 1000)}
+	c := &Child{cmd: exec.CommandContext(t.Context(), exe), lines: make(chan string, 1000)}
 	c.cmd.Env = append(os.Environ(), variable+"="+strings.Join(append([]string{part}, args...), "\n"))
 	c.cmd.Stderr = os.Stderr
 	out, err := c.cmd.StdoutPipe()
@@ -130,8 +130,13 @@ func (c *Child) Kill(t testing.TB) {
 func (c *Child) Freeze(t testing.TB) {
 	t.Helper()
 	c.signal(t, syscall.SIGSTOP)
-	for end := time.Now().Add(patience); !c.frozen(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	again, bound := time.NewTicker(time.Millisecond), time.NewTimer(patience)
+	defer again.Stop()
+	defer bound.Stop()
+	for !c.frozen() {
+		select {
+		case <-again.C:
+		case <-bound.C:
 			t.Fatalf("the child has not stopped within %v", patience)
 		}
 	}

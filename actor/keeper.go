@@ -201,7 +201,8 @@ func (k *keeper) note(m message, e *event) {
 		k.gone = true
 	default: // the message says it all
 	}
-	if k.machine.line.head != nil && k.ledger.held && !k.ledger.busy { // what is under way is answered into the link, which is not ours until then
+	// Trust matters to whoever waits. What is under way is answered into the link, which is not ours until then.
+	if k.machine.line.head != nil && k.ledger.held && !k.ledger.busy {
 		e.trust = k.link.Session().TrustedUntil()
 	}
 }

@@ -14,19 +14,19 @@ type registration struct {
 	slot *atomic.Pointer[registration] // where it may be found
 	done <-chan struct{}               // the context's: who brings the same may join
 
-	// The mutex is held for a few instructions, and nothing that could wait is called under it.
-	mu   sync.Mutex
-	stop func() bool
-	head *member
-	over bool // nobody may join any more, and what is on the list is end's
+	// A mutex, and no owner: to join and to leave are a few instructions each, for which a goroutine would have to be woken.
+	// Nothing that could wait is called under it.
+	mu      sync.Mutex
+	stop    func() bool
+	members member // the ring's own link: it is nobody
+	over    bool   // nobody may join any more, and who is in the ring is end's to tell
 }
 
 // member is an acquisition's place in a registration: one, for its life.
 type member struct {
 	lock       *Lock
 	in         *registration
-	prev, next *member
-	left       bool
+	prev, next *member // nil once it has left
 }
 
 // registrations are where those who come find one to share: a slot for each of so many contexts. A context whose slot is
@@ -47,6 +47,7 @@ func (rs *registrations) join(ctx context.Context, l *Lock) {
 		return
 	}
 	r := &registration{slot: slot, done: done}
+	r.members.prev, r.members.next = &r.members, &r.members
 	r.add(&l.member)
 	stop := context.AfterFunc(ctx, r.end)
 	r.mu.Lock()
@@ -63,11 +64,9 @@ func (r *registration) add(b *member) bool {
 	if r.over {
 		return false
 	}
-	b.in, b.next = r, r.head
-	if r.head != nil {
-		r.head.prev = b
-	}
-	r.head = b
+	first := r.members.next
+	b.in, b.prev, b.next = r, &r.members, first
+	r.members.next, first.prev = b, b
 	return true
 }
 
@@ -75,21 +74,13 @@ func (r *registration) add(b *member) bool {
 func (b *member) Unregister() bool {
 	r := b.in
 	r.mu.Lock()
-	if r.over || b.left {
+	if r.over || b.next == nil {
 		r.mu.Unlock()
 		return false
 	}
-	b.left = true
-	if b.prev == nil {
-		r.head = b.next
-	} else {
-		b.prev.next = b.next
-	}
-	if b.next != nil {
-		b.next.prev = b.prev
-	}
+	b.prev.next, b.next.prev = b.next, b.prev
 	b.prev, b.next = nil, nil
-	empty := r.head == nil
+	empty := r.members.next == &r.members
 	if empty {
 		r.close()
 	}
@@ -113,13 +104,12 @@ func (r *registration) close() {
 func (r *registration) end() {
 	r.mu.Lock()
 	r.close()
-	b := r.head
-	r.head = nil
 	r.mu.Unlock()
-	for b != nil {
+	for b := r.members.next; b != &r.members; {
 		next := b.next
 		b.prev, b.next = nil, nil // or who keeps one lock would keep them all
 		b.lock.contextEnded()
 		b = next
 	}
+	r.members.prev, r.members.next = nil, nil
 }

@@ -73,7 +73,7 @@ func hold(b *testing.B, d *Directory, t Terms) *Claim {
 
 func letGo(b *testing.B, c *Claim) {
 	c.End(ErrReleased)
-	<-c.Settled()
+	c.Await(nil, false)
 	if err := c.Outcome(); err != nil {
 		b.Error(err)
 	}

@@ -38,7 +38,7 @@ type Registration interface {
 
 // Claim is one caller's claim on a key: first a waiter, then perhaps the holder.
 //
-// It is answered once (Wait) and, where it was granted, settled once (Settled). Between the two it is the holder.
+// It is answered once (Wait) and, where it was granted, settled once (Await, Settled). Between the two it is the holder.
 type Claim struct {
 	Terms
 	directory *Directory
@@ -58,8 +58,9 @@ type Claim struct {
 	ending   atomic.Pointer[endCause]
 	over     atomic.Pointer[endCause] // why the hold is over, before the server has confirmed it
 	watch    atomic.Pointer[watch]
-	result   chan struct{} // capacity 1: one token when answered, closed when settled; the keeper sends and closes
-	settled  error         // written before result is closed
+	result   chan struct{}                 // capacity 1: a token when answered, and one whenever Await has something to see
+	settled  error                         // written before others is past
+	others   atomic.Pointer[chan struct{}] // past when settled; made where anybody waits for that elsewhere than in Await
 	ask, end mailbox.Node[message]
 
 	attendance atomic.Uint32 // whether the caller attends to the operation for the claim: see attend.go
@@ -88,7 +89,10 @@ const (
 
 type endCause struct{ err error }
 
-var released = endCause{ErrReleased}
+var (
+	released = endCause{ErrReleased}
+	byHolder = endCause{ErrReleased} // of Release, which leaves the registration to its caller
+)
 
 // newEndCause makes none for the cause that nearly all holds end with.
 func newEndCause(err error) *endCause {
@@ -123,6 +127,10 @@ func (c *Claim) End(cause error) {
 	if !c.ending.CompareAndSwap(nil, newEndCause(cause)) {
 		return
 	}
+	c.sendEnd()
+}
+
+func (c *Claim) sendEnd() {
 	if k := c.keeper.Load(); k != nil {
 		k.post(&c.end)
 		return
@@ -130,17 +138,77 @@ func (c *Claim) End(cause error) {
 	c.directory.post(&c.end)
 }
 
-// Release is [Claim.End] by a caller who goes on to wait for [Claim.Settled] and can be late by some milliseconds.
-func (c *Claim) Release(cause error) {
-	opened := c.attendance.CompareAndSwap(attendNobody, attendCaller)
-	c.End(cause)
-	if opened {
-		c.attend()
+// Release is [Claim.End] with [ErrReleased], by a holder who goes on to wait in [Claim.Await] and can be late by some
+// milliseconds. It reports whether it came first: to who gets false, [Claim.Settled] tells when the claim is settled.
+func (c *Claim) Release() (first bool) {
+	if !c.ending.CompareAndSwap(nil, &byHolder) {
+		return false
+	}
+	c.attendance.Store(attendCaller)
+	c.sendEnd()
+	return true
+}
+
+// Await blocks until the claim is settled, or done is closed, and reports which. It is called once, by whom Release told
+// that it came first. Where told is set the end of done is not looked at until [Claim.Interrupt] says so, which costs less:
+// the registration that calls it then has to last until Await has returned.
+func (c *Claim) Await(done <-chan struct{}, told bool) (settled bool) {
+	if over := c.over.Load(); over != nil && over != &released {
+		told = false // the keeper may have taken the registration back, since it did not know of the release
+	}
+	for woken := c.attend(); ; woken = true {
+		switch {
+		case c.others.Load() == &past:
+			return true
+		case woken && isClosed(done):
+			return false
+		case told:
+			<-c.result
+		default:
+			select {
+			case <-c.result:
+			case <-done:
+			}
+		}
 	}
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Interrupt has [Claim.Await] look whether its context has ended. It never blocks.
+func (c *Claim) Interrupt() {
+	if c.ending.Load() == &byHolder { // and so the claim's one token has been received
+		c.wake()
+	}
+}
+
+// wake lets Await look again.
+func (c *Claim) wake() {
+	select {
+	case c.result <- struct{}{}:
+	default: // it has yet to look
+	}
+}
+
+// Answered has a token when the claim is answered. It is for who does not call [Claim.Wait].
+func (c *Claim) Answered() <-chan struct{} { return c.result }
+
 // Settled is closed when a granted claim is over and it is known what became of the lock. [Claim.Outcome] says what.
-func (c *Claim) Settled() <-chan struct{} { return c.result }
+func (c *Claim) Settled() <-chan struct{} {
+	if others := c.others.Load(); others != nil {
+		return *others
+	}
+	made := make(chan struct{})
+	c.others.CompareAndSwap(nil, &made)
+	return *c.others.Load()
+}
 
 // Outcome is nil where the server confirmed the release or the lock was handed on. Only valid after Settled.
 func (c *Claim) Outcome() error { return c.settled }
@@ -182,7 +250,7 @@ func (c *Claim) finishHold(cause error) {
 	if !c.over.CompareAndSwap(nil, newEndCause(cause)) {
 		return
 	}
-	if c.Registration != nil {
+	if c.Registration != nil && c.ending.Load() != &byHolder { // who waits for the outcome takes it back himself
 		c.Registration.Unregister()
 	}
 	c.fire(cause)
@@ -191,5 +259,15 @@ func (c *Claim) finishHold(cause error) {
 func (c *Claim) settle(outcome error) {
 	c.stage = stageOver
 	c.settled, c.isSettled = outcome, true
-	close(c.result)
+	if others := c.others.Swap(&past); others != nil {
+		close(*others)
+	}
+	c.wake()
 }
+
+// past is the Settled of a claim that is settled.
+var past = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()

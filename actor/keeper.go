@@ -34,7 +34,6 @@ type keeper struct {
 	ledger   ledger
 	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
 	current  message               // being dealt with
-	effects  []effect              // being carried out
 	clock    *time.Timer
 	received uint64 // claims
 	retiring bool   // the directory has asked, and no claim has come since
@@ -224,18 +223,16 @@ func (k *keeper) idle() bool {
 
 // carryOut does what the machine wants done, in order.
 func (k *keeper) carryOut(effects []effect, now time.Time) {
-	k.effects = effects
-	for len(k.effects) > 0 {
-		fx := k.effects[0]
+	for i := range effects {
+		fx := &effects[i]
 		if k.world.hook != nil {
 			k.world.hook(k.id, fx.kind.String())
 		}
 		k.perform(fx, now)
-		k.effects = k.effects[1:]
 	}
 }
 
-func (k *keeper) perform(fx effect, now time.Time) {
+func (k *keeper) perform(fx *effect, now time.Time) {
 	switch fx.kind {
 	case fxTry, fxTryReserved, fxWait, fxPoll, fxUnlock:
 		k.operate(fx.kind)

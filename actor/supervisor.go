@@ -85,7 +85,6 @@ func (k *keeper) restart(f KeeperFailure) {
 	for _, fx := range old.out { // more than what was being carried out: the machine may have failed in mid-step
 		k.discard(fx.claim, err)
 	}
-	k.effects = nil
 	k.discard(k.current.claim, err)
 	k.discard(old.holder, err)
 	k.discard(old.leaving, err)

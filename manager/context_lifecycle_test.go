@@ -82,12 +82,13 @@ func wantRegistered(t *testing.T, c *counted, ever, now int) {
 	}
 }
 
+// An acquisition registers with its context once, however often it asks the server, and nothing is left of that.
 func TestOneRegistrationAnAcquisition(t *testing.T) {
 	s, m, other := server(t), open(t), open(t)
 	release(t, acquire(t, m, "warm"))
-	ctx := newCounted(bounded(t))
 	retry := manager.WithRetryPolicy(manager.LinearRetry(6, time.Millisecond))
 
+	ctx := newCounted(bounded(t))
 	theirs := acquire(t, other, "k")
 	waiting := acquiring(ctx, t, m, "k", retry)
 	eventually(t, "it has come to its last attempt", func() bool { return queued(t, s, theirs.ID()) == 1 })
@@ -101,40 +102,52 @@ func TestOneRegistrationAnAcquisition(t *testing.T) {
 	release(t, got.lock)
 	wantRegistered(t, ctx, 1, 0)
 
-	theirs = acquire(t, other, "k")
-	_, err := m.TryAcquire(ctx, "k", retry)
-	wantIs(t, err, manager.ErrNotAcquired)
-	wantRegistered(t, ctx, 2, 0)
-	_, err = m.Acquire(ctx, "k", retry, manager.WithWaitTimeout(time.Millisecond))
-	wantIs(t, err, manager.ErrWaitTimeout)
-	wantRegistered(t, ctx, 3, 0)
-	release(t, theirs)
-
-	lock, err := m.Acquire(ctx, "k", manager.DetachHold())
+	ctx = newCounted(bounded(t))
+	lock, err := m.Acquire(ctx, "k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRegistered(t, ctx, 4, 0)
+	if err := lock.Release(ctx); err != nil { // with its own context, which the registration stays for
+		t.Error(err)
+	}
+	wantRegistered(t, ctx, 1, 0)
+
+	theirs = acquire(t, other, "k")
+	ctx = newCounted(bounded(t))
+	_, err = m.TryAcquire(ctx, "k", retry)
+	wantIs(t, err, manager.ErrNotAcquired)
+	wantRegistered(t, ctx, 1, 0)
+	ctx = newCounted(bounded(t))
+	_, err = m.Acquire(ctx, "k", retry, manager.WithWaitTimeout(time.Millisecond))
+	wantIs(t, err, manager.ErrWaitTimeout)
+	wantRegistered(t, ctx, 1, 0)
+	release(t, theirs)
+
+	ctx = newCounted(bounded(t))
+	if lock, err = m.Acquire(ctx, "k", manager.DetachHold()); err != nil {
+		t.Fatal(err)
+	}
+	wantRegistered(t, ctx, 1, 0)
 	release(t, lock)
 
+	ctx = newCounted(bounded(t))
 	if lock, err = m.Acquire(ctx, "k"); err != nil {
 		t.Fatal(err)
 	}
 	lock.Context() // derived, so that it has one of its own
-	wantRegistered(t, ctx, 6, 2)
+	wantRegistered(t, ctx, 2, 2)
 	terminate(t, s, held(t, s)[lock.ID()])
 	wantLost(t, lock)
 	eventually(t, "nothing is registered after a loss", func() bool { _, now := ctx.counts(); return now == 0 })
 
+	ctx = newCounted(bounded(t))
 	_, err = m.Acquire(ctx, "")
 	wantIs(t, err, manager.ErrEmptyKey)
-	wantRegistered(t, ctx, 6, 0)
+	wantRegistered(t, ctx, 0, 0)
 	closeNow(t, m)
 	_, err = m.Acquire(ctx, "k")
 	wantIs(t, err, manager.ErrClosed)
-	if _, now := ctx.counts(); now != 0 {
-		t.Errorf("%d are left after a refusal", now)
-	}
+	wantRegistered(t, ctx, 0, 0)
 }
 
 // The context has ended, but those who are registered have not been told yet, when the lock is granted. The caller gets an

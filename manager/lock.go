@@ -74,15 +74,20 @@ var errSilence = errors.New("nothing was heard from the server in time")
 // ended before; [ErrReleaseUnknown] that no confirmation came. ctx bounds the wait for the outcome, not the release,
 // which is begun even if ctx has ended already, and goes on in any case.
 func (l *Lock) Release(ctx context.Context) error {
-	l.detach()
-	if ctx == nil || ctx.Err() == nil {
-		l.claim.Release(ErrReleased)
-	} else {
-		l.claim.End(ErrReleased)
+	var done <-chan struct{}
+	if ctx != nil {
+		done = ctx.Done()
 	}
-	if ctx == nil || ctx.Done() == nil {
-		<-l.claim.Settled()
-		return l.outcome()
+	switch {
+	case isClosed(done):
+		l.claim.End(ErrReleased)
+	case l.claim.Release():
+		// Of the end of the context that the lock was acquired with, the registration tells, which stays until then.
+		settled := l.claim.Await(done, done == l.parent.Done())
+		l.detach()
+		if settled {
+			return l.outcome()
+		}
 	}
 	select {
 	case <-l.claim.Settled():
@@ -92,8 +97,17 @@ func (l *Lock) Release(ctx context.Context) error {
 	select {
 	case <-l.claim.Settled():
 		return l.outcome()
-	case <-ctx.Done():
+	case <-done:
 		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
+	}
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -105,7 +119,10 @@ func (l *Lock) outcome() error {
 }
 
 // contextEnded is what the registration with the acquiring context runs.
-func (l *Lock) contextEnded() { l.claim.End(contextReason(l.parent)) }
+func (l *Lock) contextEnded() {
+	l.claim.End(contextReason(l.parent))
+	l.claim.Interrupt()
+}
 
 // detach takes the registration back. It does no harm twice.
 func (l *Lock) detach() {

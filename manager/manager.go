@@ -262,6 +262,7 @@ func (m *Manager) close() {
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
 	m.pool.Wane()
 	_ = m.directory.Close(ctx)
+	m.registrations.close()
 	_ = m.pool.Close(ctx)
 	m.log.stop()
 }

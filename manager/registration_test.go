@@ -12,7 +12,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// All who come with one context share a registration with it, which lasts as long as one of them does.
+// All who come with one context share a registration with it, but for the first, who could not know that there would be
+// others.
 func TestOneRegistrationForAllUnderOneContext(t *testing.T) {
 	s, m := server(t), open(t)
 	ctx := newCounted(bounded(t))
@@ -25,17 +26,17 @@ func TestOneRegistrationForAllUnderOneContext(t *testing.T) {
 		}
 		locks = append(locks, lock)
 	}
-	wantRegistered(t, ctx, 1, 1)
+	wantRegistered(t, ctx, 2, 2)
 	for _, i := range rand.Perm(n - 2) { // the two that came last stay
 		release(t, locks[i])
 	}
-	wantRegistered(t, ctx, 1, 1)
+	wantRegistered(t, ctx, 2, 1)
 
 	detached, err := m.Acquire(ctx, "detached", manager.DetachHold())
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRegistered(t, ctx, 1, 1)
+	wantRegistered(t, ctx, 2, 1)
 	ctx.end()()
 	for _, lock := range locks[n-2:] {
 		ended(t, "the end of a hold", lock.Lost())
@@ -50,11 +51,11 @@ func TestOneRegistrationForAllUnderOneContext(t *testing.T) {
 	release(t, detached)
 }
 
-// After the last has left there is a new registration for who comes next, also while others come and go.
-func TestRegistrationAfterTheLastHasLeft(t *testing.T) {
+// The registration of a context that is used again is kept when the last has left, until the manager is closed.
+func TestRegistrationIsKeptFromTheSecondUse(t *testing.T) {
 	m := open(t)
 	ctx, other := newCounted(bounded(t)), newCounted(bounded(t))
-	for round := 1; round <= 3; round++ {
+	for round := range 4 {
 		lock, err := m.Acquire(ctx, "key")
 		if err != nil {
 			t.Fatal(err)
@@ -63,12 +64,81 @@ func TestRegistrationAfterTheLastHasLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantRegistered(t, ctx, round, 1)
-		wantRegistered(t, other, round, 1)
 		release(t, lock)
-		release(t, theirs)
-		wantRegistered(t, ctx, round, 0)
-		wantRegistered(t, other, round, 0)
+		if err := theirs.Release(other); err != nil {
+			t.Error(err)
+		}
+		wantRegistered(t, ctx, min(round, 1)+1, min(round, 1))
+		wantRegistered(t, other, min(round, 1)+1, min(round, 1))
+	}
+	closeNow(t, m)
+	wantRegistered(t, ctx, 2, 0)
+	wantRegistered(t, other, 2, 0)
+}
+
+// A kept registration ends with its context, and a holder under it hears of that.
+func TestKeptRegistrationEndsWithItsContext(t *testing.T) {
+	m, free := open(t), bounded(t)
+	ctx := newCounted(free)
+	for range 3 {
+		lock, err := m.Acquire(ctx, "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, lock)
+	}
+	wantRegistered(t, ctx, 2, 1)
+	lock, err := m.Acquire(ctx, "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx.end()()
+	ended(t, "the end of the hold", lock.Lost())
+	if err := lock.Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended by %v", err)
+	}
+	release(t, acquire(t, m, "key"))
+}
+
+// A release that the server does not confirm returns when its context ends: with the acquisition's own context too, and
+// with several at once.
+func TestReleaseEndsWithItsContext(t *testing.T) {
+	var n network
+	m := n.manager(t, server(t))
+	for _, uses := range []int{0, 3} { // a registration of its own, and one that is kept
+		ctx, cancel := context.WithCancel(bounded(t))
+		for range uses {
+			lock, err := m.Acquire(ctx, "before")
+			if err != nil {
+				t.Fatal(err)
+			}
+			release(t, lock)
+		}
+		lock, err := m.Acquire(ctx, "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.deaf.shut()
+		returned := make(chan error, 3)
+		for range cap(returned) {
+			go func() { returned <- lock.Release(ctx) }()
+		}
+		eventually(t, "the release has begun", func() bool { return lock.Err() != nil })
+		select {
+		case err := <-returned:
+			t.Errorf("a release returned %v, and the server has not answered", err)
+		default:
+		}
+		cancel()
+		for range cap(returned) {
+			if err := ended(t, "the release", returned); !errors.Is(err, context.Canceled) {
+				t.Errorf("a release whose context has ended returned %v", err)
+			}
+		}
+		n.deaf.open()
+		if err := lock.Release(bounded(t)); errors.Is(err, context.Canceled) {
+			t.Errorf("the outcome is %v", err)
+		}
 	}
 }
 

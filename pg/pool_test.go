@@ -24,7 +24,7 @@ func fakePool(t *testing.T, f *fakeServer, config Config) *Pool {
 
 func TestThePoolGrowsWithTheLoad(t *testing.T) {
 	for _, c := range []struct{ requests, sessions, limit, want int }{
-		{1, 1, 4, 1}, {2, 1, 4, 1}, {3, 1, 4, 2}, {100, 1, 4, 2}, {1024, 1, 4, 2}, {1100, 1, 4, 3}, {6000, 1, 4, 4},
+		{1, 1, 4, 1}, {2, 1, 4, 1}, {3, 1, 4, 2}, {100, 1, 4, 2}, {2048, 1, 4, 2}, {2100, 1, 4, 3}, {6000, 1, 4, 4},
 		{6000, 1, 2, 2}, {6000, 1, 1, 1},
 	} {
 		t.Run(fmt.Sprint(c.requests, " requests, at most ", c.limit), func(t *testing.T) {

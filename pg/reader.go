@@ -90,9 +90,8 @@ func (s *Session) receive() (landed bool, err error) {
 	return true, nil
 }
 
-// gatherAt is from how many locks on the session on the next statement is sent a moment later than it could be: those who
-// have just been answered run first, and what they ask for goes with it. A statement on such a session costs the server a
-// fraction of a millisecond and more, whatever it carries.
+// gatherAt is from how many locks on the session on a lone answer, too, is followed by a pause: a statement on such a
+// session costs the server a fraction of a millisecond and more, whatever it carries.
 const gatherAt = fullAt
 
 // land delivers a complete answer, and gives its flight back to the owner.
@@ -105,15 +104,21 @@ func (s *Session) land(f *flight) {
 	if f.kind == flightOps && f.err == nil && f.broken == nil {
 		s.locks.Add(-int64(f.unlocks)) // whoever hears that a lock is released may count on the room for another
 	}
+	gather := len(f.entries) > 1 || s.locks.Load() >= gatherAt
+	if gather {
+		s.gather.Store(s.waiting.Load() + int64(len(f.entries))) // those in f still count as waiting
+	}
 	s.telling.Take()
 	if s.lost.Load() == nil || !f.mayGrant() {
 		f.deliver(s)
 	}
-	if s.locks.Load() >= gatherAt {
-		runtime.Gosched()
-	}
 	s.answers <- f
 	s.telling.Give()
+	if gather {
+		// Those who have just been answered run first, and what they ask for goes with the next statement.
+		runtime.Gosched()
+		s.gather.Store(0)
+	}
 }
 
 // take adds one message to the answer and reports whether that is complete.

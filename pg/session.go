@@ -67,6 +67,7 @@ type Session struct {
 	telling   mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
 	fatal     atomic.Pointer[serverEndError] // the server's last word, from the reader
 	deposedBy atomic.Pointer[lineage]        // a promotion that the pool has seen
+	gather    atomic.Int64                   // until so many wait, the next statement is the reader's to send
 	signals   atomic.Uint32                  // what the owner is to look at: signal bits
 	out       atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
 
@@ -220,7 +221,7 @@ func (s *Session) work() {
 }
 
 func (s *Session) pending() bool {
-	return s.signals.Load() != 0 || len(s.answers) > 0 || !s.out.Load() && !s.inbox.Empty()
+	return s.signals.Load() != 0 || len(s.answers) > 0 && s.waiting.Load() >= s.gather.Load() || !s.out.Load() && !s.inbox.Empty()
 }
 
 // step looks at everything once, and reports whether the session is to end.

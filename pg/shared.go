@@ -11,7 +11,7 @@ const (
 	// secondAt and moreAt are how much must queue on the least loaded session before another is opened. Two are twice
 	// as fast as one from a handful of goroutines on; more only pay where batches are large or sessions full.
 	secondAt = 2
-	moreAt   = 512
+	moreAt   = 1024
 	// fullAt is how many locks the least loaded session may hold before another is opened.
 	fullAt = 1000
 	// Where all sessions hold that many there is one more, the light one, for locks that are asked for one at a time, while

@@ -66,29 +66,34 @@ func (w *world) look() {
 
 // poll takes what a claim was told.
 func (w *world) poll(c *claim) {
-	for {
-		select {
-		case _, token := <-c.Settled():
-			switch {
-			case token && c.answered:
-				w.violate("one answer each", "%v was answered twice", c)
-			case token:
-				c.answered = true
-				w.answered(c)
-			case !c.answered:
-				w.violate("one answer each", "%v was settled before it was answered", c)
-			}
-			if !token {
-				w.settled(c)
-			}
-			if !token || c.Err != nil {
-				w.open = slices.DeleteFunc(w.open, func(other *claim) bool { return other == c })
-				w.past = append(w.past, c)
-				return
-			}
-		default:
-			return
-		}
+	tokens := len(c.Answered())
+	if !c.answered && tokens > 0 {
+		<-c.Answered()
+		tokens--
+		c.answered = true
+		w.answered(c)
+	}
+	settled := c.isSettled()
+	switch {
+	case settled && !c.answered:
+		w.violate("one answer each", "%v was settled before it was answered", c)
+	case settled:
+		w.settled(c)
+	case c.answered && tokens > 0:
+		w.violate("one answer each", "%v was answered twice", c)
+	}
+	if settled || c.answered && c.Err != nil {
+		w.open = slices.DeleteFunc(w.open, func(other *claim) bool { return other == c })
+		w.past = append(w.past, c)
+	}
+}
+
+func (c *claim) isSettled() bool {
+	select {
+	case <-c.Settled():
+		return true
+	default:
+		return false
 	}
 }
 

@@ -98,7 +98,7 @@ func (w *world) leftovers() {
 	for _, c := range w.past {
 		if c.Err != nil {
 			select {
-			case <-c.Settled():
+			case <-c.Answered():
 				w.violate("one answer each", "%v was answered after it had been refused", c)
 			default:
 			}

@@ -176,7 +176,7 @@ func (w *world) endOneOf(key keyOf, which int, step string) {
 	c := claims[which%len(claims)]
 	w.say("          end %v, in the middle of %q", c, step)
 	// The keeper looks at this when it has heard what the message says.
-	c.tooLate = c.tooLate || strings.HasPrefix(step, "message ") && len(c.Settled()) == 0 && !c.answered
+	c.tooLate = c.tooLate || strings.HasPrefix(step, "message ") && len(c.Answered()) == 0 && !c.answered
 	w.mu.Unlock()
 	defer w.mu.Lock()
 	c.end(errGaveUp)

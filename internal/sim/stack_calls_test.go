@@ -53,8 +53,9 @@ type call struct {
 	wire     *wire // that the lock is on, where that is known
 	returned bool  // and looked at
 	released int   // how many calls of Release there were,
-	underWay int   // and are
-	releases chan error
+	underWay int   // and are,
+	ownWay   int   // of those with the context of the Acquire
+	releases chan release
 	outcomes []error
 }
 
@@ -113,7 +114,7 @@ func (w *stack) acquire() {
 
 func (w *stack) newCall(p *program, key string) *call {
 	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
-		releases: make(chan error, 8)}
+		releases: make(chan release, 8)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
 }
@@ -178,21 +179,31 @@ func (w *stack) releaseSome() {
 
 func (k *call) release(ended bool) {
 	k.w.say("release %v, with an ended context: %v", k, ended)
-	ctx := context.Background()
-	if ended {
+	ctx, own := context.Background(), false
+	switch {
+	case ended:
 		c, cancel := context.WithCancel(ctx)
 		cancel()
 		ctx = c
+	case k.n%3 > 0 && k.ctx.Err() == nil:
+		ctx, own = k.ctx, true
+		k.ownWay++
 	}
 	k.released++
 	k.underWay++
-	go func() { k.releases <- k.lock.Release(ctx) }()
+	go func() { k.releases <- release{own, k.lock.Release(ctx)} }()
+}
+
+// release is what a call of Release has returned, and whether it was with the context of the Acquire.
+type release struct {
+	own bool
+	err error
 }
 
 func (w *stack) cancelSome() {
 	var alive []*call
 	for _, k := range w.calls {
-		if k.ctx.Err() == nil && (!k.returned || k.err == nil && k.released == 0) {
+		if k.ctx.Err() == nil && (!k.returned || k.err == nil && k.released == 0 || k.ownWay > 0) {
 			alive = append(alive, k)
 		}
 	}
@@ -221,6 +232,9 @@ func (w *stack) look() {
 			}
 		}
 		k.outcomesOf()
+		if k.ownWay > 0 && k.ctx.Err() != nil {
+			w.violate("every call returns", "%v is being released, with a context that has ended", k)
+		}
 	}
 	w.onlyOneHolds()
 	for _, p := range w.all {
@@ -350,9 +364,12 @@ func (k *call) waits() bool {
 func (k *call) outcomesOf() {
 	for {
 		select {
-		case err := <-k.releases:
+		case r := <-k.releases:
 			k.underWay--
-			k.releasedRightly(err)
+			if r.own {
+				k.ownWay--
+			}
+			k.releasedRightly(r.err)
 		default:
 			return
 		}

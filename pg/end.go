@@ -45,15 +45,14 @@ func (s *Session) finish() {
 		r.answer(s, false, s.lossError())
 	}
 	s.timer.Stop()
+	s.rest.Stop()
 	if told {
 		s.linger()
 	}
 	s.closeConn()
 	<-s.readDone
 	s.lastAnswer()
-	if f := s.current; f != nil && f.answered {
-		s.waiting.Add(-int64(len(f.entries)))
-	} else {
+	if f := s.current; f != nil && !f.answered {
 		s.refuse(f)
 	}
 	s.refuse(s.parked)

@@ -41,7 +41,6 @@ func (s *Session) landed(f *flight) {
 
 // record keeps account of which ids the session holds, after the reader has told the clients.
 func (s *Session) record(f *flight) {
-	s.waiting.Add(-int64(len(f.entries)))
 	for i := range f.entries {
 		e := &f.entries[i]
 		switch {

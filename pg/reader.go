@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -90,10 +89,6 @@ func (s *Session) receive() (landed bool, err error) {
 	return true, nil
 }
 
-// gatherAt is from how many locks on the session on a lone answer, too, is followed by a pause: a statement on such a
-// session costs the server a fraction of a millisecond and more, whatever it carries.
-const gatherAt = fullAt
-
 // land delivers a complete answer, and gives its flight back to the owner.
 func (s *Session) land(f *flight) {
 	s.trust(f.sent)
@@ -104,21 +99,14 @@ func (s *Session) land(f *flight) {
 	if f.kind == flightOps && f.err == nil && f.broken == nil {
 		s.locks.Add(-int64(f.unlocks)) // whoever hears that a lock is released may count on the room for another
 	}
-	gather := len(f.entries) > 1 || s.locks.Load() >= gatherAt
-	if gather {
-		s.gather.Store(s.waiting.Load() + int64(len(f.entries))) // those in f still count as waiting
-	}
+	pause, took := s.pauseAfter(len(f.entries)), now.Sub(f.sent)
 	s.telling.Take()
 	if s.lost.Load() == nil || !f.mayGrant() {
 		f.deliver(s)
 	}
 	s.answers <- f
 	s.telling.Give()
-	if gather {
-		// Those who have just been answered run first, and what they ask for goes with the next statement.
-		runtime.Gosched()
-		s.gather.Store(0)
-	}
+	s.pause(pause, took) // f is the owner's from here on
 }
 
 // take adds one message to the answer and reports whether that is complete.
@@ -204,9 +192,11 @@ func (f *flight) deliver(s *Session) {
 		e := &f.entries[0]
 		e.req.Holder = f.holder
 		f.answered = true
+		s.waiting.Add(-1)
 		e.req.answer(s, f.err == nil, f.err)
 	case f.kind == flightOps && f.err == nil && f.broken == nil:
 		f.answered = true
+		s.waiting.Add(-int64(len(f.entries))) // first: who has been answered may look for a session that is at rest
 		for i := range f.entries {
 			e := &f.entries[i]
 			e.ok = f.letters[i] == 't'

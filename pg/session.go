@@ -67,7 +67,8 @@ type Session struct {
 	telling   mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
 	fatal     atomic.Pointer[serverEndError] // the server's last word, from the reader
 	deposedBy atomic.Pointer[lineage]        // a promotion that the pool has seen
-	gather    atomic.Int64                   // until so many wait, the next statement is the reader's to send
+	gather    atomic.Int64                   // so many must wait for a statement to be sent before the pause is over; see gather.go
+	rest      *time.Timer                    // calls rested
 	signals   atomic.Uint32                  // what the owner is to look at: signal bits
 	out       atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
 
@@ -97,6 +98,8 @@ func newSession(p *Pool, c *connected) *Session {
 		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
 	}
 	s.trust(c.asked)
+	s.rest = time.AfterFunc(restMost, s.rested)
+	s.rest.Stop()
 	go s.read()
 	go s.run()
 	return s

@@ -69,11 +69,11 @@ type Claim struct {
 
 	// The machine's.
 	next, prev *Claim
-	stage      stage
 	backoff    backoff.BackOff // made at the first pause
+	joined     int             // how many attempts of the key had failed when the claim came
+	stage      stage
 	answered   bool
 	isSettled  bool
-	joined     int  // how many attempts of the key had failed when the claim came
 	final      bool // no more polling: wait in the server's queue
 }
 

@@ -31,16 +31,16 @@ type keeper struct {
 
 	// ---- the owner's
 	machine  machine
-	ledger   ledger
 	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
 	current  message               // being dealt with
 	clock    *time.Timer
-	received uint64 // claims
-	retiring bool   // the directory has asked, and no claim has come since
-	restarts intensity
-	resuming bool           // the machine is new, and has yet to look at who waits
-	gone     bool           // exit, dismissed or closed
 	failure  *KeeperFailure // of the last incarnation, to be cleared up
+	restarts intensity
+	received uint64 // claims
+	ledger   ledger
+	retiring bool // the directory has asked, and no claim has come since
+	resuming bool // the machine is new, and has yet to look at who waits
+	gone     bool // exit, dismissed or closed
 }
 
 // world is what all keepers of one directory share.

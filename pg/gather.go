@@ -27,6 +27,8 @@ const (
 	// restFrom is how many in one statement are a crowd, which alone makes a session rest, and restMost for how long at most.
 	restFrom = 32
 	restMost = 10 * time.Millisecond
+	// manyAnswered are so many that the last quarter of them is not waited for: the server would have nothing to do meanwhile.
+	manyAnswered = 128
 )
 
 // pauseAfter chooses the pause after a statement that carried n. From here on the next one is sent at the end of the pause,
@@ -38,7 +40,11 @@ func (s *Session) pauseAfter(n int) pause {
 		s.gather.Store(maxBatch)
 		return pauseRest
 	case heavy || n > 1:
-		s.gather.Store(s.waiting.Load()) // as many as are about to be answered
+		enough := s.waiting.Load() // as many as are about to be answered
+		if n >= manyAnswered {
+			enough -= enough / 4
+		}
+		s.gather.Store(enough)
 		return pauseTurn
 	default:
 		return noPause

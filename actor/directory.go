@@ -235,7 +235,7 @@ func (d *Directory) retire(k *keeper) {
 func (d *Directory) stop() {
 	d.closed = true
 	for _, e := range d.keys {
-		e.keeper.post(&e.keeper.stopNode)
+		e.keeper.post(rare(evStop))
 	}
 }
 

@@ -16,14 +16,12 @@ type keeper struct {
 	inbox mailbox.Mailbox[message]
 	link  Link
 
-	// What the store told, written before the node beside it is posted and read after it was taken.
-	answer, reserved           Answer
-	toldHolder                 atomic.Pointer[Holder] // two questions may be under way, so that two answers meet here
-	answeredNode, reservedNode mailbox.Node[message]
-	lostNode, toldNode         mailbox.Node[message]
-	timerNode, stopNode        mailbox.Node[message]
-	retireNode, dismissNode    mailbox.Node[message] // from the directory
-	retirableNode, exitedNode  mailbox.Node[message] // to the directory
+	// What the store told, written before its node is posted and read after it was taken.
+	answer, reserved          Answer
+	toldHolder                atomic.Pointer[Holder] // two questions may be under way, so that two answers meet here
+	answeredNode              mailbox.Node[message]
+	retireNode, dismissNode   mailbox.Node[message] // from the directory
+	retirableNode, exitedNode mailbox.Node[message] // to the directory
 
 	seen atomic.Uint64 // received, for the directory to compare
 
@@ -68,16 +66,11 @@ type ledger struct {
 func newKeeper(w *world, id int64) *keeper {
 	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
 	k.machine.limits = w.limits
-	for _, n := range []struct {
-		node *mailbox.Node[message]
-		kind eventKind
-	}{
-		{&k.answeredNode, evAnswered}, {&k.reservedNode, evReserved}, {&k.lostNode, evLost}, {&k.toldNode, evTold},
-		{&k.timerNode, evTimer}, {&k.stopNode, evStop}, {&k.retireNode, evRetire}, {&k.dismissNode, evDismiss},
-		{&k.retirableNode, evRetirable}, {&k.exitedNode, evExited},
-	} {
-		n.node.Value = message{kind: n.kind, from: k}
-	}
+	k.machine.out = make([]effect, 0, 2) // mostly there are no more
+	k.answeredNode.Value.kind = evAnswered
+	k.retireNode.Value.kind, k.dismissNode.Value.kind = evRetire, evDismiss
+	k.retirableNode.Value = message{kind: evRetirable, from: k}
+	k.exitedNode.Value = message{kind: evExited, from: k}
 	k.link = w.store.Attach(id, k)
 	return k
 }
@@ -90,14 +83,19 @@ func (k *keeper) Answered(a Answer) {
 
 func (k *keeper) Reserved(a Answer) {
 	k.reserved = a
-	k.post(&k.reservedNode)
+	k.post(rare(evReserved))
 }
 
-func (k *keeper) Lost() { k.post(&k.lostNode) }
+func (k *keeper) Lost() { k.post(rare(evLost)) }
 
 func (k *keeper) Told(h *Holder) {
 	k.toldHolder.Store(h)
-	k.post(&k.toldNode)
+	k.post(rare(evTold))
+}
+
+// rare is a node for what happens to few keepers: room for it in each would cost more than this does now and then.
+func rare(kind eventKind) *mailbox.Node[message] {
+	return &mailbox.Node[message]{Value: message{kind: kind}}
 }
 
 // inlineMost bounds how many messages are dealt with on a sender's goroutine, which has other things to do.
@@ -311,7 +309,7 @@ func (k *keeper) inTheWay(now time.Time) *Holder {
 
 func (k *keeper) wakeAt(after time.Duration) {
 	if k.clock == nil {
-		k.clock = time.AfterFunc(after, func() { k.post(&k.timerNode) })
+		k.clock = time.AfterFunc(after, func() { k.post(rare(evTimer)) })
 		return
 	}
 	k.clock.Reset(after)

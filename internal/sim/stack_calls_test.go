@@ -232,7 +232,7 @@ func (w *stack) look() {
 			}
 		}
 		k.outcomesOf()
-		if k.ownWay > 0 && k.ctx.Err() != nil {
+		if k.ownWay > 0 && k.ctx.Err() != nil && time.Since(k.cancelled) > stackSlack { // a lone caller reads its own answer for a while
 			w.violate("every call returns", "%v is being released, with a context that has ended", k)
 		}
 	}

@@ -22,13 +22,13 @@ func TestHeavySessionRests(t *testing.T) {
 				t.Fatalf("%+v", a)
 			}
 		}
-		time.Sleep(2 * restMost)
+		time.Sleep(2 * restMost) //nolint:forbidigo // in a bubble it is exact
 
 		const took = 4 * time.Millisecond
 		slow := func(d time.Duration) {
 			f.onStatement(func(_ *fakeSession, q *question) {
 				if q.kind == "unlock" || q.kind == "batch" {
-					time.Sleep(d)
+					time.Sleep(d) //nolint:forbidigo // in a bubble it is exact
 				}
 			})
 		}
@@ -68,7 +68,7 @@ func TestHeavySessionRests(t *testing.T) {
 				t.Errorf("%s: answered after %v, should be %v", step.what, got, step.want)
 			}
 		}
-		time.Sleep(2 * restMost)
+		time.Sleep(2 * restMost) //nolint:forbidigo // in a bubble it is exact
 		slow(5 * restMost)
 		unlock(restFrom)
 		if got, most := unlock(1), 6*restMost; got != most {
@@ -85,7 +85,7 @@ func TestRestDoesNotDelayTheEnd(t *testing.T) {
 		s := (*p.shared.Load())[0]
 		f.onStatement(func(_ *fakeSession, q *question) {
 			if q.kind == "batch" {
-				time.Sleep(restMost)
+				time.Sleep(restMost) //nolint:forbidigo // in a bubble it is exact
 			}
 		})
 		callers := newCallers(span(1, 2*fullAt))

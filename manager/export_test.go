@@ -2,6 +2,3 @@ package manager
 
 // WithHook has f called at every step of every keeper's life. It may panic, as a keeper with a bug would.
 func WithHook(f func(id int64, step string)) Option { return func(c *Config) { c.hook = f } }
-
-// KeptRegistrations is how many registrations with contexts the manager keeps.
-func (m *Manager) KeptRegistrations() int { return int(m.registrations.count.Load()) }

@@ -79,7 +79,7 @@ func (l *Lock) Release(ctx context.Context) error {
 		done = ctx.Done()
 	}
 	switch {
-	case isClosed(done):
+	case ctx != nil && ctx.Err() != nil:
 		l.claim.End(ErrReleased)
 	case l.claim.Release():
 		// Of the end of the context that the lock was acquired with, the registration tells, which stays until then.
@@ -99,15 +99,6 @@ func (l *Lock) Release(ctx context.Context) error {
 		return l.outcome()
 	case <-done:
 		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
-	}
-}
-
-func isClosed(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -55,13 +55,17 @@ func (m *machine) pause(c *Claim, now time.Time) {
 
 // setTimer asks to be woken when the next thing is due.
 func (m *machine) setTimer() {
-	at := m.wakeAt
-	if at.IsZero() || !m.askAt.IsZero() && m.askAt.Before(at) {
-		at = m.askAt
+	if !m.due().IsZero() {
+		m.do(effect{kind: fxTimer})
 	}
-	if !at.IsZero() {
-		m.do(effect{kind: fxTimer, at: at})
+}
+
+// due is when the next thing is, zero if never.
+func (m *machine) due() time.Time {
+	if m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt) {
+		return m.askAt
 	}
+	return m.wakeAt
 }
 
 func (m *machine) wait(c *Claim) {
@@ -118,7 +122,7 @@ func (m *machine) unreserve() {
 }
 
 // reservation takes the answer to a reservation.
-func (m *machine) reservation(e event) {
+func (m *machine) reservation(e *event) {
 	dropped := m.reserved == resDropped
 	m.reserved = resNone
 	if e.answer.OK {
@@ -167,7 +171,7 @@ func (m *machine) reservationOfPoll(c *Claim, dropped bool) {
 }
 
 // answered takes the answer to the operation under way.
-func (m *machine) answered(e event) {
+func (m *machine) answered(e *event) {
 	switch m.state {
 	case stTrying, stWaiting:
 		m.tried(e)
@@ -184,7 +188,7 @@ func (m *machine) answered(e event) {
 	}
 }
 
-func (m *machine) tried(e event) {
+func (m *machine) tried(e *event) {
 	if e.answer.OK {
 		m.grantedAt, m.handed = e.now, 0
 		m.failures, m.remote = nil, nil
@@ -223,7 +227,7 @@ func (m *machine) tried(e event) {
 }
 
 // attemptFailed counts a failed attempt against all who wait: it was made for the key, not for the first of them alone.
-func (m *machine) attemptFailed(e event) {
+func (m *machine) attemptFailed(e *event) {
 	m.failed++
 	if len(m.failures) == keptFailures {
 		m.failures = append([]error(nil), m.failures[1:]...)

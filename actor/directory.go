@@ -207,7 +207,7 @@ func (d *Directory) touch(e *entry) {
 func (d *Directory) nextEpoch() {
 	for _, e := range d.touched[1] {
 		if e.epoch == d.epoch-1 {
-			e.keeper.post(&e.keeper.retireNode)
+			e.keeper.post(rare(evRetire))
 		}
 	}
 	clear(d.touched[1])
@@ -229,7 +229,7 @@ func (d *Directory) retire(k *keeper) {
 		d.keys = make(map[int64]*entry) // a map keeps the room of its largest size
 	}
 	d.Counters.Keys.Add(-1)
-	k.post(&k.dismissNode)
+	k.post(rare(evDismiss))
 }
 
 func (d *Directory) stop() {

@@ -7,7 +7,7 @@ import (
 
 // grant gives the lock, which is ours at the server, to the first in line who still wants it; where nobody does, or the
 // session is trusted no longer, it is unlocked.
-func (m *machine) grant(e event) {
+func (m *machine) grant(e *event) {
 	if c := m.heir(e); c != nil {
 		m.give(e, c, false)
 		return
@@ -17,7 +17,7 @@ func (m *machine) grant(e event) {
 
 // heir is the first in line who still wants the lock, if that one may hold it where it is. Those before, who have ended
 // and whose message has yet to come, are refused.
-func (m *machine) heir(e event) *Claim {
+func (m *machine) heir(e *event) *Claim {
 	for c := m.line.head; c != nil; c = m.line.head {
 		ending := c.ending.Load()
 		if ending == nil {
@@ -31,7 +31,7 @@ func (m *machine) heir(e event) *Claim {
 	return nil
 }
 
-func (m *machine) give(e event, c *Claim, local bool) {
+func (m *machine) give(e *event, c *Claim, local bool) {
 	m.state = stHeld
 	m.wakeAt, m.askAt = time.Time{}, time.Time{}
 	m.line.remove(c)
@@ -44,7 +44,7 @@ func (m *machine) give(e event, c *Claim, local bool) {
 }
 
 // canHold reports whether c may hold the lock where it is.
-func (m *machine) canHold(e event, c *Claim) bool {
+func (m *machine) canHold(e *event, c *Claim) bool {
 	return !m.closing && e.now.Before(e.trust) && (m.onReserved || !c.Dedicated)
 }
 
@@ -54,7 +54,7 @@ func (m *machine) unlock() {
 }
 
 // end ends a claim: a waiter withdraws, the holder releases. For one that is over already it is too late to matter.
-func (m *machine) end(e event) {
+func (m *machine) end(e *event) {
 	c := e.claim
 	cause := c.ending.Load().err
 	switch c.stage {
@@ -71,7 +71,7 @@ func (m *machine) end(e event) {
 }
 
 // headLeft deals with what was under way for the first in line, who has withdrawn.
-func (m *machine) headLeft(e event, old *Claim) {
+func (m *machine) headLeft(e *event, old *Claim) {
 	c := m.line.head
 	switch {
 	case m.state == stWaiting && c == nil, m.polling() && c.Dedicated:
@@ -88,7 +88,7 @@ func (m *machine) headLeft(e event, old *Claim) {
 
 // release ends the hold of c. The next in line gets the lock from hand to hand, for at most a quantum; then other
 // processes have their turn.
-func (m *machine) release(e event, c *Claim, cause error) {
+func (m *machine) release(e *event, c *Claim, cause error) {
 	m.do(effect{kind: fxOver, claim: c, err: cause})
 	m.holder = nil
 	if m.handed+1 < m.limits.QuantumGrants && e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
@@ -105,7 +105,7 @@ func (m *machine) release(e event, c *Claim, cause error) {
 }
 
 // unlocked takes the answer to an unlock.
-func (m *machine) unlocked(e event) {
+func (m *machine) unlocked(e *event) {
 	if c := m.leaving; c != nil {
 		m.leaving = nil
 		m.do(effect{kind: fxSettle, claim: c, err: releaseOutcome(e.answer)})
@@ -132,7 +132,7 @@ func releaseOutcome(a Answer) error {
 }
 
 // lost: the session that the lock is on has ended.
-func (m *machine) lost(e event) {
+func (m *machine) lost(e *event) {
 	if m.state != stHeld || e.gone == nil {
 		return // what is under way is answered by itself
 	}
@@ -150,7 +150,7 @@ func (m *machine) lost(e event) {
 
 // stop: the manager closes. Waiters are refused, the holder's lock is released, and when all that is under way has been
 // answered the keeper ends.
-func (m *machine) stop(e event) {
+func (m *machine) stop(e *event) {
 	m.closing = true
 	for m.line.head != nil {
 		m.drop(m.line.head, ErrClosed)

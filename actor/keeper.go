@@ -13,32 +13,32 @@ import (
 type keeper struct {
 	id    int64
 	world *world
-	inbox mailbox.Mailbox[message]
 	link  Link
+	inbox mailbox.Mailbox[message]
 
 	// What the store told, written before its node is posted and read after it was taken.
-	answer, reserved          Answer
-	toldHolder                atomic.Pointer[Holder] // two questions may be under way, so that two answers meet here
-	answeredNode              mailbox.Node[message]
-	retireNode, dismissNode   mailbox.Node[message] // from the directory
-	retirableNode, exitedNode mailbox.Node[message] // to the directory
+	answeredNode mailbox.Node[message]
+	answer       Answer
+	reserved     *Answer
+	toldHolder   atomic.Pointer[Holder] // two questions may be under way, so that two answers meet here
 
 	seen atomic.Uint64 // received, for the directory to compare
 
 	turn mailbox.Turn // who has it owns what is below
 
-	// ---- the owner's
-	machine  machine
+	// ---- the owner's, what is used most first: of a thousand keys the processor's caches do not hold much
+	ledger   ledger
+	retiring bool                  // the directory has asked, and no claim has come since
+	resuming bool                  // the machine is new, and has yet to look at who waits
+	gone     bool                  // exit, dismissed or closed
 	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
 	current  message               // being dealt with
+	received uint64                // claims
+	effects  [2]effect             // the machine's room for them: mostly there are no more
+	machine  machine
 	clock    *time.Timer
 	failure  *KeeperFailure // of the last incarnation, to be cleared up
-	restarts intensity
-	received uint64 // claims
-	ledger   ledger
-	retiring bool // the directory has asked, and no claim has come since
-	resuming bool // the machine is new, and has yet to look at who waits
-	gone     bool // exit, dismissed or closed
+	restarts *intensity     // nil before the first
 }
 
 // world is what all keepers of one directory share.
@@ -64,13 +64,9 @@ type ledger struct {
 }
 
 func newKeeper(w *world, id int64) *keeper {
-	k := &keeper{id: id, world: w, restarts: intensity{limit: w.intensity}}
-	k.machine.limits = w.limits
-	k.machine.out = make([]effect, 0, 2) // mostly there are no more
+	k := &keeper{id: id, world: w}
+	k.machine = machine{limits: &w.limits, out: k.effects[:0]}
 	k.answeredNode.Value.kind = evAnswered
-	k.retireNode.Value.kind, k.dismissNode.Value.kind = evRetire, evDismiss
-	k.retirableNode.Value = message{kind: evRetirable, from: k}
-	k.exitedNode.Value = message{kind: evExited, from: k}
 	k.link = w.store.Attach(id, k)
 	return k
 }
@@ -82,7 +78,7 @@ func (k *keeper) Answered(a Answer) {
 }
 
 func (k *keeper) Reserved(a Answer) {
-	k.reserved = a
+	k.reserved = &a
 	k.post(rare(evReserved))
 }
 
@@ -96,6 +92,13 @@ func (k *keeper) Told(h *Holder) {
 // rare is a node for what happens to few keepers: room for it in each would cost more than this does now and then.
 func rare(kind eventKind) *mailbox.Node[message] {
 	return &mailbox.Node[message]{Value: message{kind: kind}}
+}
+
+// tellDirectory is for what happens once in a keeper's life, or little more often.
+func (k *keeper) tellDirectory(kind eventKind) {
+	n := rare(kind)
+	n.Value.from = k
+	k.world.directory.post(n)
 }
 
 // inlineMost bounds how many messages are dealt with on a sender's goroutine, which has other things to do.
@@ -154,7 +157,7 @@ func (k *keeper) handle(m message) {
 		k.world.hook(k.id, "message "+m.kind.String())
 	}
 	if m.kind != evRetire && m.kind != evDismiss {
-		k.carryOut(k.machine.step(e), e.now)
+		k.carryOut(k.machine.step(&e), e.now)
 	}
 	k.letGo()
 }
@@ -164,7 +167,7 @@ func (k *keeper) letGo() {
 	if k.retiring && k.idle() {
 		k.retiring = false
 		k.seen.Store(k.received)
-		k.world.directory.post(&k.retirableNode)
+		k.tellDirectory(evRetirable)
 	}
 }
 
@@ -179,7 +182,7 @@ func (k *keeper) note(m message, e *event) {
 		e.answer = k.answer
 		k.ledger.answered(e.answer)
 	case evReserved:
-		e.answer = k.reserved
+		e.answer = *k.reserved
 		k.ledger.reserved = resNone
 		if e.answer.OK {
 			k.ledger.reserved = resHave
@@ -249,7 +252,9 @@ func (k *keeper) perform(fx *effect, now time.Time) {
 	case fxAsk:
 		k.link.Ask()
 	case fxTimer:
-		k.wakeAt(fx.at.Sub(now))
+		if at := k.machine.due(); !at.IsZero() {
+			k.wakeAt(at.Sub(now))
+		}
 	case fxGrant:
 		fx.claim.Session = k.link.Session()
 		k.world.counters.granted(fx.claim)

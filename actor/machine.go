@@ -63,35 +63,33 @@ const (
 // machine is a keeper's mind: step takes one event and says what is to be done. It does no I/O, reads no clock and
 // starts nothing.
 type machine struct {
-	limits  Limits
-	state   state
-	line    line
-	holder  *Claim // in stHeld
-	leaving *Claim // whose release is under way, in stUnlocking
-	asking  *Claim // whose own code is being run
-	closing bool
+	limits *Limits
+	out    []effect
 
+	state      state
 	reserved   reserving
 	dedicated  bool // what the reservation is for
 	onReserved bool // the operation, or the lock, is on the reserved session
+	abandoned  bool // the wait under way was abandoned
+	settling   bool // in stSettling: the operation under way takes the lock
+	closing    bool
 
+	line      line
+	holder    *Claim    // in stHeld
+	leaving   *Claim    // whose release is under way, in stUnlocking
 	grantedAt time.Time // by the server
 	handed    int       // grants inside the process since then
 	wakeAt    time.Time // end of the pause; zero: nothing but a reservation ends it
 	askAt     time.Time // when to find out who is in the way; zero: no need
-	abandoned bool      // the wait under way was abandoned
 
-	failed   int // attempts that failed, ever
-	failures []error
 	remote   *Holder
-
-	settling bool // in stSettling: the operation under way takes the lock
-
-	out []effect
+	failures []error
+	failed   int    // attempts that failed, ever
+	asking   *Claim // whose own code is being run
 }
 
 // step is the transition. The effects are to be carried out in order; they are valid until the next step.
-func (m *machine) step(e event) []effect {
+func (m *machine) step(e *event) []effect {
 	m.out = m.out[:0]
 	switch e.kind {
 	case evAcquire:
@@ -129,7 +127,7 @@ func (m *machine) drop(c *Claim, err error) {
 	m.refuse(c, err)
 }
 
-func (m *machine) acquire(e event) {
+func (m *machine) acquire(e *event) {
 	c := e.claim
 	switch ending := c.ending.Load(); {
 	case m.closing:
@@ -186,7 +184,7 @@ func (m *machine) try(c *Claim, kind effectKind) {
 // lastAttempt reports whether the next attempt is the last.
 func (c *Claim) lastAttempt() bool { return c.Attempts+1 >= max(1, c.MaxAttempts) }
 
-func (m *machine) timer(e event) {
+func (m *machine) timer(e *event) {
 	due := func(at time.Time) bool { return !at.IsZero() && !e.now.Before(at) }
 	if m.state != stPausing && m.state != stWaiting {
 		return
@@ -209,7 +207,7 @@ func (m *machine) timer(e event) {
 	m.setTimer()
 }
 
-func (m *machine) told(e event) {
+func (m *machine) told(e *event) {
 	if m.state != stHeld && m.line.n > 0 {
 		m.remote = e.holder
 	}

@@ -50,7 +50,7 @@ func TestRandomHistories(t *testing.T) {
 func newModel(t *rapid.T) *model {
 	now := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	w := &model{t: t, now: now, trust: now.Add(time.Hour), told: map[*Claim]bool{}, failed: map[*Claim]int{}}
-	w.m.limits = Limits{
+	w.m.limits = &Limits{
 		MaxWaiters:    rapid.IntRange(1, 4).Draw(t, "max waiters"),
 		QuantumGrants: rapid.IntRange(1, 3).Draw(t, "quantum"),
 		QuantumTime:   20 * time.Millisecond,

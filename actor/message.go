@@ -56,7 +56,7 @@ const (
 	fxUnlock
 	fxGiveBack
 	fxAsk
-	fxTimer  // wake me at
+	fxTimer  // wake me when the machine has something due
 	fxGrant  // the claim holds the lock
 	fxRefuse // the claim gets err
 	fxOver   // the claim's hold is over, for err
@@ -74,5 +74,4 @@ type effect struct {
 	kind  effectKind
 	claim *Claim
 	err   error
-	at    time.Time
 }

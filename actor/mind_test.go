@@ -25,13 +25,13 @@ func newMind(t *testing.T) *mind {
 	t.Helper()
 	now := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	return &mind{t: t, now: now, trust: now.Add(time.Hour), claims: map[string]*Claim{},
-		m: machine{limits: Limits{MaxWaiters: 3, QuantumTime: 20 * time.Millisecond, QuantumGrants: 3}}}
+		m: machine{limits: &Limits{MaxWaiters: 3, QuantumTime: 20 * time.Millisecond, QuantumGrants: 3}}}
 }
 
 func (d *mind) step(e event) *mind {
 	e.now, e.trust = d.now, d.trust
 	var words []string
-	for _, fx := range d.m.step(e) {
+	for _, fx := range d.m.step(&e) {
 		word := fx.kind.String()
 		if fx.claim != nil {
 			word += " " + fx.claim.Name
@@ -47,7 +47,7 @@ func (d *mind) step(e event) *mind {
 		case fxSettle:
 			fx.claim.settle(fx.err)
 		case fxTimer:
-			d.timer = fx.at.Sub(d.now)
+			d.timer = d.m.due().Sub(d.now)
 		}
 	}
 	d.did = strings.Join(words, " ")

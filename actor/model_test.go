@@ -85,7 +85,7 @@ func (w *model) step(e event) {
 	if w.held && !w.busy {
 		e.trust = w.trust
 	}
-	for _, fx := range w.m.step(e) {
+	for _, fx := range w.m.step(&e) {
 		w.carryOut(fx)
 	}
 	w.look()
@@ -146,7 +146,7 @@ func (w *model) carryOut(fx effect) {
 		}
 		w.reserved = resNone
 	case fxTimer:
-		w.timer = fx.at
+		w.timer = w.m.due()
 	case fxGrant:
 		w.grant(fx.claim)
 	case fxRefuse:

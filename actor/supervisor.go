@@ -32,7 +32,7 @@ func (k *keeper) end() {
 		k.clock.Stop()
 	}
 	k.link.Detach()
-	k.world.directory.post(&k.exitedNode)
+	k.tellDirectory(evExited)
 }
 
 // own works with the turn that was handed over, until there is nothing to do or the keeper is gone; then it keeps it.
@@ -76,12 +76,15 @@ func (k *keeper) incarnate(most int) {
 func (k *keeper) restart(f KeeperFailure) {
 	now := time.Now()
 	k.world.counters.Restarts.Add(1)
+	if k.restarts == nil {
+		k.restarts = &intensity{limit: k.world.intensity}
+	}
 	until, tooMany := k.restarts.add(now)
 	f.Until = until
 	err := fmt.Errorf("%w: panic: %v", ErrKeeperFailed, f.Value)
 
 	old := k.machine
-	k.machine = machine{limits: old.limits, closing: old.closing, line: old.line, failed: old.failed, failures: old.failures}
+	k.machine = machine{limits: old.limits, out: k.effects[:0], closing: old.closing, line: old.line, failed: old.failed, failures: old.failures}
 	for _, fx := range old.out { // more than what was being carried out: the machine may have failed in mid-step
 		k.discard(fx.claim, err)
 	}

@@ -253,7 +253,9 @@ func TestDismissedDuringCoolDown(t *testing.T) {
 		r.fail()
 		// What the keeper had said before it failed reaches the directory now.
 		k.seen.Store(1)
-		r.d.inbox.Post(&k.retirableNode)
+		said := rare(evRetirable)
+		said.Value.from = k
+		r.d.inbox.Post(said)
 		sleep(3 * time.Second)
 		if n := r.store.attached(); n != 0 {
 			t.Errorf("%d keepers, and the directory has let them go", n)

@@ -63,7 +63,8 @@ func benchDirectory(b *testing.B) *Directory {
 // hold takes a lock and returns the claim that has it.
 func hold(b *testing.B, d *Directory, t Terms) *Claim {
 	c := new(Claim)
-	c.Init(d, t)
+	c.Terms = t
+	c.Init(d)
 	d.Submit(c)
 	if err := c.Wait(); err != nil {
 		b.Error(err)

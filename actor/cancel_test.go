@@ -158,7 +158,8 @@ func TestThousandCancelledAtOnce(t *testing.T) {
 		holder := r.acquire(key(1))
 		line := make([]Claim, senders*each)
 		for i := range line {
-			line[i].Init(r.d, key(1))
+			line[i].Terms = key(1)
+			line[i].Init(r.d)
 			r.d.Submit(&line[i])
 		}
 		stays := r.submit(key(1))

@@ -104,9 +104,9 @@ func newEndCause(err error) *endCause {
 
 type watch struct{ fire func(error) }
 
-// Init readies a claim for [Directory.Submit].
-func (c *Claim) Init(d *Directory, t Terms) {
-	c.Terms, c.directory = t, d
+// Init readies a claim for [Directory.Submit], once its terms are set.
+func (c *Claim) Init(d *Directory) {
+	c.directory = d
 	c.result = make(chan struct{}, 1)
 	c.ask.Value = message{kind: evAcquire, claim: c}
 	c.end.Value = message{kind: evEnd, claim: c}

@@ -244,7 +244,8 @@ func TestManyKeys(t *testing.T) {
 		for from := 0; from < total; from += atOnce {
 			for i := range claims {
 				claims[i] = Claim{}
-				claims[i].Init(r.d, Terms{ID: int64(from + i)})
+				claims[i].Terms = Terms{ID: int64(from + i)}
+				claims[i].Init(r.d)
 				r.d.Submit(&claims[i])
 			}
 			for i := range claims {

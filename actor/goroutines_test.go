@@ -20,7 +20,8 @@ func TestKeepersThatRestHaveNoGoroutine(t *testing.T) {
 	claims := make([]*Claim, keys)
 	for i := range claims {
 		c := new(Claim)
-		c.Init(d, key(int64(i)))
+		c.Terms = key(int64(i))
+		c.Init(d)
 		d.Submit(c)
 		if err := c.Wait(); err != nil {
 			t.Fatal(err)

@@ -144,7 +144,8 @@ func TestWithdraw(t *testing.T) {
 func TestEndedBeforeItCame(t *testing.T) {
 	d := newMind(t)
 	c := &Claim{}
-	c.Init(nil, key(1))
+	c.Terms = key(1)
+	c.Init(nil)
 	c.Name, d.claims["a"] = "a", c
 	d.end("a", context.Canceled).expect("", stIdle)
 	d.step(event{kind: evAcquire, claim: c}).expect("refuse a", stIdle).refusal("a", context.Canceled)

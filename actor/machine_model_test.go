@@ -72,13 +72,14 @@ func newModel(t *rapid.T) *model {
 
 func (w *model) acquire(t *rapid.T) {
 	c := &Claim{}
-	c.Init(nil, Terms{
+	c.Terms = Terms{
 		Try:         rapid.Bool().Draw(t, "try"),
 		Dedicated:   rapid.IntRange(0, 3).Draw(t, "dedicated") == 0,
 		PollFirst:   rapid.Bool().Draw(t, "poll first"),
 		MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts"),
 		NewBackoff:  linear,
-	})
+	}
+	c.Init(nil)
 	if rapid.IntRange(0, 9).Draw(t, "cancelled before") == 0 {
 		c.ending.Store(&endCause{context.Canceled})
 	}

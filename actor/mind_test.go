@@ -75,7 +75,8 @@ func (d *mind) passes(span time.Duration) *mind { d.now = d.now.Add(span); retur
 
 func (d *mind) acquire(name string, change ...func(*Terms)) *mind {
 	c := &Claim{}
-	c.Init(nil, key(1, change...))
+	c.Terms = key(1, change...)
+	c.Init(nil)
 	c.Name, d.claims[name] = name, c
 	return d.step(event{kind: evAcquire, claim: c})
 }

@@ -148,7 +148,8 @@ func (s *steps) Reset()                     { s.n = 0 }
 // prepare makes a claim that is not on its way yet.
 func (r *rig) prepare(t Terms) *caller {
 	c := &caller{rig: r, answered: make(chan struct{})}
-	c.Init(r.d, t)
+	c.Terms = t
+	c.Init(r.d)
 	r.mu.Lock()
 	r.callers = append(r.callers, c)
 	r.mu.Unlock()

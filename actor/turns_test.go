@@ -72,7 +72,8 @@ func meetings(t *testing.T, r *rig, rounds int64) {
 	defer search.Stop()
 	for n := int64(1); n <= rounds; n++ {
 		c := new(Claim)
-		c.Init(r.d, key(1))
+		c.Terms = key(1)
+		c.Init(r.d)
 		r.d.Submit(c)
 		ending.Store(c)
 		search.Reset(20 * time.Second)

@@ -148,13 +148,12 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	}
 	o := collect(opts)
 	l := &Lock{m: m, parent: ctx}
-	terms, err := m.terms(ctx, k, &o)
-	if err != nil {
+	if err := m.terms(ctx, k, &o, &l.claim.Terms); err != nil {
 		return nil, l.failure(k, err, 0)
 	}
-	terms.Try = try
+	l.claim.Try = try
 	start := time.Now()
-	l.claim.Init(m.directory, terms)
+	l.claim.Init(m.directory)
 	if ctx.Done() != nil {
 		m.registrations.join(ctx, l)
 		l.claim.Registration = &l.member
@@ -164,7 +163,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		timer = time.AfterFunc(o.waitTimeout, func() { l.claim.End(ErrWaitTimeout) })
 	}
 	m.directory.Submit(&l.claim)
-	err = l.claim.Wait()
+	err := l.claim.Wait()
 	waited := time.Since(start)
 	m.waits.Record(waited)
 	switch {
@@ -189,33 +188,34 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 	return l, nil
 }
 
-// terms is what an acquisition asks for; the error says why there will be none.
-func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions) (actor.Terms, error) {
+// terms says what an acquisition asks for; the error says why there will be none.
+func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, t *actor.Terms) error {
 	retry := &m.config.Retry
 	if o.retry != nil {
 		if err := o.retry.validate(); err != nil {
-			return actor.Terms{}, err
+			return err
 		}
 		retry = o.retry
 	}
 	switch {
 	case k.name == "":
-		return actor.Terms{}, ErrEmptyKey
+		return ErrEmptyKey
 	case o.waitTimeout < 0:
-		return actor.Terms{}, fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout)
+		return fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout)
 	case ctx.Err() != nil:
-		return actor.Terms{}, contextReason(ctx)
+		return contextReason(ctx)
 	case m.closing.Load():
-		return actor.Terms{}, ErrClosed
+		return ErrClosed
 	}
-	deadline, _ := ctx.Deadline()
+	t.Name, t.ID, t.Dedicated = k.name, k.id, o.dedicated
+	t.PollFirst, t.MaxAttempts, t.NewBackoff = retry.PollFirst, retry.Attempts, retry.Backoff
+	t.Deadline, _ = ctx.Deadline()
 	if o.waitTimeout > 0 {
-		if by := time.Now().Add(o.waitTimeout); deadline.IsZero() || by.Before(deadline) {
-			deadline = by
+		if by := time.Now().Add(o.waitTimeout); t.Deadline.IsZero() || by.Before(t.Deadline) {
+			t.Deadline = by
 		}
 	}
-	return actor.Terms{Name: k.name, ID: k.id, Dedicated: o.dedicated, PollFirst: retry.PollFirst,
-		MaxAttempts: retry.Attempts, NewBackoff: retry.Backoff, Deadline: deadline}, nil
+	return nil
 }
 
 // contextReason keeps both findable: what the context says, and the cause that its owner gave.

@@ -105,7 +105,8 @@ func (w *world) prepare(p *process, id int64) *claim {
 
 func (w *world) newClaim(p *process, terms actor.Terms) *claim {
 	c := &claim{w: w, p: p}
-	c.Init(p.dir, terms)
+	c.Terms = terms
+	c.Init(p.dir)
 	c.Registration = c
 	return c
 }

@@ -54,7 +54,7 @@ type Claim struct {
 	Local    bool    // granted by hand-off
 	Session  Session // where the lock is held
 
-	keeper   atomic.Pointer[keeper]
+	keeper   atomic.Pointer[keeper] // that has it, or is about to get it
 	ending   atomic.Pointer[endCause]
 	over     atomic.Pointer[endCause] // why the hold is over, before the server has confirmed it
 	watch    atomic.Pointer[watch]
@@ -64,8 +64,6 @@ type Claim struct {
 	ask, end mailbox.Node[message]
 
 	attendance atomic.Uint32 // whether the caller attends to the operation for the claim: see attend.go
-
-	forwarded bool // the directory's: a keeper has it, or will
 
 	// The machine's.
 	next, prev *Claim

@@ -24,35 +24,28 @@ type Config struct {
 	Hook func(id int64, step string)
 }
 
-// Directory knows the keeper of each key in use. It forwards claims to keepers instead of handing keepers out, so that a
-// keeper can retire without a race: nobody else sends it claims.
+// Directory knows the keeper of each key in use, and forwards claims to them. A keeper retires without a race, since each
+// claim enters by its door before it is sent.
 type Directory struct {
-	world    world
-	Counters Counters
-	inbox    mailbox.Mailbox[message]
-	stopping chan struct{} // closed by Close, once it has the token
-	token    chan struct{} // capacity 1: the right to close stopping
-	done     chan struct{} // closed by the owner: no keeper is left
-	maxKeys  int
-	linger   time.Duration
+	world     world
+	Counters  Counters
+	shortcuts shortcuts
+	inbox     mailbox.Mailbox[message]
+	stopping  chan struct{} // closed by Close, once it has the token
+	token     chan struct{} // capacity 1: the right to close stopping
+	done      chan struct{} // closed by the owner: no keeper is left
+	maxKeys   int
+	linger    time.Duration
 
 	turn mailbox.Turn  // who has it owns what is below
 	wake chan struct{} // capacity 1: something for the directory's own goroutine
 
 	// ---- the owner's
-	keys    map[int64]*entry
+	keys    map[int64]*keeper
 	running int // keepers that have not ended, retired ones too
-	epoch   int
-	touched [2][]*entry // entries that were last used in this epoch and in the one before
+	epoch   uint32
+	touched [2][]*keeper // those that were last claimed in this epoch and in the one before, by way of the directory
 	closed  bool
-}
-
-// entry is what the directory knows of a key.
-type entry struct {
-	keeper    *keeper
-	name      string
-	forwarded uint64 // claims
-	epoch     int    // of the last use
 }
 
 // NewDirectory starts a directory.
@@ -60,7 +53,7 @@ func NewDirectory(c Config) *Directory {
 	d := &Directory{
 		stopping: make(chan struct{}), token: make(chan struct{}, 1), done: make(chan struct{}),
 		wake:    make(chan struct{}, 1),
-		maxKeys: c.MaxKeys, linger: c.Linger, keys: make(map[int64]*entry),
+		maxKeys: c.MaxKeys, linger: c.Linger, keys: make(map[int64]*keeper),
 	}
 	d.token <- struct{}{}
 	d.world = world{store: c.Store, limits: c.Limits, intensity: c.Intensity, directory: d, counters: &d.Counters,
@@ -76,6 +69,11 @@ func NewDirectory(c Config) *Directory {
 func (d *Directory) Submit(c *Claim) {
 	d.Counters.Waiting.Add(1)
 	c.attendance.Store(attendCaller)
+	if k := d.shortcut(c); k != nil {
+		c.keeper.Store(k)
+		k.post(&c.ask)
+		return
+	}
 	d.post(&c.ask)
 	select {
 	case <-d.done: // the owner may have looked for the last time before the claim came
@@ -150,14 +148,9 @@ func (d *Directory) handle(m message) {
 	case evAcquire:
 		d.forward(m.claim)
 	case evEnd:
-		if !m.claim.forwarded {
-			break // it is seen to have ended when it comes
-		}
 		if k := m.claim.keeper.Load(); k != nil {
 			k.post(&m.claim.end)
-		} else if e := d.keys[m.claim.ID]; e != nil {
-			e.keeper.post(&m.claim.end) // its claim lies in that mailbox, before this
-		}
+		} // otherwise it is seen to have ended when it comes
 	case evRetirable:
 		d.retire(m.from)
 	case evExited:
@@ -168,26 +161,28 @@ func (d *Directory) handle(m message) {
 }
 
 func (d *Directory) forward(c *Claim) {
-	e := d.keys[c.ID]
+	k := d.keys[c.ID]
 	switch {
 	case d.closed:
 		d.refuse(c, ErrClosed)
 		return
-	case e == nil && len(d.keys) >= d.maxKeys:
+	case k == nil && len(d.keys) >= d.maxKeys:
 		d.refuse(c, ErrTooManyKeys)
 		return
-	case e == nil:
-		e = &entry{keeper: newKeeper(&d.world, c.ID), name: c.Name, epoch: -1}
-		d.keys[c.ID] = e
+	case k == nil:
+		k = newKeeper(&d.world, c.ID, c.Name)
+		d.keys[c.ID] = k
 		d.Counters.Keys.Add(1)
 		d.running++
-	case e.name != c.Name:
+	case k.name != c.Name:
 		d.Counters.Collisions.Add(1)
 	}
-	e.forwarded++
-	c.forwarded = true
-	d.touch(e)
-	e.keeper.post(&c.ask)
+	if !k.door.enter() {
+		panic("BUG: the directory knows a keeper that lets nobody in")
+	}
+	d.touch(k)
+	c.keeper.Store(k)
+	k.post(&c.ask)
 }
 
 func (d *Directory) refuse(c *Claim, err error) {
@@ -195,20 +190,24 @@ func (d *Directory) refuse(c *Claim, err error) {
 	c.answer(err)
 }
 
-func (d *Directory) touch(e *entry) {
-	if e.epoch != d.epoch {
-		e.epoch = d.epoch
-		d.touched[0] = append(d.touched[0], e)
+func (d *Directory) touch(k *keeper) {
+	if k.epoch != d.epoch {
+		k.epoch = d.epoch
+		d.touched[0] = append(d.touched[0], k)
 	}
+	d.shortcuts.of(k.id).Store(k)
 }
 
 // nextEpoch asks the keepers that were not used for a whole epoch to retire. One that is not idle, since its lock is held,
 // remembers it: to ask again and again would wake every keeper that only holds.
 func (d *Directory) nextEpoch() {
-	for _, e := range d.touched[1] {
-		if e.epoch == d.epoch-1 {
-			e.keeper.post(rare(evRetire))
+	for _, k := range d.touched[1] {
+		if k.epoch == d.epoch-1 {
+			k.post(rare(evRetire))
 		}
+	}
+	for _, k := range d.touched[0] {
+		d.shortcuts.of(k.id).Store(nil)
 	}
 	clear(d.touched[1])
 	d.touched[0], d.touched[1] = d.touched[1][:0], d.touched[0]
@@ -220,13 +219,12 @@ func (d *Directory) nextEpoch() {
 
 // retire forgets an idle keeper, unless a claim is on its way to it.
 func (d *Directory) retire(k *keeper) {
-	e := d.keys[k.id]
-	if e == nil || e.keeper != k || e.forwarded != k.seen.Load() {
+	if d.keys[k.id] != k || !k.door.shut(k.seen.Load()) {
 		return
 	}
 	delete(d.keys, k.id)
 	if len(d.keys) == 0 {
-		d.keys = make(map[int64]*entry) // a map keeps the room of its largest size
+		d.keys = make(map[int64]*keeper) // a map keeps the room of its largest size
 	}
 	d.Counters.Keys.Add(-1)
 	k.post(rare(evDismiss))
@@ -234,8 +232,8 @@ func (d *Directory) retire(k *keeper) {
 
 func (d *Directory) stop() {
 	d.closed = true
-	for _, e := range d.keys {
-		e.keeper.post(rare(evStop))
+	for _, k := range d.keys {
+		k.post(rare(evStop))
 	}
 }
 

@@ -70,27 +70,33 @@ func TestKeepersInUseDoNotRetire(t *testing.T) {
 	})
 }
 
+// byHand is a directory that the test is the owner of: it hears what keepers say when the test calls handleAll.
+func byHand(t *testing.T) (r *rig, handleAll func() []eventKind) {
+	r = &rig{t: t, store: newFakeStore(), live: map[int64]*caller{}, patience: time.Minute}
+	d := &Directory{keys: make(map[int64]*keeper), maxKeys: 10, done: make(chan struct{})}
+	d.turn.Take()
+	d.world = world{store: r.store, directory: d, counters: &d.Counters, limits: Limits{MaxWaiters: 9, QuantumGrants: 1}}
+	r.d = d
+	return r, func() (kinds []eventKind) {
+		synctest.Wait()
+		for list := d.inbox.Take(); ; {
+			m, ok := list.Next()
+			if !ok {
+				synctest.Wait()
+				return kinds
+			}
+			kinds = append(kinds, m.kind)
+			d.handle(m)
+		}
+	}
+}
+
 // A claim that is on its way to a keeper keeps it from retiring. The directory is driven by hand here, so that the claim
 // comes when the keeper has said that it is idle, and the directory has not heard.
 func TestRetirementMeetsAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, store: newFakeStore(), live: map[int64]*caller{}, patience: time.Minute}
-		d := &Directory{keys: make(map[int64]*entry), maxKeys: 10, done: make(chan struct{})}
-		d.turn.Take() // this test is the directory's owner
-		d.world = world{store: r.store, directory: d, counters: &d.Counters, limits: Limits{MaxWaiters: 9, QuantumGrants: 1}}
-		r.d = d
-		handleAll := func() (kinds []eventKind) {
-			synctest.Wait()
-			for list := d.inbox.Take(); ; {
-				m, ok := list.Next()
-				if !ok {
-					synctest.Wait()
-					return kinds
-				}
-				kinds = append(kinds, m.kind)
-				d.handle(m)
-			}
-		}
+		r, handleAll := byHand(t)
+		d := r.d
 		use := func() {
 			c := r.submit(key(1))
 			handleAll()
@@ -105,7 +111,7 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 		synctest.Wait() // now it has asked to be let go
 		c := r.prepare(key(1))
 		d.forward(&c.Claim)
-		first := d.keys[1].keeper
+		first := d.keys[1]
 		if kinds := handleAll(); len(kinds) != 1 || kinds[0] != evRetirable || d.keys[1] == nil {
 			t.Fatalf("the directory got %v, and forgot a keeper that has a claim: %v", kinds, d.keys[1] == nil)
 		}
@@ -120,13 +126,13 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 		}
 		use()
 		use()
-		second := d.keys[1].keeper
+		second := d.keys[1]
 		// What the first says now is old, though it has had as many claims as the second.
-		if n := d.keys[1].forwarded; n != first.seen.Load() {
+		if n := second.door.entered.Load(); n != first.seen.Load() {
 			t.Fatalf("the second has had %d claims, the first %d", n, first.seen.Load())
 		}
 		d.retire(first)
-		if d.keys[1] == nil || d.keys[1].keeper != second {
+		if d.keys[1] != second {
 			t.Fatal("the second keeper was forgotten on the first one's word")
 		}
 		d.stop()
@@ -135,6 +141,33 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 		}
 		for _, wrong := range r.store.leftovers(4) {
 			t.Error(wrong)
+		}
+	})
+}
+
+// A keeper that is asked to end after the directory has let it go, and before it has heard of that, ends.
+func TestRetirementMeetsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, handleAll := byHand(t)
+		c := r.submit(key(1))
+		handleAll()
+		if c.wait() != nil {
+			t.Fatal(c.Err)
+		}
+		r.mustRelease(c)
+		k := r.d.keys[1]
+		r.d.nextEpoch()
+		r.d.nextEpoch()
+		synctest.Wait() // now it has asked to be let go
+		k.turn.Take()
+		r.d.stop()
+		if kinds := handleAll(); len(kinds) != 1 || kinds[0] != evRetirable || len(r.d.keys) != 0 {
+			t.Fatalf("the directory got %v, and has %d keys", kinds, len(r.d.keys))
+		}
+		k.turn.Give()
+		k.post(rare(evTold)) // anything, to have it look
+		if kinds := handleAll(); len(kinds) != 1 || kinds[0] != evExited || r.d.running != 0 {
+			t.Fatalf("the directory got %v, and %d keepers are left", kinds, r.d.running)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,9 @@ import (
 // waits for anything but the mailbox.
 type keeper struct {
 	id    int64
+	name  string // of the first claim
 	world *world
+	door  door
 	link  Link
 	inbox mailbox.Mailbox[message]
 
@@ -24,15 +27,18 @@ type keeper struct {
 
 	seen atomic.Uint64 // received, for the directory to compare
 
+	epoch uint32 // the directory's: when it last forwarded a claim
+
 	turn mailbox.Turn // who has it owns what is below
 
 	// ---- the owner's, what is used most first: of a thousand keys the processor's caches do not hold much
 	ledger   ledger
 	retiring bool                  // the directory has asked, and no claim has come since
 	resuming bool                  // the machine is new, and has yet to look at who waits
+	exiting  bool                  // nothing is left to do, but for claims that are on their way
 	gone     bool                  // exit, dismissed or closed
 	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
-	current  message               // being dealt with
+	current  *Claim                // its message is being dealt with
 	received uint64                // claims
 	effects  [2]effect             // the machine's room for them: mostly there are no more
 	machine  machine
@@ -61,10 +67,11 @@ type ledger struct {
 	held     bool // the lock is ours at the server
 	reserved reserving
 	on       bool // the lock, or the operation, is on the reserved session
+	closing  bool // the manager closes
 }
 
-func newKeeper(w *world, id int64) *keeper {
-	k := &keeper{id: id, world: w}
+func newKeeper(w *world, id int64, name string) *keeper {
+	k := &keeper{id: id, name: name, world: w, epoch: math.MaxUint32}
 	k.machine = machine{limits: &w.limits, out: k.effects[:0]}
 	k.answeredNode.Value.kind = evAnswered
 	k.link = w.store.Attach(id, k)
@@ -141,9 +148,9 @@ func (k *keeper) work(most int) {
 			n--
 			continue
 		}
-		k.current = m
+		k.current = m.claim
 		k.handle(m)
-		k.current = message{}
+		k.current = nil
 	}
 }
 
@@ -162,8 +169,12 @@ func (k *keeper) handle(m message) {
 	k.letGo()
 }
 
-// letGo tells the directory that the keeper is idle, once it has asked.
+// letGo ends the keeper that has to exit, and tells the directory that it is idle, once it has asked.
 func (k *keeper) letGo() {
+	if k.exiting { // where the directory has shut the door already, the message that the keeper is dismissed is on its way
+		k.gone = k.gone || k.door.shut(k.received)
+		return
+	}
 	if k.retiring && k.idle() {
 		k.retiring = false
 		k.seen.Store(k.received)
@@ -175,7 +186,6 @@ func (k *keeper) letGo() {
 func (k *keeper) note(m message, e *event) {
 	switch m.kind {
 	case evAcquire:
-		m.claim.keeper.Store(k)
 		k.received++
 		k.retiring = false
 	case evAnswered:
@@ -195,6 +205,8 @@ func (k *keeper) note(m message, e *event) {
 		}
 	case evTold:
 		e.holder = k.toldHolder.Load()
+	case evStop:
+		k.ledger.closing = true
 	case evRetire:
 		k.retiring = true
 	case evDismiss:
@@ -269,7 +281,7 @@ func (k *keeper) perform(fx *effect, now time.Time) {
 	case fxSettle:
 		fx.claim.settle(fx.err)
 	case fxExit:
-		k.gone = true
+		k.exiting = true
 	default:
 		panic("BUG: unknown effect " + fx.kind.String())
 	}

@@ -70,10 +70,10 @@ type Observer interface {
 
 // Answer is what came of an operation.
 type Answer struct {
-	// OK: granted, released, or reserved.
-	OK bool
 	// Err says why there is no answer: whatever it was, the lock is not held now, or its session is gone.
 	Err error
+	// OK: granted, released, or reserved.
+	OK bool
 	// Transient: trying again may help.
 	Transient bool
 }

@@ -84,18 +84,15 @@ func (k *keeper) restart(f KeeperFailure) {
 	err := fmt.Errorf("%w: panic: %v", ErrKeeperFailed, f.Value)
 
 	old := k.machine
-	k.machine = machine{limits: old.limits, out: k.effects[:0], closing: old.closing, line: old.line, failed: old.failed, failures: old.failures}
+	k.machine = machine{limits: old.limits, out: k.effects[:0], line: old.line, failed: old.failed, failures: old.failures}
 	for _, fx := range old.out { // more than what was being carried out: the machine may have failed in mid-step
 		k.discard(fx.claim, err)
 	}
-	k.discard(k.current.claim, err)
+	k.discard(k.current, err)
 	k.discard(old.holder, err)
 	k.discard(old.leaving, err)
 	k.discard(old.asking, err)
-	if k.current.kind == evStop {
-		k.machine.closing = true
-	}
-	k.current = message{}
+	k.current = nil
 	k.abandon()
 	k.world.failed(f)
 	if tooMany {
@@ -139,7 +136,7 @@ func (k *keeper) abandon() {
 // resume puts the new machine where the ledger says that the server is.
 func (k *keeper) resume() {
 	m := &k.machine
-	m.reserved, m.onReserved = k.ledger.reserved, k.ledger.on
+	m.reserved, m.onReserved, m.closing = k.ledger.reserved, k.ledger.on, k.ledger.closing
 	switch {
 	case k.ledger.busy:
 		m.state, m.settling = stSettling, k.ledger.flight != fxUnlock
@@ -171,11 +168,10 @@ func (k *keeper) coolDown(until time.Time, err error) {
 			k.ledger.reserved = resDropped
 			k.link.Withdraw()
 		}
-		if clean := !k.ledger.busy && !k.ledger.held && k.ledger.reserved == resNone; clean && k.machine.closing {
-			k.gone = true
-			return
-		} else if clean && !time.Now().Before(until) {
-			return
+		if !k.ledger.busy && !k.ledger.held && k.ledger.reserved == resNone {
+			if k.gone = k.ledger.closing && k.door.shut(k.received); k.gone || !time.Now().Before(until) {
+				return
+			}
 		}
 		m, ok := k.todo.Next()
 		if !ok {
@@ -186,14 +182,10 @@ func (k *keeper) coolDown(until time.Time, err error) {
 		}
 		e := event{kind: m.kind, claim: m.claim}
 		k.note(m, &e)
-		switch m.kind {
-		case evAcquire:
+		if m.kind == evAcquire { // of all else note has taken what concerns the server, and the rest is over
 			m.claim.stage = stageOver
 			k.world.counters.refused(m.claim)
 			m.claim.answer(err)
-		case evStop:
-			k.machine.closing = true
-		default: // note has taken what concerns the server; the rest is over
 		}
 	}
 }

@@ -15,6 +15,9 @@ type Turn struct{ taken atomic.Bool }
 // Try takes the turn if nobody has it.
 func (t *Turn) Try() bool { return !t.taken.Load() && t.taken.CompareAndSwap(false, true) }
 
+// Taken reports whether somebody has it. Anybody may ask.
+func (t *Turn) Taken() bool { return t.taken.Load() }
+
 // Take takes the turn, waiting for whoever has it to be done, which is soon: a holder never waits for anything.
 func (t *Turn) Take() {
 	for !t.Try() {

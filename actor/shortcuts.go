@@ -1,0 +1,33 @@
+package actor
+
+import "sync/atomic"
+
+// All callers share the directory's mailbox and turn, which costs them more than what it does for a claim. So where a key
+// has been claimed a moment ago there is a shortcut, and the claim goes to the keeper at once.
+
+// shortcuts lead to the keepers that the directory has forwarded a claim to in this epoch. They end with the epoch: so the
+// directory hears once in each of every key in use, and of a keeper that is asked to retire there is none. They say where
+// a keeper is, not whether it lets a claim in; and of keys that share a place one has none.
+type shortcuts [1 << 13]atomic.Pointer[keeper]
+
+func (s *shortcuts) of(id int64) *atomic.Pointer[keeper] { return &s[uint64(id)%uint64(len(s))] }
+
+// shortcut is the keeper of the claim's key, which has let the claim in; nil where that has to go by the directory. It goes
+// there too while the directory has anything to do: an earlier claim on the key may be among that, and comes first.
+func (d *Directory) shortcut(c *Claim) *keeper {
+	k := d.shortcuts.of(c.ID).Load()
+	if k == nil || k.id != c.ID || k.name != c.Name || !d.inbox.Empty() || d.turn.Taken() || !k.door.enter() {
+		return nil
+	}
+	return k
+}
+
+// door counts the claims that a keeper was to get, ever. It is shut for good by who knows that it has got as many: then none
+// is on its way to it, and none comes any more.
+type door struct{ entered atomic.Uint64 }
+
+const shut = 1 << 63
+
+func (d *door) enter() bool { return d.entered.Add(1) < shut }
+
+func (d *door) shut(received uint64) bool { return d.entered.CompareAndSwap(received, shut) }

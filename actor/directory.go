@@ -195,7 +195,7 @@ func (d *Directory) touch(k *keeper) {
 		k.epoch = d.epoch
 		d.touched[0] = append(d.touched[0], k)
 	}
-	d.shortcuts.of(k.id).Store(k)
+	d.shortcuts.add(k)
 }
 
 // nextEpoch asks the keepers that were not used for a whole epoch to retire. One that is not idle, since its lock is held,
@@ -207,7 +207,7 @@ func (d *Directory) nextEpoch() {
 		}
 	}
 	for _, k := range d.touched[0] {
-		d.shortcuts.of(k.id).Store(nil)
+		d.shortcuts.remove(k)
 	}
 	clear(d.touched[1])
 	d.touched[0], d.touched[1] = d.touched[1][:0], d.touched[0]

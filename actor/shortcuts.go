@@ -7,16 +7,43 @@ import "sync/atomic"
 
 // shortcuts lead to the keepers that the directory has forwarded a claim to in this epoch. They end with the epoch: so the
 // directory hears once in each of every key in use, and of a keeper that is asked to retire there is none. They say where
-// a keeper is, not whether it lets a claim in; and of keys that share a place one has none.
-type shortcuts [1 << 13]atomic.Pointer[keeper]
+// a keeper is, not whether it lets a claim in; and of keys that share a place two have one.
+type shortcuts [1 << 13][2]atomic.Pointer[keeper]
 
-func (s *shortcuts) of(id int64) *atomic.Pointer[keeper] { return &s[uint64(id)%uint64(len(s))] }
+func (s *shortcuts) place(id int64) *[2]atomic.Pointer[keeper] { return &s[uint64(id)%uint64(len(s))] }
+
+func (s *shortcuts) find(id int64) *keeper {
+	p := s.place(id)
+	for i := range p {
+		if k := p[i].Load(); k != nil && k.id == id {
+			return k
+		}
+	}
+	return nil
+}
+
+// add and remove are the directory's.
+func (s *shortcuts) add(k *keeper) {
+	switch p := s.place(k.id); {
+	case p[0].Load() == k || p[1].Load() == k:
+	case p[0].Load() == nil:
+		p[0].Store(k)
+	default:
+		p[1].Store(k)
+	}
+}
+
+func (s *shortcuts) remove(k *keeper) {
+	p := s.place(k.id)
+	p[0].Store(nil) // whoever else is there ends with the same epoch
+	p[1].Store(nil)
+}
 
 // shortcut is the keeper of the claim's key, which has let the claim in; nil where that has to go by the directory. It goes
 // there too while the directory has anything to do: an earlier claim on the key may be among that, and comes first.
 func (d *Directory) shortcut(c *Claim) *keeper {
-	k := d.shortcuts.of(c.ID).Load()
-	if k == nil || k.id != c.ID || k.name != c.Name || !d.inbox.Empty() || d.turn.Taken() || !k.door.enter() {
+	k := d.shortcuts.find(c.ID)
+	if k == nil || k.name != c.Name || !d.inbox.Empty() || d.turn.Taken() || !k.door.enter() {
 		return nil
 	}
 	return k

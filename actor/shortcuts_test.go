@@ -68,7 +68,7 @@ func TestShortcutsKeepNoKeeperFromRetiring(t *testing.T) {
 			t.Errorf("%d keys, and none is in use", n)
 		}
 		for i := range r.d.shortcuts {
-			if r.d.shortcuts[i].Load() != nil {
+			if r.d.shortcuts[i][0].Load() != nil || r.d.shortcuts[i][1].Load() != nil {
 				t.Error("a shortcut leads to a keeper that is gone")
 			}
 		}

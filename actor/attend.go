@@ -5,9 +5,9 @@ package actor
 // always somebody: the caller says beforehand that it is about to look, the keeper marks that the operation has begun,
 // and who comes second knows what the first has done.
 const (
-	attendNobody uint32 = iota // the caller sleeps, or there is none
-	attendCaller               // the caller will look
+	attendCaller uint32 = iota // the caller will look: how a claim begins
 	attendBegun                // the operation has begun, and the caller has yet to look
+	attendNobody               // the caller sleeps, or there is none
 )
 
 // attend brings the answer in, if the operation for the claim has begun. It reports whether it received the token that

@@ -179,7 +179,7 @@ func TestThousandCancelledAtOnce(t *testing.T) {
 				t.Fatalf("answered with %v", err)
 			}
 		}
-		if n := r.d.Counters.Waiting.Load(); n != 1 || holder.Over() != nil {
+		if n := r.d.Counters.Waiting(); n != 1 || holder.Over() != nil {
 			t.Errorf("%d wait, should be one; the hold is over by %v", n, holder.Over())
 		}
 		r.mustRelease(holder)

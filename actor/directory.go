@@ -67,8 +67,7 @@ func NewDirectory(c Config) *Directory {
 
 // Submit sends a claim on its way. It never blocks; [Claim.Wait] gives the answer.
 func (d *Directory) Submit(c *Claim) {
-	d.Counters.Waiting.Add(1)
-	c.attendance.Store(attendCaller)
+	d.Counters.claims.Add(1)
 	if k := d.shortcut(c); k != nil {
 		c.keeper.Store(k)
 		k.post(&c.ask)
@@ -186,7 +185,7 @@ func (d *Directory) forward(c *Claim) {
 }
 
 func (d *Directory) refuse(c *Claim, err error) {
-	d.Counters.refused(c)
+	d.Counters.refusals.Add(1)
 	c.answer(err)
 }
 

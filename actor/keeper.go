@@ -269,11 +269,11 @@ func (k *keeper) perform(fx *effect, now time.Time) {
 		}
 	case fxGrant:
 		fx.claim.Session = k.link.Session()
-		k.world.counters.granted(fx.claim)
+		k.world.counters.grant(fx.claim.Local)
 		fx.claim.answer(nil)
 	case fxRefuse:
 		fx.claim.Holder = k.inTheWay(now)
-		k.world.counters.refused(fx.claim)
+		k.world.counters.refusals.Add(1)
 		fx.claim.answer(fx.err)
 	case fxOver:
 		k.world.counters.over(fx.err)

@@ -104,7 +104,7 @@ func (r *rig) close() {
 		what string
 		got  int64
 	}{
-		{"held", r.d.Counters.Held.Load()}, {"waiting", r.d.Counters.Waiting.Load()}, {"keys", r.d.Counters.Keys.Load()},
+		{"held", r.d.Counters.Held()}, {"waiting", r.d.Counters.Waiting()}, {"keys", r.d.Counters.Keys.Load()},
 	} {
 		if n.got != 0 {
 			r.t.Errorf("after Close the counter %q is at %d", n.what, n.got)

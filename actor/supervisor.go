@@ -112,7 +112,7 @@ func (k *keeper) discard(c *Claim, err error) {
 		k.machine.line.remove(c)
 	}
 	if !c.answered {
-		k.world.counters.refused(c)
+		k.world.counters.refusals.Add(1)
 		c.answer(err)
 		return
 	}
@@ -184,7 +184,7 @@ func (k *keeper) coolDown(until time.Time, err error) {
 		k.note(m, &e)
 		if m.kind == evAcquire { // of all else note has taken what concerns the server, and the rest is over
 			m.claim.stage = stageOver
-			k.world.counters.refused(m.claim)
+			k.world.counters.refusals.Add(1)
 			m.claim.answer(err)
 		}
 	}

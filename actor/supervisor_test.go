@@ -326,7 +326,7 @@ func TestFailureAtAnEarlyEnd(t *testing.T) {
 		c.submit()
 		c.wait()
 		synctest.Wait()
-		if n := r.d.Counters.Waiting.Load(); n != 0 {
+		if n := r.d.Counters.Waiting(); n != 0 {
 			t.Errorf("%d wait", n)
 		}
 	})

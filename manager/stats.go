@@ -93,7 +93,7 @@ const lossKeeper = "keeper failed"
 func (m *Manager) Stats() Stats {
 	c, p := &m.directory.Counters, m.pool.Stats()
 	out := Stats{
-		Keys: int(c.Keys.Load()), Held: int(c.Held.Load()), Waiting: int(c.Waiting.Load()),
+		Keys: int(c.Keys.Load()), Held: int(c.Held()), Waiting: int(c.Waiting()),
 		Sessions: SessionStats{Shared: p.Shared, Waiting: p.Waiting, Dedicated: p.Dedicated, Idle: p.Idle,
 			Opening: p.Opening, Queued: p.Queued},
 		GrantsLocal: c.GrantsLocal.Load(), GrantsServer: c.GrantsServer.Load(), Attempts: c.Attempts.Load(),

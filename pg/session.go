@@ -36,11 +36,6 @@ type Session struct {
 	front    *pgproto3.Frontend // its receiving half is the reader's; we encode for ourselves
 	base     time.Time          // what trusted counts from; carries the monotonic clock
 
-	inbox   mailbox.Mailbox[*Request]
-	waiting atomic.Int64 // requests posted and not yet answered: what the pool chooses by
-	locks   atomic.Int64 // length of held, published for the same reason
-	trusted atomic.Int64 // until when, in nanoseconds since base; written by the reader at each answer
-
 	toReader chan *flight  // capacity 1: sent by the owner, at most one is under way; received by the reader
 	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
 	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
@@ -49,6 +44,15 @@ type Session struct {
 	ending   chan struct{}             // closed by the owner: no request is sent any more
 	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
 	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
+
+	// Every request writes these, so they are on a line of a processor's cache of their own.
+	_       apart
+	inbox   mailbox.Mailbox[*Request]
+	waiting atomic.Int64 // requests posted and not yet answered: what the pool chooses by
+	_       apart
+
+	locks   atomic.Int64 // length of held, published for the same reason
+	trusted atomic.Int64 // until when, in nanoseconds since base; written by the reader at each answer
 
 	duty       atomic.Uint32             // who reads; see attend.go
 	attended   atomic.Uint32             // answers that callers read
@@ -89,6 +93,9 @@ type Session struct {
 	cancelAt time.Time  // when to cancel it again, should it still be under way
 	parked   *flight    // a failed wait that is settled after that
 }
+
+// apart keeps what is before it from being on one line with what comes after.
+type apart [64]byte
 
 func newSession(p *Pool, c *connected) *Session {
 	s := &Session{
@@ -153,8 +160,12 @@ func (s *Session) submitAll(all []*Request) {
 
 func (s *Session) queue(r *Request) {
 	r.Session, r.OK, r.Err, r.Holder = s, false, nil, nil
-	r.at.Store(s)
-	r.abandoned.Store(false)
+	if r.at.Load() != s { // to store costs more than to look
+		r.at.Store(s)
+	}
+	if r.abandoned.Load() {
+		r.abandoned.Store(false)
+	}
 	s.waiting.Add(1)
 	r.post(&s.inbox)
 }

@@ -124,7 +124,7 @@ func (w *world) leftovers() {
 
 func countersAtRest(w *world, p *process) {
 	c := &p.dir.Counters
-	if held, waiting, keys := c.Held.Load(), c.Waiting.Load(), c.Keys.Load(); held != 0 || waiting != 0 || keys != 0 {
+	if held, waiting, keys := c.Held(), c.Waiting(), c.Keys.Load(); held != 0 || waiting != 0 || keys != 0 {
 		w.violate("no leak", "%v counts %d held, %d waiting and %d keys after the end", p, held, waiting, keys)
 	}
 }

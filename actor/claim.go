@@ -163,11 +163,18 @@ func (c *Claim) Await(done <-chan struct{}, told bool) (settled bool) {
 		case told:
 			<-c.result
 		default:
-			select {
-			case <-c.result:
-			case <-done:
-			}
+			c.awaitEither(done)
 		}
+	}
+}
+
+// awaitEither is apart, since a selection needs much of the stack.
+//
+//go:noinline
+func (c *Claim) awaitEither(done <-chan struct{}) {
+	select {
+	case <-c.result:
+	case <-done:
 	}
 }
 

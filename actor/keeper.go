@@ -136,7 +136,7 @@ func (k *keeper) work(most int) {
 		now := time.Now()
 		k.machine.out = k.machine.out[:0]
 		k.machine.drive(now)
-		k.carryOut(k.machine.out, now)
+		k.carryOut(k.machine.out)
 		k.letGo()
 	}
 	for n := 0; !k.gone && n < most; n++ {
@@ -164,7 +164,7 @@ func (k *keeper) handle(m message) {
 		k.world.hook(k.id, "message "+m.kind.String())
 	}
 	if m.kind != evRetire && m.kind != evDismiss {
-		k.carryOut(k.machine.step(&e), e.now)
+		k.carryOut(k.machine.step(&e))
 	}
 	k.letGo()
 }
@@ -235,17 +235,17 @@ func (k *keeper) idle() bool {
 }
 
 // carryOut does what the machine wants done, in order.
-func (k *keeper) carryOut(effects []effect, now time.Time) {
+func (k *keeper) carryOut(effects []effect) {
 	for i := range effects {
 		fx := &effects[i]
 		if k.world.hook != nil {
 			k.world.hook(k.id, fx.kind.String())
 		}
-		k.perform(fx, now)
+		k.perform(fx)
 	}
 }
 
-func (k *keeper) perform(fx *effect, now time.Time) {
+func (k *keeper) perform(fx *effect) {
 	switch fx.kind {
 	case fxTry, fxTryReserved, fxWait, fxPoll, fxUnlock:
 		k.operate(fx.kind)
@@ -265,14 +265,14 @@ func (k *keeper) perform(fx *effect, now time.Time) {
 		k.link.Ask()
 	case fxTimer:
 		if at := k.machine.due(); !at.IsZero() {
-			k.wakeAt(at.Sub(now))
+			k.wakeAt(time.Until(at))
 		}
 	case fxGrant:
 		fx.claim.Session = k.link.Session()
 		k.world.counters.grant(fx.claim.Local)
 		fx.claim.answer(nil)
 	case fxRefuse:
-		fx.claim.Holder = k.inTheWay(now)
+		fx.claim.Holder = k.inTheWay()
 		k.world.counters.refusals.Add(1)
 		fx.claim.answer(fx.err)
 	case fxOver:
@@ -317,9 +317,9 @@ func (k *keeper) operate(kind effectKind) {
 }
 
 // inTheWay is who holds the lock, as far as the keeper knows.
-func (k *keeper) inTheWay(now time.Time) *Holder {
+func (k *keeper) inTheWay() *Holder {
 	if k.ledger.held && k.machine.state == stHeld {
-		return &Holder{Local: true, PID: k.link.Session().PID(), Since: k.machine.holder.Granted, Seen: now}
+		return &Holder{Local: true, PID: k.link.Session().PID(), Since: k.machine.holder.Granted, Seen: time.Now()}
 	}
 	return k.machine.remote
 }

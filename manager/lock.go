@@ -85,24 +85,25 @@ func (l *Lock) Release(ctx context.Context) error {
 		// Of the end of the context that the lock was acquired with, the registration tells, which stays until then.
 		settled := l.claim.Await(done, done == l.parent.Done())
 		l.detach()
-		if settled {
-			return l.outcome()
+		if settled && l.claim.Outcome() == nil {
+			return nil
 		}
 	}
-	select {
-	case <-l.claim.Settled():
-		return l.outcome()
-	default:
-	}
-	select {
-	case <-l.claim.Settled():
-		return l.outcome()
-	case <-done:
-		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
-	}
+	return l.await(ctx, done)
 }
 
-func (l *Lock) outcome() error {
+// await waits for the outcome with whoever else does.
+func (l *Lock) await(ctx context.Context, done <-chan struct{}) error {
+	settled := l.claim.Settled()
+	select {
+	case <-settled: // first: what is known counts, even if ctx has ended as well
+	default:
+		select {
+		case <-settled:
+		case <-done:
+			return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
+		}
+	}
 	if err := l.claim.Outcome(); err != nil {
 		return fmt.Errorf("release %s (id %d): %w", quoteKey(l.claim.Name), l.claim.ID, err)
 	}

@@ -77,6 +77,11 @@ func (p *Pool) Try(r *Request) {
 		s.Submit(r)
 		return
 	}
+	p.pend(r)
+}
+
+// pend has a try wait for a shared session.
+func (p *Pool) pend(r *Request) {
 	p.post(poolMessage{kind: poolPending, request: r})
 	p.afterEnd()
 }

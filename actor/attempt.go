@@ -10,7 +10,7 @@ import (
 func (m *machine) contended(c *Claim, now time.Time) {
 	m.state = stPausing
 	if m.askAt.IsZero() {
-		m.askAt = now.Add(askAfter)
+		m.timed, m.askAt = true, now.Add(askAfter)
 		if !c.Deadline.IsZero() {
 			if half := now.Add(c.Deadline.Sub(now) / 2); half.Before(m.askAt) {
 				m.askAt = half
@@ -50,7 +50,7 @@ func (m *machine) pause(c *Claim, now time.Time) {
 		}
 	}
 	m.asking = nil
-	m.wakeAt = now.Add(max(d, 0))
+	m.timed, m.wakeAt = true, now.Add(max(d, 0))
 }
 
 // setTimer asks to be woken when the next thing is due.
@@ -191,7 +191,7 @@ func (m *machine) answered(e *event) {
 func (m *machine) tried(e *event) {
 	if e.answer.OK {
 		m.grantedAt, m.handed = e.now, 0
-		m.failures, m.remote = nil, nil
+		m.forget()
 		m.grant(e)
 		return
 	}
@@ -235,7 +235,7 @@ func (m *machine) attemptFailed(e *event) {
 	m.failures = append(m.failures, e.answer.Err)
 	for c := m.line.head; c != nil; {
 		next := c.next
-		if tries := m.failed - c.joined; !e.answer.Transient || c.Try || tries >= max(1, c.MaxAttempts) {
+		if tries := int(m.failed - c.joined); !e.answer.Transient || c.Try || tries >= max(1, c.MaxAttempts) {
 			c.Attempts = max(c.Attempts, tries)
 			m.drop(c, ErrAttempts)
 		}
@@ -254,5 +254,5 @@ func (m *machine) attemptFailed(e *event) {
 
 // failuresOf is what failed while c waited.
 func (m *machine) failuresOf(c *Claim) []error {
-	return m.failures[max(0, len(m.failures)-(m.failed-c.joined)):]
+	return m.failures[max(0, len(m.failures)-int(m.failed-c.joined)):]
 }

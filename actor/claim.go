@@ -39,40 +39,41 @@ type Registration interface {
 // Claim is one caller's claim on a key: first a waiter, then perhaps the holder.
 //
 // It is answered once (Wait) and, where it was granted, settled once (Await, Settled). Between the two it is the holder.
+//
+// Its fields stand in the order in which they are used: each group is one line of a processor's cache, and most of a claim's
+// cost is that its lines come from memory. The first is looked at by all who deal with the claim, at every step.
 type Claim struct {
-	Terms
-	directory *Directory
-	// Registration calls End when the caller's context does; nil if there is none. It is set before the claim is submitted.
-	Registration Registration
-
-	// The keeper's until the claim is answered, then anybody's to read.
-	Err      error   // nil: granted
-	Attempts int     // asked of the server while this claim was first in line, or that failed while it waited
-	Failures []error // of those attempts that failed
-	Holder   *Holder // who is in the way
-	Granted  time.Time
-	Local    bool    // granted by hand-off
-	Session  Session // where the lock is held
-
-	keeper   atomic.Pointer[keeper] // that has it, or is about to get it
-	ending   atomic.Pointer[endCause]
-	over     atomic.Pointer[endCause] // why the hold is over, before the server has confirmed it
-	watch    atomic.Pointer[watch]
-	result   chan struct{}                 // capacity 1: a token when answered, and one whenever Await has something to see
-	settled  error                         // written before others is past
-	others   atomic.Pointer[chan struct{}] // past when settled; made where anybody waits for that elsewhere than in Await
-	ask, end mailbox.Node[message]
-
-	attendance atomic.Uint32 // whether the caller attends to the operation for the claim: see attend.go
-
-	// The machine's.
-	next, prev *Claim
-	backoff    backoff.BackOff // made at the first pause
-	joined     int             // how many attempts of the key had failed when the claim came
+	keeper     atomic.Pointer[keeper] // that has it, or is about to get it
+	ending     atomic.Pointer[endCause]
+	over       atomic.Pointer[endCause] // why the hold is over, before the server has confirmed it
+	watch      atomic.Pointer[watch]
+	result     chan struct{}                 // capacity 1: a token when answered, and one whenever Await has something to see
+	others     atomic.Pointer[chan struct{}] // past when settled; made where anybody waits for that elsewhere than in Await
+	attendance atomic.Uint32                 // whether the caller attends to the operation for the claim: see attend.go
+	joined     int32                         // the machine's, as are the next three: how many attempts of the key had failed when the claim came
 	stage      stage
 	answered   bool
-	isSettled  bool
 	final      bool // no more polling: wait in the server's queue
+
+	// From here on the keeper's until the claim is answered, then anybody's to read.
+	Local    bool    // granted by hand-off
+	Session  Session // where the lock is held
+	Err      error   // nil: granted
+	Granted  time.Time
+	Attempts int // asked of the server while this claim was first in line, or that failed while it waited
+
+	end        mailbox.Node[message]
+	next, prev *Claim // the machine's
+	directory  *Directory
+
+	ask mailbox.Node[message]
+	Terms
+	settled  error           // written before others is past
+	Failures []error         // as Err: of those attempts that failed
+	Holder   *Holder         // as Err: who is in the way
+	backoff  backoff.BackOff // the machine's, made at the first pause
+	// Registration calls End when the caller's context does; nil if there is none. It is set before the claim is submitted.
+	Registration Registration
 }
 
 type stage uint8
@@ -156,7 +157,7 @@ func (c *Claim) Await(done <-chan struct{}, told bool) (settled bool) {
 	}
 	for woken := c.attend(); ; woken = true {
 		switch {
-		case c.others.Load() == &past:
+		case c.isSettled():
 			return true
 		case woken && isClosed(done):
 			return false
@@ -236,6 +237,9 @@ func (c *Claim) Watch(fire func(error)) {
 }
 
 func (c *Claim) fire(cause error) {
+	if c.watch.Load() == nil {
+		return
+	}
 	if w := c.watch.Swap(nil); w != nil {
 		w.fire(cause)
 	}
@@ -263,12 +267,16 @@ func (c *Claim) finishHold(cause error) {
 
 func (c *Claim) settle(outcome error) {
 	c.stage = stageOver
-	c.settled, c.isSettled = outcome, true
+	if outcome != nil {
+		c.settled = outcome
+	}
 	if others := c.others.Swap(&past); others != nil {
 		close(*others)
 	}
 	c.wake()
 }
+
+func (c *Claim) isSettled() bool { return c.others.Load() == &past }
 
 // past is the Settled of a claim that is settled.
 var past = func() chan struct{} {

@@ -1,9 +1,6 @@
 package actor
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // grant gives the lock, which is ours at the server, to the first in line who still wants it; where nobody does, or the
 // session is trusted no longer, it is unlocked.
@@ -33,7 +30,7 @@ func (m *machine) heir(e *event) *Claim {
 
 func (m *machine) give(e *event, c *Claim, local bool) {
 	m.state = stHeld
-	m.wakeAt, m.askAt = time.Time{}, time.Time{}
+	m.untime()
 	m.line.remove(c)
 	m.holder = c
 	c.stage, c.Granted, c.Local = stageHolding, e.now, local
@@ -49,7 +46,8 @@ func (m *machine) canHold(e *event, c *Claim) bool {
 }
 
 func (m *machine) unlock() {
-	m.state, m.wakeAt, m.askAt = stUnlocking, time.Time{}, time.Time{}
+	m.state = stUnlocking
+	m.untime()
 	m.do(effect{kind: fxUnlock})
 }
 
@@ -91,7 +89,7 @@ func (m *machine) headLeft(e *event, old *Claim) {
 func (m *machine) release(e *event, c *Claim, cause error) {
 	m.do(effect{kind: fxOver, claim: c, err: cause})
 	m.holder = nil
-	if m.handed+1 < m.limits.QuantumGrants && e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
+	if int(m.handed)+1 < m.limits.QuantumGrants && e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
 		// An heir is chosen once: whether this release has succeeded hangs on it.
 		if next := m.heir(e); next != nil {
 			m.do(effect{kind: fxSettle, claim: c})

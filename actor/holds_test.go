@@ -100,7 +100,7 @@ func TestGrantMeetsACancelledCaller(t *testing.T) {
 // A release is a success when the next holder has the lock or the server says so, and not before.
 func TestReleaseToNobody(t *testing.T) {
 	d := in(t, stHeld).acquire("b").cancel("b", context.Canceled).release("a").expect("over a refuse b unlock", stUnlocking)
-	if d.claims["a"].isSettled {
+	if d.claims["a"].isSettled() {
 		t.Fatal("settled, and the server has not confirmed")
 	}
 	d.broken().expect("settle a", stIdle)

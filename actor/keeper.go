@@ -9,17 +9,34 @@ import (
 	"github.com/lockkeeper/lockkeeper/internal/mailbox"
 )
 
-// keeper owns one key. Everything below the line is touched by one goroutine at a time, the one that has the turn. It never
+// keeper owns one key. What is the owner's is touched by one goroutine at a time, the one that has the turn. It never
 // waits for anything but the mailbox.
+//
+// Its fields stand in the order in which they are used, as a [Claim]'s do.
 type keeper struct {
-	id    int64
-	name  string // of the first claim
-	world *world
-	door  door
-	link  Link
 	inbox mailbox.Mailbox[message]
+	turn  mailbox.Turn // who has it owns what is the owner's
+	epoch uint32       // the directory's: when it last forwarded a claim
+	world *world
+	link  Link
+	door  door
+	id    int64
 
-	// What the store told, written before its node is posted and read after it was taken.
+	name string // of the first claim
+
+	// ---- the owner's
+	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
+	current  *Claim                // its message is being dealt with
+	received uint64                // claims
+	ledger   ledger
+	retiring bool // the directory has asked, and no claim has come since
+	resuming bool // the machine is new, and has yet to look at who waits
+	exiting  bool // nothing is left to do, but for claims that are on their way
+	gone     bool // exit, dismissed or closed
+	machine  machine
+	effects  [2]effect // the machine's room for them: mostly there are no more
+
+	// ---- what the store told, written before its node is posted and read after it was taken
 	answeredNode mailbox.Node[message]
 	answer       Answer
 	reserved     *Answer
@@ -27,21 +44,7 @@ type keeper struct {
 
 	seen atomic.Uint64 // received, for the directory to compare
 
-	epoch uint32 // the directory's: when it last forwarded a claim
-
-	turn mailbox.Turn // who has it owns what is below
-
-	// ---- the owner's, what is used most first: of a thousand keys the processor's caches do not hold much
-	ledger   ledger
-	retiring bool                  // the directory has asked, and no claim has come since
-	resuming bool                  // the machine is new, and has yet to look at who waits
-	exiting  bool                  // nothing is left to do, but for claims that are on their way
-	gone     bool                  // exit, dismissed or closed
-	todo     mailbox.List[message] // taken from the mailbox, not dealt with yet
-	current  *Claim                // its message is being dealt with
-	received uint64                // claims
-	effects  [2]effect             // the machine's room for them: mostly there are no more
-	machine  machine
+	// ---- the owner's
 	clock    *time.Timer
 	failure  *KeeperFailure // of the last incarnation, to be cleared up
 	restarts *intensity     // nil before the first

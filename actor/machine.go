@@ -73,19 +73,21 @@ type machine struct {
 	abandoned  bool // the wait under way was abandoned
 	settling   bool // in stSettling: the operation under way takes the lock
 	closing    bool
+	timed      bool // wakeAt or askAt may be set
 
+	holder    *Claim // in stHeld
+	leaving   *Claim // whose release is under way, in stUnlocking
 	line      line
-	holder    *Claim    // in stHeld
-	leaving   *Claim    // whose release is under way, in stUnlocking
+	handed    int32     // grants inside the process since the server's
+	failed    int32     // attempts that failed, ever; it may go round
 	grantedAt time.Time // by the server
-	handed    int       // grants inside the process since then
-	wakeAt    time.Time // end of the pause; zero: nothing but a reservation ends it
-	askAt     time.Time // when to find out who is in the way; zero: no need
+	remote    *Holder
+	asking    *Claim // whose own code is being run
 
-	remote   *Holder
+	// ---- not touched where there is no contention and no failure
 	failures []error
-	failed   int    // attempts that failed, ever
-	asking   *Claim // whose own code is being run
+	wakeAt   time.Time // end of the pause; zero: nothing but a reservation ends it
+	askAt    time.Time // when to find out who is in the way; zero: no need
 }
 
 // step is the transition. The effects are to be carried out in order; they are valid until the next step.
@@ -149,7 +151,8 @@ func (m *machine) acquire(e *event) {
 
 // drive starts whatever the first in line needs. The lock is not ours and nothing is under way.
 func (m *machine) drive(now time.Time) {
-	m.state, m.wakeAt, m.askAt = stIdle, time.Time{}, time.Time{}
+	m.state = stIdle
+	m.untime()
 	if m.closing {
 		for m.line.head != nil {
 			m.drop(m.line.head, ErrClosed)
@@ -158,7 +161,7 @@ func (m *machine) drive(now time.Time) {
 	c := m.line.head
 	switch {
 	case c == nil:
-		m.remote, m.failures = nil, nil
+		m.forget()
 		m.unreserve()
 		if m.closing && m.reserved == resNone {
 			m.do(effect{kind: fxExit})
@@ -172,6 +175,21 @@ func (m *machine) drive(now time.Time) {
 		m.contended(c, now) // the only attempt it has left is the one that waits
 	default:
 		m.try(c, fxTry)
+	}
+}
+
+// untime takes back all that was to happen at some time.
+func (m *machine) untime() {
+	if m.timed {
+		m.timed, m.wakeAt, m.askAt = false, time.Time{}, time.Time{}
+	}
+}
+
+// forget lets go of what those who wait would have been told.
+func (m *machine) forget() {
+	m.remote = nil
+	if m.failed != 0 {
+		m.failures = nil
 	}
 }
 
@@ -190,7 +208,7 @@ func (m *machine) timer(e *event) {
 		return
 	}
 	if due(m.askAt) {
-		m.askAt = e.now.Add(askAgain)
+		m.timed, m.askAt = true, e.now.Add(askAgain)
 		m.do(effect{kind: fxAsk})
 		if m.polling() && !m.abandoned {
 			m.reserve(false) // where no session could be opened: those who poll have no place in the server's queue
@@ -200,7 +218,7 @@ func (m *machine) timer(e *event) {
 		asked := m.askAt
 		m.drive(e.now)
 		if !asked.IsZero() {
-			m.askAt = asked
+			m.timed, m.askAt = true, asked
 		}
 		return
 	}

@@ -26,7 +26,7 @@ func TestRandomHistories(t *testing.T) {
 		if rapid.Bool().Draw(t, "all goes well") && !w.stopped {
 			w.goesWell()
 			for _, c := range w.claims {
-				if !c.answered || c.Err == nil && !c.isSettled {
+				if !c.answered || c.Err == nil && !c.isSettled() {
 					w.fail("all went well, and a claim was not answered or not settled")
 				}
 			}
@@ -39,7 +39,7 @@ func TestRandomHistories(t *testing.T) {
 			w.fail("closed, and no exit")
 		}
 		for _, c := range w.claims {
-			if !c.answered || c.Err == nil && !c.isSettled {
+			if !c.answered || c.Err == nil && !c.isSettled() {
 				w.fail("closed, and a claim was not answered or not settled")
 			}
 		}

@@ -116,7 +116,7 @@ func (k *keeper) discard(c *Claim, err error) {
 		c.answer(err)
 		return
 	}
-	if c.Err == nil && !c.isSettled {
+	if c.Err == nil && !c.isSettled() {
 		lost := fmt.Errorf("%w: %w", ErrLost, err)
 		if c.over.Load() == nil {
 			k.world.counters.over(lost)

@@ -12,12 +12,11 @@ import (
 
 // Lock is a hold of a key's lock. Its methods may be called from any goroutine, at any time.
 type Lock struct {
-	m       *Manager
 	claim   actor.Claim
 	parent  context.Context //nolint:containedctx // a hold is a lifetime: its context derives from this
-	expired atomic.Bool     // the clock has passed the session's trust, seen by Err
+	member  member          // of the registration with parent
 	watcher atomic.Pointer[watcher]
-	member  member // of the registration with parent
+	expired atomic.Bool // the clock has passed the session's trust, seen by Err
 }
 
 // watcher is what a hold's end is announced on. It is made when somebody first asks for it: most holds end before.

@@ -147,9 +147,9 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
 	o := collect(opts)
-	l := &Lock{m: m, parent: ctx}
+	l := &Lock{parent: ctx}
 	if err := m.terms(ctx, k, &o, &l.claim.Terms); err != nil {
-		return nil, l.failure(k, err, 0)
+		return nil, m.failure(k, &l.claim, err, 0)
 	}
 	l.claim.Try = try
 	start := time.Now()
@@ -183,7 +183,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOp
 		if l.claim.Err == nil {
 			l.claim.End(err) // granted all the same; the registration may have been taken back before it could say so
 		}
-		return nil, l.failure(k, err, waited)
+		return nil, m.failure(k, &l.claim, err, waited)
 	}
 	return l, nil
 }
@@ -230,11 +230,10 @@ func contextReason(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func (l *Lock) failure(k Key, reason error, waited time.Duration) error {
-	c := &l.claim
+func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Duration) error {
 	err := &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
 		Failures: c.Failures}
-	l.m.refused.count(err)
+	m.refused.count(err)
 	return err
 }
 

@@ -50,7 +50,7 @@ const (
 // that is granted is like any other's.
 func (p *Pool) Poll(r *Request) {
 	r.Op, r.Attended = OpTry, false
-	r.Session, r.OK, r.Err, r.Holder = nil, false, nil, nil
+	r.Session, r.OK, r.Err = nil, false, nil
 	l := &poll{pool: p, asked: r, client: r.Client, at: -1}
 	l.request.Op, l.request.ID, l.request.Client = OpTry, r.ID, l
 	r.poll = l

@@ -35,26 +35,24 @@ type Client interface {
 
 // Request is one operation on one id. Its client sets the first fields, submits it and leaves it alone until Done.
 type Request struct {
-	Op     Op
-	ID     int64
 	Client Client
+	ID     int64
+	Op     Op
 	// Attended promises that [Request.Attend] is called for the answer, or else [Request.MustRead].
 	Attended bool
-
-	// Session is where the operation ran; for a granted lock, where it is held.
-	Session *Session
 	// OK is the server's answer: granted, or released. For a wait, false without an error says that its slice is over.
-	OK bool
+	OK        bool
+	abandoned atomic.Bool
 	// Err says why there is no answer. The id is known not to be held by the session after it, or the session is gone
 	// and its locks with it.
 	Err error
+	// Session is where the operation ran; for a granted lock, where it is held.
+	Session *Session
+	at      atomic.Pointer[Session] // as Session, for Attend
+	node    mailbox.Node[*Request]
+	poll    *poll // the latest that it was handed to; its client's
 	// Holder answers OpWho; nil where nobody holds the id or the question was not asked.
 	Holder *Holder
-
-	at        atomic.Pointer[Session] // as Session, for Attend
-	abandoned atomic.Bool
-	poll      *poll // the latest that it was handed to; its client's
-	node      mailbox.Node[*Request]
 }
 
 // Holder is who holds a lock, as PostgreSQL tells it.

@@ -159,7 +159,7 @@ func (s *Session) submitAll(all []*Request) {
 }
 
 func (s *Session) queue(r *Request) {
-	r.Session, r.OK, r.Err, r.Holder = s, false, nil, nil
+	r.Session, r.OK, r.Err = s, false, nil
 	if r.at.Load() != s { // to store costs more than to look
 		r.at.Store(s)
 	}

@@ -88,7 +88,7 @@ func (p *Pool) pend(r *Request) {
 
 // Who submits an OpWho where that can be done at once; otherwise it answers without a holder.
 func (p *Pool) Who(r *Request) {
-	r.Op = OpWho
+	r.Op, r.Holder = OpWho, nil
 	if s := p.any(); s != nil {
 		s.Submit(r)
 		return

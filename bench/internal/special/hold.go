@@ -53,7 +53,7 @@ func (h hold) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 		return result, err
 	}
 	began := time.Now()
-	if err := h.take(ctx, cancel, client, held, stuckAfter); err != nil {
+	if err := holdAll(ctx, cancel, client, held, heldKey, stuckAfter); err != nil {
 		return result, err
 	}
 	took := time.Since(began)
@@ -69,7 +69,7 @@ func (h hold) measure(ctx context.Context, s scenario.Setup, client peer.Client)
 		return result, err
 	}
 	began = time.Now()
-	if err := h.release(ctx, held); err != nil {
+	if err := together(h.keys, func(i int) error { return held[i].Release(ctx) }); err != nil {
 		return result, err
 	}
 	release := time.Since(began)
@@ -106,9 +106,9 @@ func lone(ctx context.Context, client peer.Client, d time.Duration) (latency.Per
 	return h.Percentiles(), nil
 }
 
-// take takes all keys. The context that they are held by is ctx; where no key has been taken for a while it ends, which is
-// how a system ends that has room for fewer.
-func (h hold) take(ctx context.Context, cancel context.CancelFunc, client peer.Client, held []peer.Held,
+// holdAll takes as many keys as there is room for in held. The context that they are held by is ctx; where no key has been taken for a while it ends, which
+// is how a system ends that has room for fewer. What it had by then is given back, or its client's end might wait for that.
+func holdAll(ctx context.Context, cancel context.CancelFunc, client peer.Client, held []peer.Held, key func(i int) string,
 	stuck time.Duration) error {
 	var taken atomic.Int64
 	done := make(chan struct{})
@@ -130,20 +130,23 @@ func (h hold) take(ctx context.Context, cancel context.CancelFunc, client peer.C
 		}
 	}()
 	err := together(len(held), func(i int) (err error) {
-		if held[i], err = client.Lock(ctx, "bench/held/"+strconv.Itoa(i)); err == nil {
+		if held[i], err = client.Lock(ctx, key(i)); err == nil {
 			taken.Add(1)
 		}
 		return err
 	})
-	if err != nil {
-		err = fmt.Errorf("it came to %d of %d keys: %w", taken.Load(), len(held), err)
+	if err == nil {
+		return nil
 	}
-	return err
+	for _, one := range held {
+		if one != nil {
+			_ = one.Release(context.WithoutCancel(ctx)) // that it failed is known
+		}
+	}
+	return fmt.Errorf("it came to %d of %d keys: %w", taken.Load(), len(held), err)
 }
 
-func (h hold) release(ctx context.Context, held []peer.Held) error {
-	return together(len(held), func(i int) error { return held[i].Release(ctx) })
-}
+func heldKey(i int) string { return "bench/held/" + strconv.Itoa(i) }
 
 // together makes n calls on many goroutines, and returns the first error.
 func together(n int, call func(i int) error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,8 +45,9 @@ func TestHold(t *testing.T) {
 // onlyTen is a system that holds ten locks and no more.
 type onlyTen struct {
 	peer.System
-	mu sync.Mutex
-	n  int
+	mu       sync.Mutex
+	n        int
+	released atomic.Int64
 }
 
 func (o *onlyTen) Lock(ctx context.Context, _ string) (peer.Held, error) {
@@ -57,17 +59,26 @@ func (o *onlyTen) Lock(ctx context.Context, _ string) (peer.Held, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return nil, nil
+	return o, nil
 }
+
+func (o *onlyTen) Release(ctx context.Context) error {
+	o.released.Add(1)
+	return ctx.Err()
+}
+
 func (o *onlyTen) Close() error { return nil }
 
 func TestASystemThatHoldsFewerFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	held := make([]peer.Held, 20)
-	err := hold{keys: 20}.take(ctx, cancel, &onlyTen{}, held, time.Millisecond)
+	system := &onlyTen{}
+	err := holdAll(ctx, cancel, system, make([]peer.Held, 20), heldKey, time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "10 of 20") {
 		t.Error(err)
+	}
+	if n := system.released.Load(); n != 10 {
+		t.Errorf("%d of the 10 were given back, and the system's end may wait for the rest", n)
 	}
 }
 

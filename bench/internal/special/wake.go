@@ -58,7 +58,7 @@ func (w wake) run(ctx context.Context, s scenario.Setup) (result scenario.Result
 	}()
 	r := &wakeRun{wake: w, client: client, admin: admin, waiter: waiter}
 	if w.keys > 0 {
-		err = r.many(ctx)
+		err = r.many(ctx, cancel)
 	} else {
 		err = r.one(ctx, s)
 	}
@@ -174,14 +174,10 @@ func (r *wakeRun) queued(ctx context.Context) error {
 }
 
 // many releases one key after the other of those that wait.
-func (r *wakeRun) many(ctx context.Context) error {
+func (r *wakeRun) many(ctx context.Context, cancel context.CancelFunc) error {
 	held := make([]peer.Held, r.keys)
-	err := together(r.keys, func(i int) (err error) {
-		held[i], err = r.client.Lock(ctx, waitingKey(i))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("holding %d keys: %w", r.keys, err)
+	if err := holdAll(ctx, cancel, r.client, held, waitingKey, stuckAfter); err != nil {
+		return fmt.Errorf("holding: %w", err)
 	}
 	if _, err := r.waiter.ask(order{Do: "gather"}); err != nil {
 		return err
@@ -194,7 +190,6 @@ func (r *wakeRun) many(ctx context.Context) error {
 		if err := held[i].Release(ctx); err != nil {
 			return err
 		}
-		held[i] = nil
 		answer, err := r.waiter.hear()
 		if err != nil {
 			return err

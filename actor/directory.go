@@ -44,7 +44,7 @@ type Directory struct {
 	keys    map[int64]*keeper
 	running int // keepers that have not ended, retired ones too
 	epoch   uint32
-	touched [2][]*keeper // those that were last claimed in this epoch and in the one before, by way of the directory
+	touched [3][]*keeper // those last claimed by way of the directory in this epoch, in the one before, and before that
 	closed  bool
 }
 
@@ -133,6 +133,11 @@ func (d *Directory) run() {
 		}
 		d.turn.Take()
 		do()
+		for d.retireSome() {
+			d.turn.Give()
+			d.work(math.MaxInt) // who has come meanwhile comes first
+			d.turn.Take()
+		}
 		over := d.closed && d.running == 0
 		d.turn.Give()
 		d.work(math.MaxInt)
@@ -151,7 +156,7 @@ func (d *Directory) handle(m message) {
 			k.post(&m.claim.end)
 		} // otherwise it is seen to have ended when it comes
 	case evRetirable:
-		d.retire(m.from)
+		d.retirable(m.from)
 	case evExited:
 		d.running--
 	default:
@@ -187,46 +192,6 @@ func (d *Directory) forward(c *Claim) {
 func (d *Directory) refuse(c *Claim, err error) {
 	d.Counters.refusals.Add(1)
 	c.answer(err)
-}
-
-func (d *Directory) touch(k *keeper) {
-	if k.epoch != d.epoch {
-		k.epoch = d.epoch
-		d.touched[0] = append(d.touched[0], k)
-	}
-	d.shortcuts.add(k)
-}
-
-// nextEpoch asks the keepers that were not used for a whole epoch to retire. One that is not idle, since its lock is held,
-// remembers it: to ask again and again would wake every keeper that only holds.
-func (d *Directory) nextEpoch() {
-	for _, k := range d.touched[1] {
-		if k.epoch == d.epoch-1 {
-			k.post(rare(evRetire))
-		}
-	}
-	for _, k := range d.touched[0] {
-		d.shortcuts.remove(k)
-	}
-	clear(d.touched[1])
-	d.touched[0], d.touched[1] = d.touched[1][:0], d.touched[0]
-	d.epoch++
-	if cap(d.touched[0]) > 1024 && len(d.touched[1]) < cap(d.touched[0])/4 {
-		d.touched[0] = nil // a burst of keys is over
-	}
-}
-
-// retire forgets an idle keeper, unless a claim is on its way to it.
-func (d *Directory) retire(k *keeper) {
-	if d.keys[k.id] != k || !k.door.shut(k.seen.Load()) {
-		return
-	}
-	delete(d.keys, k.id)
-	if len(d.keys) == 0 {
-		d.keys = make(map[int64]*keeper) // a map keeps the room of its largest size
-	}
-	d.Counters.Keys.Add(-1)
-	k.post(rare(evDismiss))
 }
 
 func (d *Directory) stop() {

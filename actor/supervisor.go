@@ -26,13 +26,18 @@ func (k *keeper) supervise() {
 	}
 }
 
-// end lets go of what a keeper has beside its memory. Nothing comes after.
+// end is a keeper's. Nothing comes after.
 func (k *keeper) end() {
+	k.letGoOfAll()
+	k.tellDirectory(evExited)
+}
+
+// letGoOfAll lets go of what a keeper has beside its memory.
+func (k *keeper) letGoOfAll() {
 	if k.clock != nil {
 		k.clock.Stop()
 	}
 	k.link.Detach()
-	k.tellDirectory(evExited)
 }
 
 // own works with the turn that was handed over, until there is nothing to do or the keeper is gone; then it keeps it.

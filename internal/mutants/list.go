@@ -80,7 +80,7 @@ var mutants = []mutant{
 	{name: "a claim takes the short way past a door that is shut", edits: []edit{{"actor/shortcuts.go", " || !k.door.enter() {", " {"}}},
 	{name: "a claim takes the short way past one that came before", edits: []edit{{"actor/shortcuts.go", " || !d.inbox.Empty() || d.turn.Taken()", ""}}},
 	{name: "a keeper that has been let go does not end", edits: []edit{{"actor/keeper.go", "k.gone = k.gone || k.door.shut(k.received)", "k.gone = k.door.shut(k.received)"}}},
-	{name: "a keeper retires while a claim is on its way", edits: []edit{{"actor/directory.go", " || !k.door.shut(k.seen.Load())", ""}}},
+	{name: "a keeper retires while a claim is on its way", edits: []edit{{"actor/retire.go", " && k.door.shut(k.seen.Load()) {", " {"}}},
 	{name: "an end that comes before the keeper has the claim is lost", edits: []edit{{"actor/machine.go",
 		"\tcase ending != nil:\n", "\tcase ending != nil && c.Dedicated:\n"}}},
 	{name: "after a panic the lock that was held is forgotten", edits: []edit{{"actor/supervisor.go",

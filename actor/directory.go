@@ -45,6 +45,7 @@ type Directory struct {
 	running int // keepers that have not ended, retired ones too
 	epoch   uint32
 	touched [3][]*keeper // those last claimed by way of the directory in this epoch, in the one before, and before that
+	unused  bool         // no key was claimed of late, and the clock stands still
 	closed  bool
 }
 
@@ -117,10 +118,11 @@ func (d *Directory) nudge() {
 // run is the directory's own goroutine: it has the clock, and the end.
 func (d *Directory) run() {
 	defer d.finish()
-	ticker := time.NewTicker(max(d.linger/2, time.Millisecond))
+	epoch := max(d.linger/2, time.Millisecond)
+	ticker := time.NewTicker(epoch)
 	defer ticker.Stop()
 	stopping := d.stopping
-	for {
+	for ticks := true; ; {
 		var do func()
 		select {
 		case <-d.wake:
@@ -138,6 +140,14 @@ func (d *Directory) run() {
 			d.work(math.MaxInt) // who has come meanwhile comes first
 			d.turn.Take()
 		}
+		d.unused = len(d.touched[0])+len(d.touched[1]) == 0
+		switch {
+		case d.unused && ticks:
+			ticker.Stop() // a program that rests is not woken for nothing
+		case !d.unused && !ticks:
+			ticker.Reset(epoch)
+		}
+		ticks = !d.unused
 		over := d.closed && d.running == 0
 		d.turn.Give()
 		d.work(math.MaxInt)

@@ -11,6 +11,10 @@ func (d *Directory) touch(k *keeper) {
 	if k.epoch != d.epoch {
 		k.epoch = d.epoch
 		d.touched[0] = append(d.touched[0], k)
+		if d.unused {
+			d.unused = false
+			d.nudge()
+		}
 	}
 	d.shortcuts.add(k)
 }

@@ -158,3 +158,25 @@ func TestRetirementMeetsTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// A directory whose keys are unused has its clock stand still, and starts it again.
+func TestTheClockStandsStill(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		for round := range 3 {
+			sleep(3 * r.d.linger)
+			r.d.turn.Take()
+			unused, epoch := r.d.unused, r.d.epoch
+			r.d.turn.Give()
+			sleep(10 * r.d.linger)
+			r.d.turn.Take()
+			if !unused || r.d.epoch != epoch {
+				t.Errorf("round %d: unused %v, %d epochs have passed", round, unused, r.d.epoch-epoch)
+			}
+			r.d.turn.Give()
+			if n := r.keys(); n != 0 {
+				t.Fatalf("round %d: %d keys, and none is in use", round, n)
+			}
+			r.mustRelease(r.acquire(key(1)))
+		}
+	})
+}

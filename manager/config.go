@@ -28,7 +28,7 @@ type Config struct {
 	// before other processes get their turn. Defaults 20 ms and 10,000.
 	QuantumTime   time.Duration
 	QuantumGrants int
-	// KeeperLinger is how long an unused key keeps its keeper. Default 0.5 s.
+	// KeeperLinger is how long an unused key keeps its keeper. Default 0.1 s.
 	KeeperLinger time.Duration
 	// Restarts in RestartWindow are allowed to a key's keeper; one more and the key is refused until the window has
 	// passed. Defaults 5 and 10 s.
@@ -124,7 +124,7 @@ const (
 	defaultMaxKeys       = 1_000_000
 	defaultQuantumTime   = 20 * time.Millisecond
 	defaultQuantumGrants = 10_000
-	defaultLinger        = 500 * time.Millisecond
+	defaultLinger        = 100 * time.Millisecond
 	defaultRestarts      = 5
 	defaultRestartWindow = 10 * time.Second
 )

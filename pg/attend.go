@@ -88,7 +88,7 @@ func (s *Session) Attend(answered <-chan struct{}) (received bool) {
 	if !s.duty.CompareAndSwap(dutyFree, dutyCaller) {
 		return false
 	}
-	if !s.out.Load() { // it has been answered, or is about to be by somebody else's doing
+	if !s.out.Load() || s.readEnd.Load() != nil { // it has been answered, or is about to be by somebody else's doing
 		s.giveDuty()
 		return false
 	}
@@ -127,21 +127,30 @@ var errTurnOver = errors.New("the caller has read for long enough")
 
 // turnOver reports whether a read failed by a caller's deadline alone.
 func (s *Session) turnOver(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && s.readEnd.Load() == nil && s.duty.Load() == dutyCaller
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	end := s.readEnd.Load()
+	return end == nil || time.Now().Before(*end)
 }
 
 // setReadDeadline is for who has the duty. It never lifts a deadline that endReading has set.
 func (s *Session) setReadDeadline(t time.Time) {
 	s.readBy = t
 	_ = s.conn.SetReadDeadline(t) // where it fails the connection is closed, and the next read says so
-	if end := s.readEnd.Load(); end != nil {
+	if end := s.readEnd.Load(); end != nil && (t.IsZero() || end.Before(t)) {
 		_ = s.conn.SetReadDeadline(*end)
 	}
 }
 
-// endReading bounds all reading from here on.
+// endReading bounds all reading from here on. A caller, who has a context of its own to heed, is not kept until then: its
+// turn ends at once, and none begins.
 func (s *Session) endReading(by time.Time) {
 	s.readEnd.Store(&by)
+	if s.duty.Load() == dutyCaller {
+		_ = s.conn.SetReadDeadline(time.Now())
+		return
+	}
 	_ = s.conn.SetReadDeadline(by)
 }
 

@@ -118,6 +118,40 @@ func TestAttend_HungServerHoldsNobody(t *testing.T) {
 	})
 }
 
+// A session that ends gives a silent server time to hang up. A caller who reads is not kept for as long, and the reader is.
+func TestAttend_TheEndHoldsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), quick())
+		c := newCaller(2)
+		s := alone(t, p, c)
+		f.onStatement(func(_ *fakeSession, q *question) { q.never = true })
+		c.r.Attended = true
+		c.submit(s, OpTry)
+		start := time.Now()
+		left := make(chan time.Duration, 1)
+		go func() {
+			c.r.Attend(nil)
+			left <- time.Since(start)
+		}()
+		synctest.Wait()
+		if s.duty.Load() != dutyCaller {
+			t.Fatal("the caller does not read")
+		}
+		s.stop()
+		if took := <-left; took > attendFor {
+			t.Errorf("the caller was held for %v", took)
+		}
+		<-s.Ended()
+		if took := time.Since(start); took < s.config.CloseTimeout {
+			t.Errorf("the server had %v to hang up, should be %v", took, s.config.CloseTimeout)
+		}
+		if a := receive(t, c.answers); a.ok || a.err == nil {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
 // The end of the connection is seen while the reader dozes, and while a caller reads.
 func TestAttend_LossIsSeen(t *testing.T) {
 	for _, when := range []string{"dozing", "reading"} {

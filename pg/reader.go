@@ -25,6 +25,9 @@ func (s *Session) read() {
 	for {
 		landed, err := s.receive()
 		switch {
+		case errors.Is(err, errTurnOver): // a caller's, which came to an end as the reader took over
+			s.setReadDeadline(time.Time{})
+			continue
 		case err != nil:
 			s.readErr = err
 			return

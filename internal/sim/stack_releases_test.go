@@ -79,7 +79,8 @@ func (k *call) releasedRightly(err error) {
 	if len(k.outcomes) > 1 || err != nil || k.p.failing[k.key] {
 		return
 	}
-	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !w.othersOf(k) {
+	// What an earlier statement takes on a connection that the program has given up goes when the server hears of its end.
+	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !owner.c.closed && !w.othersOf(k) {
 		w.violate("released means free", "%v, and the server has the lock for %v", k, owner.c)
 	}
 }

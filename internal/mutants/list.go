@@ -124,6 +124,8 @@ var mutants = []mutant{
 	{name: "tries that wait for a session are not told that there is none", edits: []edit{{"pg/pool.go", "\tfor _, r := range p.pending {\n\t\tr.answer(nil, false, err)\n\t}\n\tp.pending = nil\n}\n\nfunc (p *Pool) returned", "}\n\nfunc (p *Pool) returned"}}},
 	{name: "a session that is lost stays in the choice", edits: []edit{{"pg/end.go", "\ts.pool.unshare(s)\n\ts.telling", "\ts.telling"}, {"pg/close.go", "\t\tp.unshare(s) // it may have been shared as it died, after it had taken itself out\n", ""}}},
 	{name: "a session of its own that comes back is counted as out", edits: []edit{{"pg/pool.go", "\tuse := seat.use\n\tp.inUse[use]--\n", "\tuse := seat.use\n"}}},
+	{name: "a caller who reads is kept until its session has ended", edits: []edit{{"pg/attend.go",
+		"\tif s.duty.Load() == dutyCaller {\n\t\t_ = s.conn.SetReadDeadline(time.Now())\n\t\treturn\n\t}\n", ""}}},
 	{name: "what is under way on a lost session has no answer", edits: []edit{{"pg/end.go", "\t\ts.refuse(f)\n\t}\n\ts.refuse(s.parked)", "\t\t_ = f\n\t}\n\ts.refuse(s.parked)"}}},
 	{name: "the end of a hold is not told to its context", edits: []edit{{"manager/lock.go", "\tl.claim.Watch(w.end)\n", ""}}},
 	{name: "a wait's time is not bounded", edits: []edit{{"manager/manager.go", "\tif o.waitTimeout > 0 {\n\t\ttimer =", "\tif o.waitTimeout > time.Minute {\n\t\ttimer ="}}},

@@ -40,7 +40,8 @@ func (s *shortcuts) remove(k *keeper) {
 }
 
 // shortcut is the keeper of the claim's key, which has let the claim in; nil where that has to go by the directory. It goes
-// there too while the directory has anything to do: an earlier claim on the key may be among that, and comes first.
+// there too while the directory has anything to do: an earlier claim on the key may be among that, and comes first. The
+// mailbox is looked at before the turn, since what has left it is dealt with under the turn.
 func (d *Directory) shortcut(c *Claim) *keeper {
 	k := d.shortcuts.find(c.ID)
 	if k == nil || k.name != c.Name || !d.inbox.Empty() || d.turn.Taken() || !k.door.enter() {

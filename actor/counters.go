@@ -3,28 +3,27 @@ package actor
 import (
 	"errors"
 	"sync/atomic"
+
+	"github.com/lockkeeper/lockkeeper/internal/mailbox"
 )
 
 // Counters are written by keepers and the directory, and read by anybody. Each event counts once, and what callers mostly
 // write lies apart from what the readers of answers do: a line of memory that two processors write costs both.
 type Counters struct {
-	_            apart
+	_            mailbox.Apart
 	claims, ends atomic.Uint64 // submitted; holds that are over
 	Attempts     atomic.Uint64
 
-	_                         apart
+	_                         mailbox.Apart
 	GrantsLocal, GrantsServer atomic.Uint64
 	refusals                  atomic.Uint64
 
-	_          apart
+	_          mailbox.Apart
 	Keys       atomic.Int64
 	Restarts   atomic.Uint64
 	Collisions atomic.Uint64
 	Failures   atomic.Uint64 // holds lost because their keeper failed
 }
-
-// apart keeps what is before it and what comes after from being on one line of a processor's cache.
-type apart [64]byte
 
 // Waiting is how many claims have yet to be answered.
 func (c *Counters) Waiting() int64 {

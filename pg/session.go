@@ -46,10 +46,10 @@ type Session struct {
 	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
 
 	// Every request writes these, so they are on a line of a processor's cache of their own.
-	_       apart
+	_       mailbox.Apart
 	inbox   mailbox.Mailbox[*Request]
 	waiting atomic.Int64 // requests posted and not yet answered: what the pool chooses by
-	_       apart
+	_       mailbox.Apart
 
 	locks   atomic.Int64 // length of held, published for the same reason
 	trusted atomic.Int64 // until when, in nanoseconds since base; written by the reader at each answer
@@ -93,9 +93,6 @@ type Session struct {
 	cancelAt time.Time  // when to cancel it again, should it still be under way
 	parked   *flight    // a failed wait that is settled after that
 }
-
-// apart keeps what is before it from being on one line with what comes after.
-type apart [64]byte
 
 func newSession(p *Pool, c *connected) *Session {
 	s := &Session{

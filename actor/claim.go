@@ -237,7 +237,7 @@ func (c *Claim) Watch(fire func(error)) {
 }
 
 func (c *Claim) fire(cause error) {
-	if c.watch.Load() == nil {
+	if c.watch.Load() == nil { // mostly; and to look costs less than to swap
 		return
 	}
 	if w := c.watch.Swap(nil); w != nil {

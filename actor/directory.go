@@ -45,7 +45,6 @@ type Directory struct {
 	running int // keepers that have not ended, retired ones too
 	epoch   uint32
 	touched [3][]*keeper // those last claimed by way of the directory in this epoch, in the one before, and before that
-	unused  bool         // no key was claimed of late, and the clock stands still
 	closed  bool
 }
 
@@ -140,14 +139,14 @@ func (d *Directory) run() {
 			d.work(math.MaxInt) // who has come meanwhile comes first
 			d.turn.Take()
 		}
-		d.unused = len(d.touched[0])+len(d.touched[1]) == 0
-		switch {
-		case d.unused && ticks:
+		switch unused := d.unused(); {
+		case unused && ticks:
 			ticker.Stop() // a program that rests is not woken for nothing
-		case !d.unused && !ticks:
+			ticks = false
+		case !unused && !ticks:
 			ticker.Reset(epoch)
+			ticks = true
 		}
-		ticks = !d.unused
 		over := d.closed && d.running == 0
 		d.turn.Give()
 		d.work(math.MaxInt)

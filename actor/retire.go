@@ -7,14 +7,16 @@ package actor
 // retireMost is how many are looked at in one turn of the directory, which callers may be waiting for.
 const retireMost = 256
 
+// unused reports whether no key was claimed of late. Then the directory's clock stands still, or is about to.
+func (d *Directory) unused() bool { return len(d.touched[0])+len(d.touched[1]) == 0 }
+
 func (d *Directory) touch(k *keeper) {
 	if k.epoch != d.epoch {
-		k.epoch = d.epoch
-		d.touched[0] = append(d.touched[0], k)
-		if d.unused {
-			d.unused = false
+		if d.unused() {
 			d.nudge()
 		}
+		k.epoch = d.epoch
+		d.touched[0] = append(d.touched[0], k)
 	}
 	d.shortcuts.add(k)
 }

@@ -27,6 +27,18 @@ func byHand(t *testing.T) (r *rig, handleAll func() []eventKind) {
 	}
 }
 
+// useByHand acquires and releases, and returns the key's keeper.
+func useByHand(r *rig, handleAll func() []eventKind) *keeper {
+	r.t.Helper()
+	c := r.submit(key(1))
+	handleAll()
+	if c.wait() != nil {
+		r.t.Fatal(c.Err)
+	}
+	r.mustRelease(c)
+	return r.d.keys[1]
+}
+
 // unused lets so much time pass that who was not used since is looked at.
 func unused(d *Directory) {
 	for range 2 {
@@ -62,13 +74,7 @@ func TestWhoIsLetGoOfAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, handleAll := byHand(t)
-				c := r.submit(key(1))
-				handleAll()
-				if c.wait() != nil {
-					t.Fatal(c.Err)
-				}
-				r.mustRelease(c)
-				k := r.d.keys[1]
+				k := useByHand(r, handleAll)
 				test.change(k)
 				unused(r.d)
 				if gone := r.d.keys[1] == nil; gone != test.gone || gone != k.gone || gone != (r.d.running == 0) {
@@ -89,19 +95,10 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, handleAll := byHand(t)
 		d := r.d
-		use := func() {
-			c := r.submit(key(1))
-			handleAll()
-			if c.wait() != nil {
-				t.Fatal(c.Err)
-			}
-			r.mustRelease(c)
-		}
-		use()
-		askedToRetire(d, d.keys[1])
+		first := useByHand(r, handleAll)
+		askedToRetire(d, first)
 		c := r.prepare(key(1))
 		d.forward(&c.Claim)
-		first := d.keys[1]
 		if kinds := handleAll(); len(kinds) != 1 || kinds[0] != evRetirable || d.keys[1] == nil {
 			t.Fatalf("the directory got %v, and forgot a keeper that has a claim: %v", kinds, d.keys[1] == nil)
 		}
@@ -113,9 +110,8 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 		if handleAll(); d.keys[1] != nil {
 			t.Fatal("an idle keeper was not let go")
 		}
-		use()
-		use()
-		second := d.keys[1]
+		useByHand(r, handleAll)
+		second := useByHand(r, handleAll)
 		// What the first says now is old, though it has had as many claims as the second.
 		if n := second.door.entered.Load(); n != first.seen.Load() {
 			t.Fatalf("the second has had %d claims, the first %d", n, first.seen.Load())
@@ -138,13 +134,7 @@ func TestRetirementMeetsAClaim(t *testing.T) {
 func TestRetirementMeetsTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, handleAll := byHand(t)
-		c := r.submit(key(1))
-		handleAll()
-		if c.wait() != nil {
-			t.Fatal(c.Err)
-		}
-		r.mustRelease(c)
-		k := r.d.keys[1]
+		k := useByHand(r, handleAll)
 		askedToRetire(r.d, k)
 		k.turn.Take()
 		r.d.stop()
@@ -165,7 +155,7 @@ func TestTheClockStandsStill(t *testing.T) {
 		for round := range 3 {
 			sleep(3 * r.d.linger)
 			r.d.turn.Take()
-			unused, epoch := r.d.unused, r.d.epoch
+			unused, epoch := r.d.unused(), r.d.epoch
 			r.d.turn.Give()
 			sleep(10 * r.d.linger)
 			r.d.turn.Take()

@@ -27,13 +27,7 @@ func TestShortcut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, handleAll := byHand(t)
-				c := r.submit(key(1))
-				handleAll()
-				if c.wait() != nil {
-					t.Fatal(c.Err)
-				}
-				r.mustRelease(c)
-				k := r.d.keys[1]
+				k := useByHand(r, handleAll)
 				r.d.turn.Give()
 				if test.change != nil {
 					test.change(r.d, k)

@@ -106,8 +106,9 @@ func lone(ctx context.Context, client peer.Client, d time.Duration) (latency.Per
 	return h.Percentiles(), nil
 }
 
-// holdAll takes as many keys as there is room for in held. The context that they are held by is ctx; where no key has been taken for a while it ends, which
-// is how a system ends that has room for fewer. What it had by then is given back, or its client's end might wait for that.
+// holdAll takes as many keys as there is room for in held. The context that they are held by is ctx; where no key has been
+// taken for a while it ends, which is how a system ends that has room for fewer. What it had by then is given back, or its
+// client's end might wait for that.
 func holdAll(ctx context.Context, cancel context.CancelFunc, client peer.Client, held []peer.Held, key func(i int) string,
 	stuck time.Duration) error {
 	var taken atomic.Int64

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
@@ -171,27 +171,12 @@ func TestALockThatIsRefusedIsAnError(t *testing.T) {
 	}
 }
 
-func TestWhatPgbenchSays(t *testing.T) {
-	said := `transaction type: x.sql
-number of transactions actually processed: 2000
-latency average = 0.5 ms
-initial connection time = 3 ms
-tps = 1234.5 (without initial connection time)
-`
-	r, err := readPgbench(said, measure.Reading{Client: 2 * time.Second, Server: 4 * time.Second}, 7)
-	if err != nil || r.PairsPerSecond != 1234.5 || r.Connections != 7 || r.ClientCPU != 1000 || r.ServerCPU != 2000 {
-		t.Errorf("got %+v, %v", r, err)
-	}
-	for _, bad := range []string{"", "number of transactions actually processed: 0\n", "tps = 3\n"} {
-		if r, err := readPgbench(bad, measure.Reading{}, 1); err == nil {
-			t.Errorf("%q was read as %+v", bad, r)
-		}
-	}
+func TestPgbenchIsALimit(t *testing.T) {
 	if r, err := (LimitPgbench{}).Limit(t.Context(), setup(t, LimitPgbench{}), throughput.Load{Goroutines: 2, Keys: 2}); err != nil {
-		if !strings.Contains(err.Error(), "without pgbench") {
+		if !errors.Is(err, pgbench.ErrMissing) {
 			t.Error(err)
 		}
-	} else if r.PairsPerSecond <= 0 {
+	} else if r.PairsPerSecond <= 0 || r.Connections != 2 {
 		t.Errorf("got %+v", r)
 	}
 }

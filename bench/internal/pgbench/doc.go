@@ -1,0 +1,2 @@
+// Package pgbench runs PostgreSQL's own load generator.
+package pgbench

@@ -1,0 +1,33 @@
+package pgbench
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+)
+
+func TestWhatPgbenchSays(t *testing.T) {
+	said := `transaction type: x.sql
+number of transactions actually processed: 2000
+latency average = 0.5 ms
+initial connection time = 3 ms
+tps = 1234.5 (without initial connection time)
+`
+	if r, err := read(said); err != nil || r != (Rate{PerSecond: 1234.5, Count: 2000}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	for _, bad := range []string{"", "number of transactions actually processed: 0\n", "tps = 3\n"} {
+		if r, err := read(bad); err == nil {
+			t.Errorf("%q was read as %+v", bad, r)
+		}
+	}
+}
+
+func TestWithoutPgbenchTheReasonIsSaid(t *testing.T) {
+	t.Setenv(pgserver.EnvBin, t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	if _, err := Find(t.Context()); !errors.Is(err, ErrMissing) {
+		t.Errorf("got %v", err)
+	}
+}

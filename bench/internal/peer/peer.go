@@ -41,3 +41,12 @@ type Preparer interface {
 type Locker interface {
 	Lock(ctx context.Context) (Held, error)
 }
+
+// Losing is a system whose locks tell their holders when the server has ended their session.
+type Losing interface {
+	// OpenOne connects a client that keeps all of its locks on one session, which has the application's name.
+	OpenOne(ctx context.Context, e Env, application string) (Client, error)
+	// Loss returns a channel that is closed when the lock is lost. After that, err returns nil where the holder was told of
+	// a lost session, and what it was told otherwise.
+	Loss(h Held) (lost <-chan struct{}, err func() error)
+}

@@ -3,7 +3,9 @@ package pgpeer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -178,5 +181,44 @@ func TestPgbenchIsALimit(t *testing.T) {
 		}
 	} else if r.PairsPerSecond <= 0 || r.Connections != 2 {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// watched is a lock of a library that tells of a loss in one of the ways that there have been.
+type (
+	byDone  struct{ err error }
+	byLost  struct{ err error }
+	silence struct{}
+)
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func (byDone) Release(context.Context) error  { return nil }
+func (byDone) Done() <-chan struct{}          { return closed() }
+func (l byDone) Err() error                   { return l.err }
+func (byLost) Release(context.Context) error  { return nil }
+func (byLost) Lost() <-chan struct{}          { return closed() }
+func (l byLost) Err() error                   { return l.err }
+func (silence) Release(context.Context) error { return nil }
+
+func TestALossIsHeardByWhateverTheLockHas(t *testing.T) {
+	lost := fmt.Errorf("so it is: %w", manager.ErrLost)
+	for _, c := range []struct {
+		held peer.Held
+		want string
+	}{
+		{byDone{lost}, ""}, {byLost{lost}, ""}, {byDone{context.Canceled}, "something else"}, {byLost{context.Canceled}, "something else"},
+		{silence{}, "no channel"},
+	} {
+		done, err := Lockkeeper{}.Loss(c.held)
+		<-done
+		switch told := err(); {
+		case c.want == "" && told != nil, c.want != "" && (told == nil || !strings.Contains(told.Error(), c.want)):
+			t.Errorf("%T: got %v, want %q", c.held, told, c.want)
+		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 	"github.com/lockkeeper/lockkeeper/internal/latency"
-	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 // loss terminates a session that holds many locks, again and again, and measures until each handle's context has ended.
@@ -27,15 +27,19 @@ func (l loss) run(ctx context.Context, s scenario.Setup) (scenario.Result, error
 	if s.Quick {
 		l.rounds /= 4
 	}
-	m, err := manager.Open(ctx, s.Env.PostgresDSN, manager.WithSharedSessions(1), manager.WithApplicationName(lossApplication))
+	system, ok := s.System.(peer.Losing)
+	if !ok {
+		return scenario.Result{}, fmt.Errorf("%w: its locks do not tell of a loss", scenario.ErrNotApplicable)
+	}
+	client, err := system.OpenOne(ctx, s.Env, lossApplication)
 	if err != nil {
 		return scenario.Result{}, fmt.Errorf("opening: %w", err)
 	}
-	result, err := l.measure(ctx, s, m)
-	return result, errors.Join(err, m.Close(ctx))
+	result, err := l.measure(ctx, s, system, client)
+	return result, errors.Join(err, client.Close())
 }
 
-func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager) (scenario.Result, error) {
+func (l loss) measure(ctx context.Context, s scenario.Setup, system peer.Losing, client peer.Client) (scenario.Result, error) {
 	admin, err := pgx.Connect(ctx, s.AdminDSN)
 	if err != nil {
 		return scenario.Result{}, err
@@ -44,7 +48,7 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 	var handles, raws latency.Histogram
 	var longest time.Duration
 	for n := range l.rounds {
-		took, err := l.round(ctx, admin, m, &handles)
+		took, err := l.round(ctx, admin, system, client, &handles)
 		if err != nil {
 			return scenario.Result{}, fmt.Errorf("round %d: %w", n, err)
 		}
@@ -63,20 +67,23 @@ func (l loss) measure(ctx context.Context, s scenario.Setup, m *manager.Manager)
 }
 
 // round returns how long it took until the last handle had heard. A handle that never hears is a failure.
-func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, all *latency.Histogram) (time.Duration, error) {
-	locks := make([]*manager.Lock, l.handles)
+func (l loss) round(ctx context.Context, admin *pgx.Conn, system peer.Losing, client peer.Client,
+	all *latency.Histogram) (time.Duration, error) {
+	locks := make([]peer.Held, l.handles)
 	err := together(l.handles, func(i int) (err error) {
-		locks[i], err = m.Acquire(ctx, "bench/loss/"+strconv.Itoa(i))
+		locks[i], err = client.Lock(ctx, "bench/loss/"+strconv.Itoa(i))
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	heard := make(chan time.Duration, l.handles)
-	for _, lock := range locks {
-		done := lock.Context().Done()
+	told := make([]func() error, len(locks))
+	for i, lock := range locks {
+		var lost <-chan struct{}
+		lost, told[i] = system.Loss(lock)
 		go func() {
-			<-done
+			<-lost
 			heard <- now()
 		}()
 	}
@@ -106,9 +113,9 @@ func (l loss) round(ctx context.Context, admin *pgx.Conn, m *manager.Manager, al
 			return 0, errors.New("a handle was not told")
 		}
 	}
-	for _, lock := range locks {
-		if cause := context.Cause(lock.Context()); !errors.Is(cause, manager.ErrLost) {
-			return 0, fmt.Errorf("a handle heard of something else: %w", cause)
+	for _, err := range told {
+		if err := err(); err != nil {
+			return 0, err
 		}
 	}
 	return longest, nil

@@ -69,8 +69,12 @@ func (f *field) versions() []string {
 // job says where the system finds its server.
 func (f *field) job(m Measurement) (job, error) {
 	sc, _ := f.catalogue.scenario(m.Scenario)
-	_, kind, _ := f.catalogue.system(m.System)
-	j := job{Scenario: m.Scenario, System: m.System, Warmup: f.plan.Warmup, Duration: f.plan.Duration, Quick: f.plan.Quick}
+	system, kind, _ := f.catalogue.system(m.System)
+	j := job{Scenario: m.Scenario, System: m.System, Warmup: f.plan.Warmup, Duration: f.plan.Duration, Quick: f.plan.Quick,
+		program: f.catalogue.Program}
+	if v, ok := system.(Variant); ok {
+		j.System, j.program = v.Of, v.Program
+	}
 	for _, r := range f.servers {
 		if r.kind.Name != kind.Name {
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -103,16 +104,54 @@ func catalogue() Catalogue {
 			}),
 			run("panics", func(context.Context, scenario.Setup) (scenario.Result, error) { panic("it panics") }),
 			run("hangs", func(context.Context, scenario.Setup) (scenario.Result, error) { select {} }),
-			rtt, parts, once,
+			rtt, parts, once, program(),
 		},
 	}
 }
 
+// otherProgram is the name of a copy of this test binary.
+const otherProgram = "other"
+
+// program is a scenario that counts its processes that run the copy: 10 for the first, 1 for the one that it has started.
+func program() scenario.Scenario {
+	ran := func() (string, error) {
+		self, err := os.Executable()
+		return filepath.Base(self), err
+	}
+	return scenario.Scenario{Name: "program", Systems: []string{"a"},
+		Run: func(ctx context.Context, s scenario.Setup) (result scenario.Result, err error) {
+			own, err := ran()
+			if err != nil {
+				return result, err
+			}
+			of, err := s.Spawn(ctx, "which").Output()
+			if own == otherProgram {
+				result.PairsPerSecond += 10
+			}
+			if string(of) == otherProgram+" a" {
+				result.PairsPerSecond++
+			}
+			return result, err
+		},
+		Part: func(_ context.Context, s scenario.Setup, _ string, _ io.Reader, out io.Writer) error {
+			own, err := ran()
+			_, _ = io.WriteString(out, own+" "+s.System.Name())
+			return err
+		}}
+}
+
 // quiet hears progress, and may do something then.
-type quiet struct{ end func(Measurement) }
+type quiet struct {
+	end func(Measurement)
+	say func(string)
+}
 
 func (quiet) Begin(int, int, Measurement) {}
-func (quiet) Say(string)                  {}
+func (q quiet) Say(text string) {
+	if q.say != nil {
+		q.say(text)
+	}
+}
 func (q quiet) End(_, _ int, m Measurement) {
 	if q.end != nil {
 		q.end(m)

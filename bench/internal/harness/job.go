@@ -34,6 +34,9 @@ type job struct {
 	Quick            bool
 	// Part, where set, is what the process runs instead of the scenario.
 	Part string
+	// program is what the process runs, this process's own program where it is empty. Its own processes run the same, which
+	// is why it is not among what they are told.
+	program string
 }
 
 // command makes the command of a child process.
@@ -42,11 +45,13 @@ func (j job) command(ctx context.Context) *exec.Cmd {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
+	program := j.program
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			program = os.Args[0]
+		}
 	}
-	cmd := exec.CommandContext(ctx, self, Command)
+	cmd := exec.CommandContext(ctx, program, Command)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, envJob+"=") }),
 		envJob+"="+string(text))
 	cmd.Stderr = os.Stderr

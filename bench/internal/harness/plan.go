@@ -50,14 +50,16 @@ func (p Plan) Turns(c Catalogue) []Measurement {
 				continue
 			}
 			for _, system := range c.Systems() {
-				if p.wants(sc, system) {
+				if p.wants(sc, system, c.kindOf(system)) {
 					turns = append(turns, Measurement{Scenario: sc.Name, System: system, Round: round + 1})
 				}
 			}
 		}
 		if p.Quick && !p.Everywhere {
 			// What the targets are about comes first: the time may be over before the rest.
-			slices.SortStableFunc(turns[begin:], func(a, b Measurement) int { return rank(a.System) - rank(b.System) })
+			slices.SortStableFunc(turns[begin:], func(a, b Measurement) int {
+				return rank(c.kindOf(a.System)) - rank(c.kindOf(b.System))
+			})
 		}
 	}
 	return turns
@@ -70,9 +72,10 @@ func rank(system string) int {
 	return 1
 }
 
-func (p Plan) wants(sc scenario.Scenario, system string) bool {
-	if !slices.Contains(p.Systems, system) || len(sc.Systems) > 0 && !slices.Contains(sc.Systems, system) {
+// wants takes a system's name, and that of its original where it is a variant: the two take part in the same scenarios.
+func (p Plan) wants(sc scenario.Scenario, system, original string) bool {
+	if !slices.Contains(p.Systems, system) || len(sc.Systems) > 0 && !slices.Contains(sc.Systems, original) {
 		return false
 	}
-	return !p.Quick || p.Everywhere || slices.Contains(mainSystems, system) || slices.Contains(quickScenarios, sc.Name)
+	return !p.Quick || p.Everywhere || slices.Contains(mainSystems, original) || slices.Contains(quickScenarios, sc.Name)
 }

@@ -13,7 +13,11 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
 
-const startBound = 90 * time.Second
+const (
+	startBound = 90 * time.Second
+	// switchBound is how long pgbench may take for what takes it two seconds.
+	switchBound = 20 * time.Second
+)
 
 // field is the servers and proxies of a run.
 type field struct {
@@ -138,6 +142,27 @@ func (f *field) others() func() float64 {
 		}
 		return max(0, (after-before).Seconds()/time.Since(began).Seconds()/float64(runtime.NumCPU()))
 	}
+}
+
+// switchCost measures how costly a switch between processes is now, where there is a server that it can be measured on.
+func (f *field) switchCost(ctx context.Context, when string, progress Progress) (costs []SwitchCost) {
+	for _, r := range f.servers {
+		if r.err != nil || r.server.Switch == nil {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, switchBound)
+		cost, err := r.server.Switch(bounded)
+		cancel()
+		if ctx.Err() != nil {
+			return costs
+		}
+		if err != nil {
+			progress.Say("the cost of a switch between processes is not known: " + oneLine(err.Error()))
+			continue
+		}
+		costs = append(costs, SwitchCost{When: when, Switch: cost})
+	}
+	return costs
 }
 
 // tidy ends what a system that failed may have left at a server: it would disturb the next one.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
 	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 )
 
@@ -20,6 +21,15 @@ type Outcome struct {
 	Took     time.Duration
 	// Cut is how many measurements the limit of a quick run left out.
 	Cut int
+	// Switch is how costly a switch between processes was, at the start and, unless the run is quick, at the end. It is empty
+	// where that could not be measured.
+	Switch []SwitchCost
+}
+
+// SwitchCost is the cost of a switch at a time of the run: "start" or "end".
+type SwitchCost struct {
+	When string `json:"when"`
+	pgbench.Switch
 }
 
 // Progress hears of each measurement: when it begins (with an empty result) and when it has ended.
@@ -42,6 +52,7 @@ func Run(ctx context.Context, c Catalogue, p Plan, progress Progress) (outcome O
 		return outcome, err
 	}
 	outcome.Versions = f.versions()
+	outcome.Switch = f.switchCost(ctx, "start", progress)
 	if err := f.warm(ctx, turns); err != nil {
 		return outcome, err
 	}
@@ -69,7 +80,10 @@ func Run(ctx context.Context, c Catalogue, p Plan, progress Progress) (outcome O
 		outcome.Measurements = append(outcome.Measurements, m)
 		progress.End(i+1, len(turns), m)
 	}
-	return outcome, nil
+	if !p.Quick && len(outcome.Switch) > 0 { // what failed at the start is known
+		outcome.Switch = append(outcome.Switch, f.switchCost(ctx, "end", progress)...)
+	}
+	return outcome, context.Cause(ctx)
 }
 
 // warm runs one measurement of each system that nobody counts: the first one finds cold caches.

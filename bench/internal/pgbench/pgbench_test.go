@@ -2,10 +2,14 @@ package pgbench
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 func TestWhatPgbenchSays(t *testing.T) {
 	said := `transaction type: x.sql
@@ -24,10 +28,24 @@ tps = 1234.5 (without initial connection time)
 	}
 }
 
+func TestSwitchCost(t *testing.T) {
+	server, database := pgtest.NewDatabase(t)
+	s, err := MeasureSwitch(t.Context(), server.DSNOf(database))
+	if errors.Is(err, ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil || s.One <= 0 || s.Many <= 0 || s.Ratio() != s.Many/s.One {
+		t.Errorf("got %+v with ratio %v, %v", s, s.Ratio(), err)
+	}
+	if r := (Switch{}).Ratio(); r != 0 {
+		t.Errorf("nothing was measured, and the ratio is %v", r)
+	}
+}
+
 func TestWithoutPgbenchTheReasonIsSaid(t *testing.T) {
 	t.Setenv(pgserver.EnvBin, t.TempDir())
 	t.Setenv("PATH", t.TempDir())
-	if _, err := Find(t.Context()); !errors.Is(err, ErrMissing) {
+	if _, err := MeasureSwitch(t.Context(), ""); !errors.Is(err, ErrMissing) {
 		t.Errorf("got %v", err)
 	}
 }

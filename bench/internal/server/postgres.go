@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
@@ -50,7 +51,8 @@ func startPostgres(ctx context.Context) (*Server, error) {
 				" WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 			return err
 		},
-		Close: s.Close,
+		Switch: func(ctx context.Context) (pgbench.Switch, error) { return pgbench.MeasureSwitch(ctx, s.DSN()) },
+		Close:  s.Close,
 	}, nil
 }
 

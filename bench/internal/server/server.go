@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
+	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
 )
 
 // Kind is a kind of server with the systems that are measured on it.
@@ -28,6 +29,8 @@ type Server struct {
 	// PID is the server's first process.
 	PID int
 	// Tidy, where set, ends what clients that were killed have left.
-	Tidy  func(ctx context.Context) error
-	Close func() error
+	Tidy func(ctx context.Context) error
+	// Switch, where set, measures how costly a switch between processes is.
+	Switch func(ctx context.Context) (pgbench.Switch, error)
+	Close  func() error
 }

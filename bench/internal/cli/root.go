@@ -153,7 +153,7 @@ func (p Program) run(cmd *cobra.Command, f flags) error {
 	if len(outcome.Measurements) == 0 {
 		return errors.Join(err, cmd.Context().Err())
 	}
-	r := report.New(p.Catalogue, plan, outcome, arguments(cmd))
+	r := report.New(p.Catalogue, plan, outcome, arguments(cmd), "")
 	write := r.Text
 	if f.json {
 		write = r.JSON

@@ -1,6 +1,9 @@
 package report
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // Chart is horizontal bars, laid out in a drawing of a fixed width that scales with the page.
 type Chart struct {
@@ -32,34 +35,63 @@ type Tick struct {
 }
 
 const (
-	chartWidth = 860
-	nameWidth  = 130 // for names, to the left of the bars
-	labelWidth = 150 // for figures, to the right of the longest
-	lineHeight = 26
+	chartWidth  = 860
+	nameWidth   = 130 // for names, to the left of the bars
+	labelWidth  = 150 // for figures, to the right of the longest
+	lineHeight  = 26
+	letterWidth = 8 // the most that a name's letter takes
+	nameMost    = 280
+	secondRatio = 60 // for a second ratio in the label
 )
 
 // Chart shows a scenario's figures, with whiskers from the worst to the best round.
 func (s Section) Chart() Chart {
-	c := Chart{Width: chartWidth, Height: len(s.Rows)*lineHeight + 8, Axis: nameWidth, Bottom: float64(len(s.Rows) * lineHeight)}
+	names, labels := float64(nameWidth), float64(labelWidth)
 	most := 0.0
 	for _, r := range s.Rows {
 		most = max(most, r.Figure.Max)
+		names = max(names, min(nameMost, float64(letterWidth*len(r.System))))
 	}
-	scale := func(v float64) float64 { return v / max(most, 1e-12) * (chartWidth - nameWidth - labelWidth) }
+	if s.Baseline != "" {
+		labels += secondRatio
+	}
+	c := Chart{Width: chartWidth, Height: len(s.Rows)*lineHeight + 8, Axis: names, Bottom: float64(len(s.Rows) * lineHeight)}
+	scale := func(v float64) float64 { return v / max(most, 1e-12) * (chartWidth - names - labels) }
 	for i, r := range s.Rows {
 		y := float64(i*lineHeight) + 4
-		label := thousands(r.Figure.Median)
-		if r.Unit != "" {
-			label = short(r.Figure.Median) + " " + r.Unit
-		}
-		if r.Ratio > 0 && r.System != Baseline {
-			label += "  (" + ratio(r.Ratio) + ")"
-		}
-		c.Bars = append(c.Bars, Bar{Name: r.System, Class: class(r.System), Label: label, Y: y, Middle: y + barHeight/2,
-			W: scale(r.Figure.Median), Low: nameWidth + scale(r.Figure.Min), High: nameWidth + scale(r.Figure.Max),
-			LabelX: nameWidth + scale(max(r.Figure.Median, r.Figure.Max)) + 8})
+		c.Bars = append(c.Bars, Bar{Name: clipped(r.System), Class: class(r.System), Label: r.label(), Y: y, Middle: y + barHeight/2,
+			W: scale(r.Figure.Median), Low: names + scale(r.Figure.Min), High: names + scale(r.Figure.Max),
+			LabelX: names + scale(max(r.Figure.Median, r.Figure.Max)) + 8})
 	}
 	return c
+}
+
+// label is the figure with its ratios in brackets. A system's ratio to itself says nothing.
+func (r Row) label() string {
+	text := thousands(r.Figure.Median)
+	if r.Unit != "" {
+		text = short(r.Figure.Median) + " " + r.Unit
+	}
+	var ratios []string
+	if r.Ratio > 0 && r.System != Reference {
+		ratios = append(ratios, ratio(r.Ratio))
+	}
+	if r.ToBaseline > 0 && r.System == ours {
+		ratios = append(ratios, ratio(r.ToBaseline))
+	}
+	if len(ratios) == 0 {
+		return text
+	}
+	return text + "  (" + strings.Join(ratios, "; ") + ")"
+}
+
+// clipped makes a name fit the space that there is for names.
+func clipped(name string) string {
+	const most = nameMost/letterWidth - 1
+	if len(name) <= most {
+		return name
+	}
+	return name[:most-3] + "..."
 }
 
 // Better says which end of a chart is the good one.
@@ -75,6 +107,8 @@ func class(system string) string {
 	switch {
 	case system == ours:
 		return "ours"
+	case strings.HasPrefix(system, ours+"@"):
+		return "before"
 	case len(system) > 6 && system[:6] == "limit-":
 		return "limit"
 	case elsewhere(system):
@@ -82,6 +116,14 @@ func class(system string) string {
 	default:
 		return "postgres"
 	}
+}
+
+// Brackets says what is in a bar's brackets.
+func (s Section) Brackets() string {
+	if s.Baseline == "" {
+		return "in brackets the ratio to pgx"
+	}
+	return "in brackets the ratio to pgx, and Lockkeeper's to " + s.Baseline
 }
 
 // RatioChart shows the targets that are ratios to pgx, on a logarithmic scale, each with its floor and its aim.

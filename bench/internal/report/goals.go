@@ -2,10 +2,10 @@ package report
 
 import "slices"
 
-// toPgx is the ratio of the scenario's figure to the baseline.
+// toPgx is the ratio of the scenario's figure to that of pgx.
 func toPgx(scenario string) func(board) (float64, bool) {
 	return func(b board) (float64, bool) {
-		r, ok := b.get(scenario, ours)
+		r, ok := b.get(scenario, b.ours)
 		return r.Ratio, ok && r.Ratio > 0
 	}
 }
@@ -13,9 +13,9 @@ func toPgx(scenario string) func(board) (float64, bool) {
 // toOthers is the ratio to the fastest system that is on no PostgreSQL.
 func toOthers(scenario string) func(board) (float64, bool) {
 	return func(b board) (float64, bool) {
-		r, ok := b.get(scenario, ours)
+		r, ok := b.get(scenario, b.ours)
 		best := 0.0
-		for _, other := range b {
+		for _, other := range b.rows {
 			if other.Scenario == scenario && other.Failed == "" && elsewhere(other.System) {
 				best = max(best, other.Figure.Median)
 			}
@@ -33,14 +33,14 @@ func elsewhere(system string) bool {
 
 func figure(scenario string, get func(Row) float64) func(board) (float64, bool) {
 	return func(b board) (float64, bool) {
-		r, ok := b.get(scenario, ours)
+		r, ok := b.get(scenario, b.ours)
 		return get(r), ok
 	}
 }
 
 func serverCost(b board) (float64, bool) {
-	r, ok := b.get("distinct-1000", ours)
-	base, ok2 := b.get("distinct-1000", Baseline)
+	r, ok := b.get("distinct-1000", b.ours)
+	base, ok2 := b.get("distinct-1000", Reference)
 	if !ok || !ok2 || base.ServerCPU == 0 {
 		return 0, false
 	}
@@ -49,7 +49,7 @@ func serverCost(b board) (float64, bool) {
 
 func extra(scenario, name string) func(board) (float64, bool) {
 	return func(b board) (float64, bool) {
-		r, ok := b.get(scenario, ours)
+		r, ok := b.get(scenario, b.ours)
 		v, known := r.Extra[name]
 		return v, ok && known
 	}

@@ -10,10 +10,10 @@ import (
 
 // Machine is what a run was made on.
 type Machine struct {
-	CPU    string // "2 x Intel Xeon ..."
-	Memory string
-	System string
-	Go     string
+	CPU    string `json:"cpu"` // "2 x Intel Xeon ..."
+	Memory string `json:"memory,omitempty"`
+	System string `json:"system"`
+	Go     string `json:"go"`
 }
 
 // ThisMachine reads what it can; what is missing is left out.
@@ -56,6 +56,15 @@ var measured = []string{
 	"github.com/jackc/pgx/v5", "github.com/allisson/go-pglock/v3", "cirello.io/pglock", "github.com/pressly/goose/v3",
 	"github.com/redis/rueidis/rueidislock", "github.com/bsm/redislock", "github.com/go-redsync/redsync/v4",
 	"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/server/v3",
+}
+
+// String returns all but the version of Go.
+func (m Machine) String() string {
+	text := m.CPU
+	if m.Memory != "" {
+		text += ", " + m.Memory
+	}
+	return text + ", " + m.System
 }
 
 // libraries are the modules under test with the versions that this program was built from.

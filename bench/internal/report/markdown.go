@@ -32,6 +32,9 @@ func (r Report) Markdown(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, markdownHead, arguments)
 	r.circumstances(&b)
+	if len(r.Switch) > 0 {
+		b.WriteString(switchReading + "\n\n")
+	}
 	if warning := r.Disturbed(); warning != "" {
 		b.WriteString("**" + warning + "**\n\n")
 	}
@@ -41,33 +44,48 @@ func (r Report) Markdown(w io.Writer) error {
 	}
 	b.WriteString("## How to read the tables\n\n" + markdownReading)
 	for _, s := range r.Sections {
-		fmt.Fprintf(&b, "## %s\n\n%s.\n\n", s.Name, strings.ToUpper(s.Text[:1])+s.Text[1:])
+		var table [][]string
 		if len(s.Rows) > 0 {
-			writeMarkdown(&b, s.Table())
+			table = s.Table()
 		}
-		for _, note := range s.Notes {
-			fmt.Fprintf(&b, "- %s\n", escape(note))
-		}
-		if len(s.Notes) > 0 {
-			b.WriteByte('\n')
-		}
+		writeSection(&b, s.Name, s.Text, table, s.Notes)
 	}
 	_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
 	return err
 }
 
+func writeSection(b *strings.Builder, name, text string, table [][]string, notes []string) {
+	fmt.Fprintf(b, "## %s\n\n%s.\n\n", name, strings.ToUpper(text[:1])+text[1:])
+	if len(table) > 0 {
+		writeMarkdown(b, table)
+	}
+	for _, note := range notes {
+		fmt.Fprintf(b, "- %s\n", escape(note))
+	}
+	if len(notes) > 0 {
+		b.WriteByte('\n')
+	}
+}
+
 func (r Report) circumstances(b *strings.Builder) {
-	lines := [][]string{{"", ""},
+	properties(b, [][2]string{
 		{"date", r.Date.Format("2006-01-02") + ", " + r.Took.String()},
 		{"rounds", fmt.Sprintf("%d of %v s", r.Rounds, r.Seconds)},
-		{"machine", strings.Trim(r.Machine.CPU+", "+r.Machine.Memory+", "+r.Machine.System, ", ") + "; client and servers share it"},
+		{"lockkeeper", r.Commit},
+		{"baseline", r.BaselineCommit},
+		{"machine", r.Machine.String() + "; client and servers share it"},
 		{"Go", r.Machine.Go},
 		{"servers", strings.Join(r.Servers, ", ")},
-		{"libraries", strings.Join(r.Libraries, ", ")}}
-	for i, line := range lines {
-		fmt.Fprintf(b, "| %s | %s |\n", line[0], escape(line[1]))
-		if i == 0 {
-			b.WriteString("|---|---|\n")
+		{"libraries", strings.Join(r.Libraries, ", ")},
+		{"a switch", strings.Join(r.SwitchLines(), "; ")}})
+}
+
+// properties writes a table of names with what they stand for. What is not known is left out.
+func properties(b *strings.Builder, lines [][2]string) {
+	b.WriteString("|  |  |\n|---|---|\n")
+	for _, line := range lines {
+		if line[1] != "" {
+			fmt.Fprintf(b, "| %s | %s |\n", line[0], escape(line[1]))
 		}
 	}
 	b.WriteByte('\n')

@@ -59,7 +59,7 @@ func run() Report {
 	}
 	o := harness.Outcome{Measurements: all, Versions: []string{"PostgreSQL 15"}, Took: time.Minute, Cut: 7}
 	return New(catalogue("lockkeeper", "pgx", "broken|one", "limit-pgbench", "etcd"), harness.Plan{Rounds: 3, Duration: time.Second}, o,
-		"--rounds 3")
+		"--rounds 3", "")
 }
 
 func (r Report) row(t *testing.T, scenario, system string) Row {
@@ -75,7 +75,7 @@ func TestARunOnABusyMachineSaysSo(t *testing.T) {
 	for part, want := range map[float64]string{0.01: "", 0.42: "used 42 %"} {
 		o := harness.Outcome{Measurements: []harness.Measurement{
 			{Scenario: "distinct-1000", System: "pgx", Others: part, Result: scenario.Result{PairsPerSecond: 5}}}}
-		r := New(catalogue("pgx"), harness.Plan{}, o, "")
+		r := New(catalogue("pgx"), harness.Plan{}, o, "", "")
 		for _, write := range []func(w *strings.Builder) error{
 			func(w *strings.Builder) error { return r.Text(w) },
 			func(w *strings.Builder) error { return r.HTML(w) },

@@ -8,8 +8,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/stats"
 )
 
-// Baseline is the system that ratios are taken to.
-const Baseline = "pgx"
+// Reference is the system that the targets' ratios are taken to.
+const Reference = "pgx"
 
 // Row is one system in one scenario: the medians of its rounds.
 type Row struct {
@@ -27,8 +27,10 @@ type Row struct {
 	Fairness  float64
 	MinShare  float64
 	Extra     map[string]float64
-	// Ratio is the median to the baseline's median in the same scenario, 0 where there is none.
+	// Ratio is the median to the reference's median in the same scenario, and ToBaseline that to the baseline's median; 0
+	// where there is none.
 	Ratio         float64
+	ToBaseline    float64
 	Failed        string
 	NotApplicable string
 }
@@ -40,6 +42,10 @@ func Rows(c harness.Catalogue, measurements []harness.Measurement) []Row {
 		key := [2]string{m.Scenario, m.System}
 		of[key] = append(of[key], m.Result)
 	}
+	baseline := ""
+	for _, v := range c.Variants() {
+		baseline = v.Label
+	}
 	var rows []Row
 	for _, sc := range c.Scenarios {
 		begin := len(rows)
@@ -48,23 +54,26 @@ func Rows(c harness.Catalogue, measurements []harness.Measurement) []Row {
 				rows = append(rows, row(sc, system, results))
 			}
 		}
-		compare(rows[begin:])
+		compare(rows[begin:], baseline)
 	}
 	return rows
 }
 
-func compare(rows []Row) {
-	base := 0.0
+func compare(rows []Row, baseline string) {
+	reference, before := 0.0, 0.0
 	for _, r := range rows {
-		if r.System == Baseline { // one that failed has no figure
-			base = r.Figure.Median
+		switch r.System { // one that failed has no figure
+		case Reference:
+			reference = r.Figure.Median
+		case baseline:
+			before = r.Figure.Median
 		}
 	}
 	for i := range rows {
-		if rows[i].Unit == "x" {
-			continue // a ratio of ratios says nothing
+		rows[i].ToBaseline = stats.Ratio(rows[i].Figure.Median, before)
+		if rows[i].Unit != "x" { // a ratio of ratios says nothing of two systems
+			rows[i].Ratio = stats.Ratio(rows[i].Figure.Median, reference)
 		}
-		rows[i].Ratio = stats.Ratio(rows[i].Figure.Median, base)
 	}
 }
 

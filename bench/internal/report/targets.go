@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // Target is what a release has to reach, and what it would like to.
 type Target struct {
 	Scenario, Text string
@@ -14,13 +16,19 @@ type Target struct {
 type Checked struct {
 	Target
 	Value float64
+	// Before is the baseline's value, where WithBefore says that there is one.
+	Before     float64
+	WithBefore bool
 }
 
-// board finds rows.
-type board []Row
+// board finds rows, and says whose target is checked.
+type board struct {
+	rows []Row
+	ours string
+}
 
 func (b board) get(scenario, system string) (Row, bool) {
-	for _, r := range b {
+	for _, r := range b.rows {
 		if r.Scenario == scenario && r.System == system && r.Failed == "" && r.NotApplicable == "" {
 			return r, true
 		}
@@ -31,24 +39,32 @@ func (b board) get(scenario, system string) (Row, bool) {
 // ours is Lockkeeper's name.
 const ours = "lockkeeper"
 
-// Check returns the targets that were measured.
-func Check(rows []Row) []Checked {
+// Check returns the targets that were measured. The baseline is the system to check beside Lockkeeper, where there is one.
+func Check(rows []Row, baseline string) []Checked {
 	var checked []Checked
 	for _, t := range targets {
-		if v, ok := t.Of(board(rows)); ok {
-			checked = append(checked, Checked{t, v})
+		v, ok := t.Of(board{rows, ours})
+		if !ok {
+			continue
 		}
+		c := Checked{Target: t, Value: v}
+		if baseline != "" {
+			c.Before, c.WithBefore = t.Of(board{rows, baseline})
+		}
+		checked = append(checked, c)
 	}
 	return checked
 }
 
 // Verdict is "missed", "floor" or "aim".
-func (c Checked) Verdict() string {
-	reaches := func(mark float64) bool { return c.Value >= mark && !c.Less || c.Value <= mark && c.Less }
+func (c Checked) Verdict() string { return c.verdict(c.Value) }
+
+func (t Target) verdict(value float64) string {
+	reaches := func(mark float64) bool { return value >= mark && !t.Less || value <= mark && t.Less }
 	switch {
-	case reaches(c.Aim):
+	case reaches(t.Aim):
 		return "aim"
-	case reaches(c.Floor):
+	case reaches(t.Floor):
 		return "floor"
 	default:
 		return "missed"
@@ -56,28 +72,44 @@ func (c Checked) Verdict() string {
 }
 
 // TargetRow is a target as it is shown.
-type TargetRow struct{ Scenario, Text, Measured, Floor, Aim, Verdict string }
+type TargetRow struct{ Scenario, Text, Measured, Before, Floor, Aim, Verdict string }
 
 // TargetRows are in the order of the targets.
 func (r Report) TargetRows() []TargetRow {
 	rows := make([]TargetRow, len(r.Targets))
 	for i, c := range r.Targets {
-		rows[i] = TargetRow{c.Scenario, c.Text, short(c.Value), c.bound(c.Floor), c.bound(c.Aim), c.Verdict()}
+		rows[i] = TargetRow{Scenario: c.Scenario, Text: c.Text, Measured: short(c.Value), Before: none, Floor: c.bound(c.Floor),
+			Aim: c.bound(c.Aim), Verdict: c.Verdict()}
+		if c.WithBefore {
+			rows[i].Before = short(c.Before)
+		}
 	}
 	return rows
 }
 
 // TargetTable has a line of headings.
 func (r Report) TargetTable() [][]string {
-	table := [][]string{{"scenario and what", "measured", "floor", "aim", "reached"}}
-	for _, t := range r.TargetRows() {
-		table = append(table, []string{t.Scenario + ": " + t.Text, t.Measured, t.Floor, t.Aim, t.Verdict})
+	return targetTable(r.TargetRows())
+}
+
+// targetTable has a column for the baseline only where there is one.
+func targetTable(rows []TargetRow) [][]string {
+	table := [][]string{{"scenario and what", "measured", "baseline", "floor", "aim", "reached"}}
+	for _, t := range rows {
+		table = append(table, []string{t.Scenario + ": " + t.Text, t.Measured, t.Before, t.Floor, t.Aim, t.Verdict})
+	}
+	if slices.ContainsFunc(rows, func(t TargetRow) bool { return t.Before != none }) {
+		return table
+	}
+	const before = 2
+	for i := range table {
+		table[i] = slices.Delete(table[i], before, before+1)
 	}
 	return table
 }
 
-func (c Checked) bound(mark float64) string {
-	if c.Less {
+func (t Target) bound(mark float64) string {
+	if t.Less {
 		return "<= " + short(mark)
 	}
 	return ">= " + short(mark)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var columns = []string{"system", "median", "min", "max", "to pgx", "p50", "p99", "client", "server", "memory", "conns", "slowest"}
+var columns = []string{"system", "median", "min", "max", "to pgx", "to baseline", "p50", "p99", "client", "server", "memory", "conns", "slowest"}
 
 const legend = `median, min, max: of the rounds, pairs (acquire and release) per second where no unit is given. p50, p99: of an
 acquisition. client, server: CPU seconds per million pairs. memory: the client's peak. slowest: the slowest goroutine's
@@ -26,6 +26,16 @@ func (r Report) Text(w io.Writer) error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(legend + "\n\n")
+	if r.Baseline != "" {
+		fmt.Fprintf(&b, "baseline: %s is the library at %s\n\n", r.Baseline, r.BaselineCommit)
+	}
+	if len(r.Switch) > 0 {
+		b.WriteString(switchReading + "\n")
+		for _, line := range r.SwitchLines() {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
+		b.WriteByte('\n')
+	}
 	if len(r.Targets) > 0 {
 		b.WriteString("Targets:\n")
 		align(&b, r.TargetTable())
@@ -52,7 +62,7 @@ func (r Row) cells() []string {
 		return short(v) + unit
 	}
 	return []string{r.System, figure(r.Figure.Median), figure(r.Figure.Min), figure(r.Figure.Max), ratio(r.Ratio),
-		duration(r.P50), duration(r.P99), short(r.ClientCPU), short(r.ServerCPU), size(r.RSS), short0(r.Conns), r.slowest()}
+		ratio(r.ToBaseline), duration(r.P50), duration(r.P99), short(r.ClientCPU), short(r.ServerCPU), size(r.RSS), short0(r.Conns), r.slowest()}
 }
 
 // slowest may well be zero: where there are parties, each of them counts.

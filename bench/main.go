@@ -23,6 +23,7 @@ func main() {
 			Kinds:     []server.Kind{server.Postgres(pgpeer.Systems()), server.Redis(redispeer.Systems()), server.Etcd(etcdpeer.Systems())},
 			Scenarios: slices.Concat(throughput.Scenarios(), special.Scenarios()),
 		},
+		Package: "github.com/lockkeeper/lockkeeper/bench",
 		Servers: map[string]cli.Serve{etcdserver.Command: etcdembed.Serve},
 		Out:     os.Stdout, Err: os.Stderr,
 	}

@@ -31,6 +31,8 @@ type Serve func(ctx context.Context, in io.Reader, out io.Writer) error
 // Program is what the command line runs.
 type Program struct {
 	Catalogue harness.Catalogue
+	// Package is the import path of the main package: --baseline builds it again.
+	Package string
 	// Servers by the hidden command that runs each.
 	Servers map[string]Serve
 	// Out is for results, Err for progress and errors.

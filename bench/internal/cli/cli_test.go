@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 	"github.com/lockkeeper/lockkeeper/bench/internal/pgpeer"
 	"github.com/lockkeeper/lockkeeper/bench/internal/server"
+	"github.com/lockkeeper/lockkeeper/bench/internal/special"
 	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
@@ -30,9 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 func program(out, err *os.File) Program {
-	return Program{Out: out, Err: err, Catalogue: harness.Catalogue{
+	return Program{Out: out, Err: err, Package: "github.com/lockkeeper/lockkeeper/bench/internal/cli/testdata/program", Catalogue: harness.Catalogue{
 		Kinds:     []server.Kind{server.Postgres(pgpeer.Systems())},
-		Scenarios: throughput.Scenarios(),
+		Scenarios: slices.Concat(throughput.Scenarios(), special.Scenarios()),
 	}}
 }
 
@@ -181,6 +183,10 @@ func TestMistakesAreSaidBeforeAnythingStarts(t *testing.T) {
 		"--seconds is 0.01":                               {"--seconds", "0.01"},
 		"unknown flag: --fast":                            {"--fast"},
 		`"lone" was given`:                                {"lone"},
+		"which --systems leaves out":                      {"--baseline", "HEAD", "--systems", "pgx"},
+		`unknown revision "-x"`:                           {"--baseline=-x"},
+		`unknown revision ""`:                             {"--baseline", ""},
+		"merge needs the files":                           {"merge"},
 	} {
 		r := command(t, args...)
 		if status := r.status(t); status != ExitUsage || !strings.Contains(r.err.String(), want) {
@@ -192,7 +198,7 @@ func TestMistakesAreSaidBeforeAnythingStarts(t *testing.T) {
 
 func TestHelpAndListNeedNoServer(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--quick": {"--help"}, "distinct-1000-rtt": {"--list"}, "on PostgreSQL": {"--list"},
+		"--quick": {"--help"}, "bench --baseline HEAD~1": {"--help"}, "its lower end first": {"merge", "--help"}, "distinct-1000-rtt": {"--list"}, "on PostgreSQL": {"--list"},
 	} {
 		r := command(t, args...)
 		r.cmd.Env = append(r.cmd.Env, pgserver.EnvBin+"=/nowhere")

@@ -28,12 +28,23 @@ fails in a scenario, is reported as failing with the reason.
 
 --quick makes everything small and ends within 50 seconds: three short rounds, Lockkeeper,
 pgx and the limit of batches in every scenario, the other systems in distinct-100 alone.
-With --systems, those named run in every scenario. Rounds that no longer fit are left out.`
+With --systems, those named run in every scenario. Rounds that no longer fit are left out.
+
+--baseline REV builds the library at another commit and measures it in the same run, in turns
+with the checkout's, as the system lockkeeper@REV. REV is anything that git understands: a
+hash, a branch, a tag, HEAD~3. The harness is that of the checkout for both. Reports show the
+ratio to the baseline beside the ratio to pgx. The checkout is not touched, and its files may
+have been changed: lockkeeper is then what they are now.
+
+Reports also tell how costly a switch between processes is: pgbench's SELECT 1 by 50 clients
+to the same by one. The ratio to pgx depends on it.`
 
 const examples = `  bench --quick                                    a first look
   bench --quick --only lone,distinct-1000 --systems lockkeeper,pgx
                                                    while tuning
   bench --only distinct-100 --rounds 9 --seconds 2 one question, answered well
+  bench --baseline HEAD~1 --only distinct-1000 --systems lockkeeper,pgx
+                                                   what the last commit changed
   bench --html bench.html --markdown docs/benchmarks.md
                                                    the full run, half an hour`
 
@@ -45,6 +56,7 @@ type flags struct {
 	quick, list    bool
 	json           bool
 	html, markdown string
+	baseline       string
 }
 
 func (p Program) root() *cobra.Command {
@@ -74,10 +86,12 @@ func (p Program) root() *cobra.Command {
 	set.StringSliceVar(&f.systems, "systems", nil, "systems to run, comma-separated (default: all)")
 	set.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement; 3 with --quick")
 	set.Float64Var(&f.seconds, "seconds", 1, "length of one measurement; 0.25 with --quick")
+	set.StringVar(&f.baseline, "baseline", "", "measure the library at this commit too, as the system lockkeeper@REV (example: --baseline HEAD~1)")
 	set.BoolVar(&f.list, "list", false, "list scenarios and systems, and do nothing")
 	set.BoolVar(&f.json, "json", false, "one JSON object a line for each scenario and system, instead of tables")
 	set.StringVar(&f.html, "html", "", "write a page with charts to this file")
 	set.StringVar(&f.markdown, "markdown", "", "write the page for docs/ to this file")
+	root.AddCommand(p.merge())
 	root.AddCommand(p.hidden()...)
 	return root
 }
@@ -141,7 +155,7 @@ func choose(what string, named, all []string) ([]string, error) {
 	return named, nil
 }
 
-func (p Program) run(cmd *cobra.Command, f flags) error {
+func (p Program) run(cmd *cobra.Command, f flags) (err error) {
 	if f.list {
 		return p.list(cmd.OutOrStdout())
 	}
@@ -149,11 +163,21 @@ func (p Program) run(cmd *cobra.Command, f flags) error {
 	if err != nil {
 		return err
 	}
-	outcome, err := harness.Run(cmd.Context(), p.Catalogue, plan, newProgress(cmd.ErrOrStderr()))
+	progress := newProgress(cmd.ErrOrStderr())
+	checkout := commit(cmd.Context())
+	if cmd.Flags().Changed("baseline") {
+		var remove func() error
+		p.Catalogue, remove, err = p.withBaseline(cmd.Context(), f.baseline, &plan, progress.Say)
+		defer func() { err = errors.Join(err, remove()) }()
+		if err != nil {
+			return err
+		}
+	}
+	outcome, err := harness.Run(cmd.Context(), p.Catalogue, plan, progress)
 	if len(outcome.Measurements) == 0 {
 		return errors.Join(err, cmd.Context().Err())
 	}
-	r := report.New(p.Catalogue, plan, outcome, arguments(cmd), "")
+	r := report.New(p.Catalogue, plan, outcome, arguments(cmd), checkout)
 	write := r.Text
 	if f.json {
 		write = r.JSON

@@ -66,7 +66,7 @@ storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help
 	@scripts/demo storm $(STORM_ARGS)
 
 .PHONY: bench
-bench: ## compare with what one could use instead, half an hour (BENCH_ARGS='--quick', or --help)
+bench: ## compare with what one could use instead, half an hour (BENCH_ARGS='--quick --baseline HEAD~1', or --help)
 	@scripts/bench $(BENCH_ARGS)
 
 .PHONY: chaos

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -66,15 +67,15 @@ func TestACleanPackageHasNoFindings(t *testing.T) {
 
 func TestFindingsAreWrittenWithTheirPathsAndCounted(t *testing.T) {
 	var out strings.Builder
-	found, err := run(&out, ".", []string{"testdata/clean", "testdata/starts"})
+	found, err := run(&out, ".", []string{"testdata/clean", "testdata/words"})
 	if err != nil || !found {
 		t.Fatal(found, err)
 	}
 	lines := strings.Split(out.String(), "\n")
-	if want := `testdata/starts/starts.go:15: nothing says how this goroutine is joined`; !strings.HasPrefix(lines[0], want) {
+	if want := `testdata/words/heir.go:1: file name heir: instead of "heir" say "next waiter" (word)`; lines[0] != want {
 		t.Errorf("%q, should be %q", lines[0], want)
 	}
-	if last, want := lines[len(lines)-2], "owner rules in 2 packages: 6 go"; last != want {
+	if last, want := lines[len(lines)-2], "owner rules in 2 packages: 14 word"; last != want {
 		t.Errorf("%q, should be %q", last, want)
 	}
 }
@@ -94,5 +95,16 @@ func TestWhatCannotBeLoadedIsAnError(t *testing.T) {
 	t.Setenv("GOWORK", "off")
 	if found, err := run(&strings.Builder{}, dir, []string{"."}); err == nil || found {
 		t.Errorf("a package that does not compile: %v, %v", found, err)
+	}
+}
+
+func TestNamesAreSplitIntoWords(t *testing.T) {
+	for name, want := range map[string][]string{
+		"letGo": {"let", "go"}, "HTTPServer": {"http", "server"}, "SQLText2": {"sql", "text"}, "a_b": {"a", "b"},
+		"ID": {"id"}, "x": {"x"}, "_": nil, "deposedBy": {"deposed", "by"}, "éÉtat": {"é", "état"},
+	} {
+		if got := split(name); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, should be %q", name, got, want)
+		}
 	}
 }

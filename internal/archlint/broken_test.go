@@ -53,6 +53,9 @@ var broken = []struct {
 	{"an atomic value without its writer", ruleWriter, "written by every keeper as it starts", "its peak", ""},
 	{"a group of atomic values apart from its comment", ruleWriter, "	longest          atomic.Int64\n", "\n	longest atomic.Int64\n",
 		"	longest"},
+	{"a field's name", ruleWord, "	waiting []request\n", "	heir []request\n	waiting []request\n", ""},
+	{"a local name", ruleWord, "	g.keepers.Wait()\n", "	doorOpen := 1\n	_ = doorOpen\n", ""},
+	{"a method's name", ruleWord, "// total adds", "func (k *keeper) letGo() {}\n\n// total adds", ""},
 	{"a directive that is not needed", ruleDirective, "	g.keepers.Wait()\n", "	//arch:publishes nothing\n", ""},
 	{"a directive without a reason", ruleDirective, "	g.keepers.Wait()\n", "	//arch:yield\n", ""},
 	{"a directive with a typing error", ruleDirective, "	g.keepers.Wait()\n", "	//arch:yields now\n", ""},
@@ -100,7 +103,7 @@ func TestEachRuleIsBrokenOnPurpose(t *testing.T) {
 		})
 		tested[b.rule] = true
 	}
-	for _, r := range []rule{ruleLock, ruleAtomic, ruleYield, ruleSpin, ruleQueue, ruleGo, ruleChannel, ruleMeasured, ruleWriter, ruleDirective} {
+	for _, r := range []rule{ruleLock, ruleAtomic, ruleYield, ruleSpin, ruleQueue, ruleGo, ruleChannel, ruleMeasured, ruleWriter, ruleWord, ruleDirective} {
 		if !tested[r] {
 			t.Errorf("nothing breaks the rule %q", r)
 		}

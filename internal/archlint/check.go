@@ -23,6 +23,7 @@ const (
 	ruleChannel   rule = "channel"
 	ruleMeasured  rule = "measured"
 	ruleWriter    rule = "writer"
+	ruleWord      rule = "word"
 	ruleDirective rule = "directive"
 )
 
@@ -31,6 +32,7 @@ const (
 	publishes = "publishes"
 	yields    = "yield"
 	owned     = "owned"
+	named     = "name"
 )
 
 // finding is one violation of a rule.
@@ -83,6 +85,7 @@ func check(p *pkg) []finding {
 	c.checkSpins()
 	c.checkStarts()
 	c.checkFields()
+	c.checkWords()
 	c.checkDirectives()
 	slices.SortStableFunc(c.found, func(a, b finding) int {
 		return cmp.Or(cmp.Compare(a.pos.Filename, b.pos.Filename), a.pos.Line-b.pos.Line, a.pos.Column-b.pos.Column,
@@ -133,7 +136,7 @@ func (c *checker) excused(pos token.Pos, verb string) bool {
 func (c *checker) checkDirectives() {
 	for _, d := range c.directives {
 		switch {
-		case !slices.Contains([]string{publishes, yields, owned}, d.verb):
+		case !slices.Contains([]string{publishes, yields, owned, named}, d.verb):
 			c.report(d.pos, ruleDirective, "//arch:%s is not known", d.verb)
 		case d.reason == "":
 			c.report(d.pos, ruleDirective, "//arch:%s needs a reason", d.verb)

@@ -21,6 +21,7 @@
 //	measured   The comment of each sync.Map and sync.Pool says which measurement or profile asks for it.
 //	writer     The comment of each atomic value says by whom it is "written by". One comment directly above several fields
 //	           holds for all of them, up to the next blank line or the next comment that stands above a field.
+//	word       No declared name contains one of the words in words.go.
 //	directive  Each directive below is known, has a reason, and excuses something.
 //
 // A finding that is wrong is excused by a directive on its line, or in the comment that ends on the line above:
@@ -28,6 +29,7 @@
 //	//arch:publishes <reason>   atomic, and under queue a table or a pointer to a list: it only publishes a value
 //	//arch:yield <reason>       yield
 //	//arch:owned <by whom>      the import of container/list or container/ring: one goroutine owns each list
+//	//arch:name <reason>        word
 package main
 
 import (

@@ -1,0 +1,3 @@
+package words
+
+// The name of this file is found, too.

@@ -111,7 +111,7 @@ mutants: ## put realistic bugs back, one by one, and print which check finds eac
 
 .PHONY: cover
 cover: setup ## measure which statements the tests reach, package by package and in total (cover.out)
-	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/...,./internal/mailbox/... \
+	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/... \
 		-coverprofile=cover.out ./...
 	@scripts/cover cover.out
 
@@ -125,7 +125,7 @@ benchcmp: setup ## compare two such files, or two commits (OLD=main NEW=; withou
 	@scripts/microbench compare '$(OLD)' '$(NEW)' '$(MICRO)' $(MICRO_COUNT)
 
 .PHONY: lint
-lint: $(LINTER) $(VULN) ## check format, vet, linters (import directions too), go.mod files, licences, known vulnerabilities
+lint: $(LINTER) $(VULN) ## check format, vet, owner rules, linters (import directions too), go.mod files, licences, vulnerabilities
 	@scripts/lint $(LINTER) $(VULN)
 
 # Its own module graph, built by this machine's Go: neither go.mod nor a download of binaries is involved.

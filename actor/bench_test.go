@@ -18,63 +18,64 @@ func (s *freshSession) TrustedUntil() time.Time { return s.until }
 func (s *freshSession) Lost() error             { return nil }
 func (s *freshSession) PID() uint32             { return 1 }
 
-func (s *instantStore) Attach(_ int64, o Observer) Link { return &instantLink{store: s, observer: o} }
-
-// instantLink answers before the call has returned, as a session at rest might.
-type instantLink struct {
-	store    *instantStore
-	observer Observer
+func (s *instantStore) Attach(_ int64, events chan<- Event) Link {
+	return &instantLink{store: s, events: events}
 }
 
-func (l *instantLink) Try()                        { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Unlock()                     { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) TryReserved()                { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Wait()                       { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Poll()                       { l.observer.Answered(Answer{OK: true}) }
-func (l *instantLink) Reserve(_, _ bool)           { l.observer.Reserved(Answer{OK: true}) }
-func (l *instantLink) Withdraw()                   {}
-func (l *instantLink) Abandon()                    {}
-func (l *instantLink) GiveBack()                   {}
-func (l *instantLink) Ask()                        {}
-func (l *instantLink) Gone() error                 { return nil }
-func (l *instantLink) Session() Session            { return &l.store.session }
-func (l *instantLink) Detach()                     {}
-func (l *instantLink) Attend(<-chan struct{}) bool { return false }
-func (l *instantLink) Unattended()                 {}
+// instantLink answers before the call has returned.
+type instantLink struct {
+	store  *instantStore
+	events chan<- Event
+}
 
-func benchDirectory(b *testing.B) *Directory {
+var yes = &Answer{OK: true}
+
+func (l *instantLink) Try()                    { l.events <- Answered{yes} }
+func (l *instantLink) Unlock()                 { l.events <- Answered{yes} }
+func (l *instantLink) TryOwn()                 { l.events <- Answered{yes} }
+func (l *instantLink) Wait()                   { l.events <- Answered{yes} }
+func (l *instantLink) Poll()                   { l.events <- Answered{yes} }
+func (l *instantLink) Reserve(_, _ bool)       { l.events <- Reserved{yes} }
+func (l *instantLink) Withdraw()               {}
+func (l *instantLink) StopPolling()            {}
+func (l *instantLink) Return()                 {}
+func (l *instantLink) Ask()                    {}
+func (l *instantLink) Unsent() <-chan struct{} { return nil }
+func (l *instantLink) Session() Session        { return &l.store.session }
+
+func benchSupervisor(b *testing.B) *Supervisor {
 	b.Helper()
-	d := NewDirectory(Config{
+	s := NewSupervisor(Config{
 		Store:     &instantStore{freshSession{time.Now().Add(24 * time.Hour)}},
-		Limits:    Limits{MaxWaiters: 100_000, QuantumTime: 20 * time.Millisecond, QuantumGrants: 10_000},
+		Limits:    Limits{MaxWaiters: 100_000, HandOffTime: 20 * time.Millisecond, HandOffGrants: 10_000},
 		Intensity: IntensityLimit{Restarts: 5, Window: 10 * time.Second},
-		MaxKeys:   1 << 30, Linger: time.Hour,
+		MaxKeys:   1 << 30, IdleTimeout: time.Hour,
 	})
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := d.Close(ctx); err != nil {
+		if err := s.Close(ctx); err != nil {
 			b.Error(err)
 		}
 	})
-	return d
+	return s
 }
 
 // hold takes a lock and returns the claim that has it.
-func hold(b *testing.B, d *Directory, t Terms) *Claim {
-	c := new(Claim)
-	c.Terms = t
-	c.Init(d)
-	d.Submit(c)
-	if err := c.Wait(); err != nil {
+func hold(b *testing.B, s *Supervisor, t Terms) *Claim {
+	c := &Claim{Terms: t}
+	c.Owner = quiet{}
+	if err := s.Submit(c); err != nil {
 		b.Error(err)
+	}
+	if <-c.Replies(); c.Err != nil {
+		b.Error(c.Err)
 	}
 	return c
 }
 
-func letGo(b *testing.B, c *Claim) {
-	c.End(ErrReleased)
-	c.Await(nil, false)
+func drop(b *testing.B, c *Claim) {
+	c.Release(nil)
 	if err := c.Outcome(); err != nil {
 		b.Error(err)
 	}
@@ -82,11 +83,11 @@ func letGo(b *testing.B, c *Claim) {
 
 // One key, one caller: the keeper's cost of a pair.
 func BenchmarkKeeper(b *testing.B) {
-	d := benchDirectory(b)
+	s := benchSupervisor(b)
 	terms := key(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		letGo(b, hold(b, d, terms))
+		drop(b, hold(b, s, terms))
 	}
 }
 
@@ -94,32 +95,32 @@ func BenchmarkKeeper(b *testing.B) {
 func BenchmarkHandOff(b *testing.B) {
 	for _, callers := range []int{2, 100, 10_000} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			d := benchDirectory(b)
+			s := benchSupervisor(b)
 			terms := key(1)
 			b.ReportAllocs()
-			inTurns(b, callers, func(int) { letGo(b, hold(b, d, terms)) })
+			inTurns(b, callers, func(int) { drop(b, hold(b, s, terms)) })
 			b.StopTimer()
-			local := d.Counters.GrantsLocal.Load()
-			b.ReportMetric(float64(local)/float64(local+d.Counters.GrantsServer.Load()), "local-share")
+			local := s.Counters.GrantsLocal.Load()
+			b.ReportMetric(float64(local)/float64(local+s.Counters.GrantsServer.Load()), "local-share")
 		})
 	}
 }
 
 // As many keys in use as this, of which one is taken after the other: what it costs to find the keeper.
-func BenchmarkDirectory(b *testing.B) {
+func BenchmarkSupervisor(b *testing.B) {
 	for _, n := range []int{1, 1000, 100_000} {
 		b.Run("keys="+strconv.Itoa(n), func(b *testing.B) {
-			d := benchDirectory(b)
+			s := benchSupervisor(b)
 			terms := make([]Terms, n)
 			for i := range terms {
 				// The ids that hashing makes are spread like this.
 				terms[i] = key(int64(uint64(i+1) * 0x9E3779B97F4A7C15))
-				letGo(b, hold(b, d, terms[i]))
+				drop(b, hold(b, s, terms[i]))
 			}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				letGo(b, hold(b, d, terms[i]))
+				drop(b, hold(b, s, terms[i]))
 				if i++; i == n {
 					i = 0
 				}
@@ -130,12 +131,12 @@ func BenchmarkDirectory(b *testing.B) {
 
 // A key that nobody has used yet: what a new keeper costs, its goroutine included.
 func BenchmarkFirstUse(b *testing.B) {
-	d := benchDirectory(b)
+	s := benchSupervisor(b)
 	b.ReportAllocs()
 	id := int64(0)
 	for b.Loop() {
 		id++
-		letGo(b, hold(b, d, Terms{Name: "key", ID: id, MaxAttempts: 10, NewBackoff: linear}))
+		drop(b, hold(b, s, Terms{Name: "key", ID: id, MaxAttempts: 10}))
 	}
 }
 

@@ -3,32 +3,27 @@ package actor
 import (
 	"errors"
 	"sync/atomic"
-
-	"github.com/lockkeeper/lockkeeper/internal/mailbox"
 )
 
-// Counters are written by keepers and the directory, and read by anybody. Each event counts once, and what callers mostly
-// write lies apart from what the readers of answers do: a line of memory that two processors write costs both.
+// Counters count what keepers and the supervisor do. Anybody may read them.
 type Counters struct {
-	_            mailbox.Apart
-	claims, ends atomic.Uint64 // submitted; holds that are over
-	Attempts     atomic.Uint64
-
-	_                         mailbox.Apart
+	// Written by keepers.
+	claims, refusals, ends    atomic.Uint64 // received; refused; holds that are over
 	GrantsLocal, GrantsServer atomic.Uint64
-	refusals                  atomic.Uint64
+	Attempts                  atomic.Uint64
+	Failures                  atomic.Uint64 // holds lost because their keeper failed
 
-	_          mailbox.Apart
-	Keys       atomic.Int64
-	Restarts   atomic.Uint64
-	Collisions atomic.Uint64
-	Failures   atomic.Uint64 // holds lost because their keeper failed
+	// Written by the supervisor.
+	Keys     atomic.Int64
+	Restarts atomic.Uint64
+	// Written by callers.
+	Collisions atomic.Uint64 // claims on a key that has the id of another key in use
 }
 
 // Waiting is how many claims have yet to be answered.
 func (c *Counters) Waiting() int64 {
-	answered := c.refusals.Load() + c.granted() // first: none is answered before it is submitted
-	return int64(c.claims.Load() - answered)
+	decided := c.refusals.Load() + c.granted() // first: none is decided before it is received
+	return int64(c.claims.Load() - decided)
 }
 
 // Held is how many locks are held.

@@ -1,19 +1,41 @@
-// Package actor keeps keys: one keeper each, an owner that holds all of the key's state and takes messages.
+// Package actor gives every key in use an owner: one goroutine, its keeper, that alone knows who holds the key's lock, who waits for
+// it, and what is under way at the database. Callers, timers and the database speak to it by messages over channels.
 //
-// # Who does what
+// The package serves package manager and carries no promise of compatibility.
 //
-//	caller ── claim ──▶ Directory ── forwards ──▶ keeper ── Link ──▶ store (a database)
-//	   ▲                                            │  ▲               │
-//	   └────────────── the answer ──────────────────┘  └── Observer ◀──┘
+// # Goroutines and channels
 //
-// A [Claim] is one caller's claim on a key: first a waiter, then perhaps the holder. It is answered exactly once, and
-// where it was granted it is settled exactly once, also when the keeper panics and when the directory closes.
+//	            starts, retired, failed
+//	         ┌──────────────────────────▶ Supervisor.run ── starts ──▶ keeper.run, one for each key in use
+//	         │                                                          │  ▲
+//	caller ──┴── requests ──────────────────────────────────────────────┼──┤
+//	  ▲                                                                 │  │
+//	  └───────────────────── reply (of the claim) ◀─────────────────────┘  │
+//	                                                keeper ── Link ──▶ store ── events ──┘
 //
-// The keeper's mind is a pure machine (machine.go, attempt.go, hold.go): an event in, effects out, no clock, no I/O. The
-// keeper (keeper.go) runs it and carries its effects out; the supervisor (supervisor.go) gives it a new one when it panics;
-// the [Directory] knows which key has which keeper, and is the only one that sends it claims.
+// Requests go down (caller, supervisor or keeper, store), and their sender may wait to be received. Answers go up into channels that
+// have room for them, and never wait. So no two owners can wait for each other.
 //
-// # The machine
+//	channel                sent by                        received by      closed by  capacity
+//	Supervisor.starts      callers                        Supervisor.run   never      0: the sender is received, or sees done
+//	Supervisor.retired     keepers without work           Supervisor.run   never      0: one case of the keeper's select
+//	Supervisor.failed      a failed keeper's last act     Supervisor.run   never      0: run always receives
+//	Supervisor.inquiries   Close                          Supervisor.run   never      0: run always receives
+//	Supervisor.stop        Close                          Supervisor.run   never      1: one wish to close is enough
+//	Supervisor.done        -                              callers          run        nothing is sent
+//	start.reply            Supervisor.run                 the caller       never      1: one answer
+//	inquiry.reply          Supervisor.run                 Close            never      1: one answer
+//	keeper.requests        callers, contexts, timers,     keeper.run       never      0: the sender is received, or sees done
+//	                       Supervisor.tellClosing
+//	keeper.events          the store                      keeper.run       never      4: one unread of each kind (eventRoom)
+//	keeper.done            -                              senders          run        nothing is sent
+//	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom)
+//
+// # The keeper
+//
+// keeper.run (keeper.go) is one select. It gives each message to the machine (machine.go, attempt.go, hold.go), which is pure: what is
+// known of the server, and a message, give effects. The keeper carries the effects out (perform.go). What is known of the server
+// (server.go) is kept beside the machine, in one copy, since it stays true when the machine fails.
 //
 //	        claim              held by another: it may ask again            failure
 //	idle ──────────▶ trying ─────────────────────────▶ pausing ◀─────────────────────────────── waiting
@@ -23,19 +45,23 @@
 //	 │                ▼                                                                              │
 //	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────────┘
 //	 └──────┘   release  │▲
-//	                     └┘ release with a waiter in line: handed on, for at most a quantum
+//	                     └┘ release while a claim waits: a local hand-off, up to the limits of that
 //
-// Who waits has the store poll ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time.
-// Who wants a session of its own does not poll: it pauses until there is one.
+// A waiting key is polled for ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time. A claim
+// that wants a session to itself pauses until there is one.
+//
+// # Failures
+//
+// A keeper's goroutine that ends by a panic or by runtime.Goexit reports to the supervisor, which starts the next incarnation on the
+// same channels (recovery.go). It starts from what is known of the server. One restart too many within the window, and the incarnation
+// refuses the key until the window has passed.
 //
 // # What holds
 //
 //   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time.
-//   - A holder hears that its hold is over before the lock is anybody else's.
-//   - A keeper waits for nothing, and a send to it never blocks. A message to a keeper who sleeps is dealt with on its
-//     sender's goroutine, which has the turn meanwhile; where there is much to do a goroutine of the keeper's own gets it.
+//   - A claim is decided exactly once, and where it was granted it has exactly one outcome, also when the keeper fails.
+//   - A holder is told that its hold is over before the lock is anybody else's.
+//   - A keeper waits in its select and nowhere else, but to hand a request to the store. It runs no code of the user's.
 //   - Local waiters are served first come, first served.
-//   - After a panic the lock that the keeper had is released, and confirmed released, before the next grant.
-//
-// The package knows the database only through [Store], which it defines.
+//   - After a failure the lock that the keeper had is released, and confirmed released, before the next grant.
 package actor

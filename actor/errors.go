@@ -2,25 +2,25 @@ package actor
 
 import "errors"
 
-// What a claim can be answered with, and how a hold can end.
+// The reasons for which a claim is refused, and for which a hold ends.
 var (
-	// ErrNotAcquired answers a try: somebody else holds the lock, or is first in line for it.
+	// ErrNotAcquired is returned when a try finds the lock held, or another claim first in the queue for it.
 	ErrNotAcquired = errors.New("lock not acquired: it is held")
-	// ErrClosed answers what comes after Close, or is still waiting then.
+	// ErrClosed is returned for claims that come after Close, or still wait then. Holds that Close ends have it as cause.
 	ErrClosed = errors.New("closed")
-	// ErrTooManyWaiters: the key's line is full.
+	// ErrTooManyWaiters is returned when as many claims wait for the key as may.
 	ErrTooManyWaiters = errors.New("too many waiters for this key")
-	// ErrTooManyKeys: the directory is full.
+	// ErrTooManyKeys is returned when as many keys are in use as may be.
 	ErrTooManyKeys = errors.New("too many keys in use")
-	// ErrAttempts: no attempt that the claim had was answered by the server.
+	// ErrAttempts is returned when no attempt of the claim was answered by the server.
 	ErrAttempts = errors.New("no attempt succeeded")
-	// ErrKeeperFailed: the key's keeper panicked. The claim was not granted, or its hold is lost.
+	// ErrKeeperFailed is returned when the key's keeper panicked: the claim was not granted, or its hold is lost.
 	ErrKeeperFailed = errors.New("the key's keeper failed")
-	// ErrLost: the hold ended without being released by its holder.
+	// ErrLost is the cause when a hold ended that its holder did not release.
 	ErrLost = errors.New("lock lost")
-	// ErrReleased is how a hold ends that its holder released.
+	// ErrReleased is the cause when a holder released its lock.
 	ErrReleased = errors.New("lock released")
-	// ErrReleaseUnknown: the server did not confirm the release. It releases the lock when it notices the end of the
-	// session, which was destroyed.
+	// ErrReleaseUnknown is returned when the server did not confirm the release. The session was ended: the server releases
+	// the lock when it notices.
 	ErrReleaseUnknown = errors.New("release not confirmed by the server")
 )

@@ -8,28 +8,30 @@ import (
 
 // fakeLink implements [Link] on a fakeStore.
 type fakeLink struct {
-	store    *fakeStore
-	id       int64
-	observer Observer
+	store  *fakeStore
+	id     int64
+	events chan<- Event
 
-	// Written when an operation is answered and read by the keeper without a lock, as a real link's is: whoever reads it
+	// Written before an operation is answered and read by the keeper without a lock, as a real link's is: whoever reads it
 	// while an operation is under way is caught by the race detector.
 	session *fakeSession
+	unsent  chan struct{} // the keeper's
 
 	// ---- under the store's mu
-	busy      bool
-	kind      effectKind // of the operation under way
-	abandoned bool
-	slice     *time.Timer  // of the wait at the server
-	again     *time.Timer  // of the poll: when it asks next
-	heldOn    *fakeSession // where the lock is held
-	own       *fakeSession // the reserved one
-	asked     *reservation // the latest, until its session is given back
-	counts    map[effectKind]int
-	op        int // operations begun
+	busy       bool
+	kind       effectKind // of the operation under way
+	stopped    bool       // the poll was asked to stop
+	sliceTimer *time.Timer
+	pollTimer  *time.Timer
+	heldOn     *fakeSession // where the lock is held
+	own        *fakeSession // the reserved one
+	asked      *reservation // the latest, until its session is given back
+	counts     map[effectKind]int
+	op         int  // operations begun
+	telling    bool // a question is under way
 }
 
-// reservation is a place in the line for a session.
+// reservation is a place in the queue for a session.
 type reservation struct {
 	link                *fakeLink
 	answered, withdrawn bool
@@ -37,10 +39,19 @@ type reservation struct {
 
 var errWithdrawn = errors.New("reservation withdrawn")
 
+// send gives the keeper an event. There must be room: a store never waits for a keeper.
+func (l *fakeLink) send(e Event) {
+	select {
+	case l.events <- e:
+	default:
+		l.store.complain("key %d: no room for %v", l.id, e)
+	}
+}
+
 // begin starts an operation on f. Its outcome is decided when its answer comes.
 func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSession)) {
 	s := l.store
-	v := s.noted(l, kind)
+	v := s.record(l, kind)
 	if l.busy {
 		s.complain("key %d: %v while %v is under way", l.id, kind, l.kind)
 	}
@@ -57,21 +68,13 @@ func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSe
 		s.complain("key %d: %v without a session", l.id, kind)
 		return
 	}
-	l.busy, l.kind, l.abandoned, l.op, l.again = true, kind, false, l.op+1, nil
+	l.busy, l.kind, l.stopped, l.op, l.pollTimer, l.unsent = true, kind, false, l.op+1, nil, nil
+	if v.unsent != nil {
+		l.neverSent(f, v)
+		return
+	}
 	finish := func(err error) {
-		s.later(v.after, func() {
-			if err != nil && kind == fxUnlock {
-				s.lose(f, err)
-			}
-			if lost := f.lost.Load(); lost != nil {
-				err = lost.err
-			}
-			if err != nil {
-				l.reply(f, Answer{Err: err, Transient: !v.permanent})
-				return
-			}
-			outcome(f)
-		})
+		s.later(v.after, func() { l.finish(kind, f, v, err, outcome) })
 	}
 	if v.hang {
 		s.hung[l.id] = finish
@@ -80,16 +83,47 @@ func (l *fakeLink) begin(kind effectKind, f *fakeSession, outcome func(f *fakeSe
 	finish(v.err)
 }
 
+func (l *fakeLink) finish(kind effectKind, f *fakeSession, v verdict, err error, outcome func(f *fakeSession)) {
+	if err != nil && (kind == fxUnlock || v.ended) {
+		l.store.lose(f, err)
+	}
+	if lost := f.Lost(); lost != nil {
+		err = lost
+	}
+	switch {
+	case v.again:
+		l.reply(f, Answer{Again: true})
+	case err != nil:
+		l.reply(f, Answer{Err: err, Transient: !v.permanent, Ended: v.ended})
+	default:
+		outcome(f)
+	}
+}
+
+// neverSent: the operation was given to a session that had ended. Nothing answers it.
+func (l *fakeLink) neverSent(f *fakeSession, v verdict) {
+	unsent := make(chan struct{})
+	l.unsent = unsent
+	l.store.lose(f, v.unsent)
+	l.store.later(v.after, func() {
+		if l.kind == fxUnlock {
+			l.heldOn = nil
+		}
+		l.busy, l.session = false, f
+		close(unsent)
+	})
+}
+
 func (l *fakeLink) reply(f *fakeSession, a Answer) {
 	if l.kind == fxUnlock {
 		l.heldOn = nil
 	}
-	if a.Err == nil { // whoever answers is alive
+	if a.Err == nil && f.lost.Load() == nil { // whoever answers is alive
 		until := time.Now().Add(l.store.trust)
 		f.until.Store(&until)
 	}
 	l.busy, l.session = false, f
-	l.store.tell(func() { l.observer.Answered(a) })
+	l.send(Answered{&a})
 }
 
 func (l *fakeLink) granted(f *fakeSession) {
@@ -109,30 +143,21 @@ func (l *fakeLink) tried(f *fakeSession) {
 
 func (l *fakeLink) waited(f *fakeSession) {
 	s := l.store
-	switch {
-	case s.owners[l.id] == nil && !s.outside[l.id]:
+	if s.owners[l.id] == nil && !s.outside[l.id] {
 		l.granted(f)
-	case l.abandoned:
-		l.reply(f, Answer{})
-	default:
-		s.queues[l.id] = append(s.queues[l.id], l)
-		op := l.op
-		l.slice = time.AfterFunc(s.slice, func() {
-			s.mu.Lock()
-			defer s.unlock()
-			l.stopWaiting(op)
-		})
+		return
 	}
-}
-
-// stopWaiting ends the wait at the server that was the link's operation of this number, unless it has been answered.
-func (l *fakeLink) stopWaiting(op int) {
-	q := l.store.queues[l.id]
-	if i := slices.Index(q, l); i >= 0 && l.op == op {
-		l.slice.Stop()
-		l.store.queues[l.id] = slices.Delete(slices.Clone(q), i, i+1)
-		l.reply(l.own, Answer{})
-	}
+	s.queues[l.id] = append(s.queues[l.id], l)
+	op := l.op
+	l.sliceTimer = time.AfterFunc(s.slice, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		q := s.queues[l.id]
+		if i := slices.Index(q, l); i >= 0 && l.op == op {
+			s.queues[l.id] = slices.Delete(slices.Clone(q), i, i+1)
+			l.reply(f, Answer{})
+		}
+	})
 }
 
 // pollEvery is how often a poll asks.
@@ -140,29 +165,22 @@ const pollEvery = 20 * time.Millisecond
 
 func (l *fakeLink) polled(f *fakeSession) {
 	s := l.store
-	switch lost := f.lost.Load(); {
+	switch lost := f.Lost(); {
 	case lost != nil:
-		l.reply(f, Answer{Err: lost.err, Transient: true})
+		l.reply(f, Answer{Err: lost, Transient: true})
 	case s.owners[l.id] == nil && !s.outside[l.id]:
 		l.granted(f)
-	case l.abandoned:
+	case l.stopped:
 		l.reply(f, Answer{})
 	default:
 		op := l.op
-		l.again = time.AfterFunc(pollEvery, func() {
+		l.pollTimer = time.AfterFunc(pollEvery, func() {
 			s.mu.Lock()
-			defer s.unlock()
+			defer s.mu.Unlock()
 			if l.busy && l.op == op {
 				l.polled(f)
 			}
 		})
-	}
-}
-
-// stopPolling ends the poll that was the link's operation of this number, if it rests.
-func (l *fakeLink) stopPolling(op int) {
-	if l.busy && l.op == op && l.again != nil && l.again.Stop() {
-		l.reply(l.store.shared, Answer{})
 	}
 }
 
@@ -171,68 +189,62 @@ func (l *fakeLink) unlocked(f *fakeSession) {
 	delete(s.owners, l.id)
 	delete(f.held, l.id)
 	l.reply(f, Answer{OK: true})
-	s.passOn(l.id)
+	s.grantNext(l.id)
 }
 
 // Try implements [Link], as do the methods below.
 func (l *fakeLink) Try() {
 	l.store.mu.Lock()
-	defer l.store.unlock()
+	defer l.store.mu.Unlock()
 	l.begin(fxTry, l.store.shared, l.tried)
 }
 
-func (l *fakeLink) TryReserved() {
+func (l *fakeLink) TryOwn() {
 	l.store.mu.Lock()
-	defer l.store.unlock()
-	l.begin(fxTryReserved, l.own, l.tried)
+	defer l.store.mu.Unlock()
+	l.begin(fxTryOwn, l.own, l.tried)
 }
 
 func (l *fakeLink) Wait() {
 	l.store.mu.Lock()
-	defer l.store.unlock()
+	defer l.store.mu.Unlock()
 	l.begin(fxWait, l.own, l.waited)
 }
 
 func (l *fakeLink) Poll() {
 	l.store.mu.Lock()
-	defer l.store.unlock()
+	defer l.store.mu.Unlock()
 	l.begin(fxPoll, l.store.shared, l.polled)
 }
 
 func (l *fakeLink) Unlock() {
 	l.store.mu.Lock()
-	defer l.store.unlock()
+	defer l.store.mu.Unlock()
 	l.begin(fxUnlock, l.heldOn, l.unlocked)
 }
 
-func (l *fakeLink) Abandon() {
+func (l *fakeLink) StopPolling() {
 	s := l.store
 	s.mu.Lock()
-	defer s.unlock()
-	s.noted(l, fxAbandon)
-	if l.kind != fxWait && l.kind != fxPoll {
-		s.complain("key %d: abandoned %v", l.id, l.kind)
+	defer s.mu.Unlock()
+	s.record(l, fxStopPolling)
+	if l.kind != fxPoll {
+		s.complain("key %d: no poll is under way, but %v", l.id, l.kind)
 	}
-	l.abandoned = true
+	l.stopped = true
 	op := l.op
 	s.later(0, func() {
-		if l.kind == fxPoll {
-			l.stopPolling(op)
-		} else {
-			l.stopWaiting(op)
+		if l.busy && l.op == op && l.pollTimer != nil && l.pollTimer.Stop() {
+			l.reply(s.shared, Answer{})
 		}
 	})
 }
 
-func (l *fakeLink) Reserve(dedicated, _ bool) {
+func (l *fakeLink) Reserve(bool, bool) {
 	s := l.store
 	s.mu.Lock()
-	defer s.unlock()
-	kind := fxReserve
-	if dedicated {
-		kind = fxReserveDedicated
-	}
-	v := s.noted(l, kind)
+	defer s.mu.Unlock()
+	v := s.record(l, fxReserve)
 	if l.own != nil || l.asked != nil && !l.asked.answered {
 		s.complain("key %d: a second session reserved", l.id)
 	}
@@ -243,51 +255,51 @@ func (l *fakeLink) Reserve(dedicated, _ bool) {
 		case r.answered: // withdrawn
 		case v.err != nil:
 			r.answered = true
-			l.store.tell(func() { l.observer.Reserved(Answer{Err: v.err, Transient: !v.permanent}) })
+			l.send(Reserved{&Answer{Err: v.err, Transient: !v.permanent}})
 		default:
 			s.asking = append(s.asking, r)
-			s.seat()
+			s.assign()
 		}
 	})
 }
 
-// seat gives the free sessions to those in line for one.
-func (s *fakeStore) seat() {
+// assign gives the free sessions to those in the queue for one.
+func (s *fakeStore) assign() {
 	for s.free > 0 && len(s.asking) > 0 {
 		r := s.asking[0]
 		s.asking = s.asking[1:]
 		s.free--
 		r.answered, r.link.own = true, s.session()
-		r.link.store.tell(func() { r.link.observer.Reserved(Answer{OK: true}) })
+		r.link.send(Reserved{&Answer{OK: true}})
 	}
 }
 
 func (l *fakeLink) Withdraw() {
 	s := l.store
 	s.mu.Lock()
-	defer s.unlock()
-	s.noted(l, fxWithdraw)
+	defer s.mu.Unlock()
+	v := s.record(l, fxWithdraw)
 	r := l.asked
 	if r == nil || r.withdrawn {
 		s.complain("key %d: nothing to withdraw", l.id)
 		return
 	}
 	r.withdrawn = true
-	s.later(0, func() {
+	s.later(v.after, func() {
 		if r.answered {
 			return
 		}
 		r.answered = true
 		s.asking = slices.DeleteFunc(s.asking, func(o *reservation) bool { return o == r })
-		l.store.tell(func() { l.observer.Reserved(Answer{Err: errWithdrawn, Transient: true}) })
+		l.send(Reserved{&Answer{Err: errWithdrawn, Transient: true}})
 	})
 }
 
-func (l *fakeLink) GiveBack() {
+func (l *fakeLink) Return() {
 	s := l.store
 	s.mu.Lock()
-	defer s.unlock()
-	s.noted(l, fxGiveBack)
+	defer s.mu.Unlock()
+	s.record(l, fxReturn)
 	switch {
 	case l.own == nil:
 		s.complain("key %d: nothing to give back", l.id)
@@ -299,51 +311,27 @@ func (l *fakeLink) GiveBack() {
 	}
 	l.own, l.asked = nil, nil
 	s.free++
-	s.seat()
+	s.assign()
 }
 
 func (l *fakeLink) Ask() {
 	s := l.store
 	s.mu.Lock()
-	defer s.unlock()
-	v := s.noted(l, fxAsk)
+	defer s.mu.Unlock()
+	v := s.record(l, fxAsk)
+	if l.telling {
+		return // a question during another has no answer
+	}
+	l.telling = true
 	s.later(v.after, func() {
-		var h *Holder
+		l.telling = false
 		if s.outside[l.id] {
-			h = &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}
+			l.send(Told{&Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}})
+		} else {
+			l.send(Told{})
 		}
-		l.store.tell(func() { l.observer.Told(h) })
 	})
 }
 
-func (l *fakeLink) Gone() error {
-	lost := l.session.lost.Load()
-	if lost == nil {
-		return nil
-	}
-	l.store.mu.Lock()
-	defer l.store.unlock()
-	l.heldOn = nil // from here on the keeper knows
-	return lost.err
-}
-
-func (l *fakeLink) Session() Session { return l.session }
-
-func (l *fakeLink) Detach() {
-	s := l.store
-	s.mu.Lock()
-	defer s.unlock()
-	if !s.links[l] {
-		s.complain("key %d: detached twice", l.id)
-	}
-	asked := l.asked != nil && !l.asked.answered
-	if l.busy || asked || l.own != nil || s.owners[l.id] == l {
-		s.complain("key %d: detached with busy=%v asked=%v session=%v held=%v", l.id, l.busy, asked, l.own != nil,
-			s.owners[l.id] == l)
-	}
-	delete(s.links, l)
-}
-
-// Attend and Unattended do nothing: answers come by themselves.
-func (l *fakeLink) Attend(<-chan struct{}) bool { return false }
-func (l *fakeLink) Unattended()                 {}
+func (l *fakeLink) Unsent() <-chan struct{} { return l.unsent }
+func (l *fakeLink) Session() Session        { return l.session }

@@ -1,100 +1,107 @@
 package actor
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
-// grant gives the lock, which is ours at the server, to the first in line who still wants it; where nobody does, or the
-// session is trusted no longer, it is unlocked.
-func (m *machine) grant(e *event) {
-	if c := m.heir(e); c != nil {
-		m.give(e, c, false)
+// The part of the machine that gives the lock, ends holds and unlocks.
+
+// grant gives the lock, which is ours at the server, to the first waiter. Where nobody waits, or the session is not
+// trusted, it is unlocked.
+func (m *machine) grant() {
+	if c := m.nextHolder(); c != nil {
+		m.assign(c, false)
 		return
 	}
 	m.unlock()
 }
 
-// heir is the first in line who still wants the lock, if that one may hold it where it is. Those before, who have ended
-// and whose message has yet to come, are refused.
-func (m *machine) heir(e *event) *Claim {
-	for c := m.line.head; c != nil; c = m.line.head {
-		ending := c.ending.Load()
-		if ending == nil {
-			if m.canHold(e, c) {
-				return c
-			}
-			return nil
-		}
-		m.drop(c, ending.err)
+// nextHolder is the first waiter, if it may hold the lock where it is.
+func (m *machine) nextHolder() *Claim {
+	c := m.queue.head
+	if c == nil || m.closing || !m.now.Before(m.trusted) || c.Dedicated && !m.server.onOwn {
+		return nil
 	}
-	return nil
+	return c
 }
 
-func (m *machine) give(e *event, c *Claim, local bool) {
-	m.state = stHeld
-	m.untime()
-	m.line.remove(c)
+func (m *machine) assign(c *Claim, local bool) {
+	m.wakeAt, m.askAt = time.Time{}, time.Time{}
+	m.queue.remove(c)
 	m.holder = c
-	c.stage, c.Granted, c.Local = stageHolding, e.now, local
-	m.do(effect{kind: fxGrant, claim: c})
-	if !m.onReserved {
-		m.unreserve()
+	c.stage, c.Granted, c.Local = stageHolding, m.now, local
+	m.do(fxGrant, c, nil)
+	if !m.server.onOwn {
+		m.cancelOwn()
 	}
-}
-
-// canHold reports whether c may hold the lock where it is.
-func (m *machine) canHold(e *event, c *Claim) bool {
-	return !m.closing && e.now.Before(e.trust) && (m.onReserved || !c.Dedicated)
 }
 
 func (m *machine) unlock() {
-	m.state = stUnlocking
-	m.untime()
-	m.do(effect{kind: fxUnlock})
+	m.wakeAt, m.askAt = time.Time{}, time.Time{}
+	m.server.op = opUnlock
+	m.do(fxUnlock, nil, nil)
 }
 
-// end ends a claim: a waiter withdraws, the holder releases. For one that is over already it is too late to matter.
-func (m *machine) end(e *event) {
-	c := e.claim
-	cause := c.ending.Load().err
-	switch c.stage {
-	case stageWaiting:
-		wasHead := c == m.line.head
-		m.drop(c, cause)
-		if wasHead {
-			m.headLeft(e, c)
-		}
-	case stageHolding:
-		m.release(e, c, cause)
-	case stageNew, stageReleasing, stageOver:
+// release: the holder ends its hold, unless that is over already.
+func (m *machine) release(c *Claim) {
+	if c.stage == stageHolding {
+		m.endHold(c, ErrReleased)
 	}
 }
 
-// headLeft deals with what was under way for the first in line, who has withdrawn.
-func (m *machine) headLeft(e *event, old *Claim) {
-	c := m.line.head
+// contextEnded ends a claim whose context has ended: a waiter is refused, a holder's lock is released.
+func (m *machine) contextEnded(c *Claim, cause error) {
 	switch {
-	case m.state == stWaiting && c == nil, m.polling() && c.Dedicated:
-		m.abandon()
-	case m.polling():
-		c.final = true // it inherits the poll
-	case m.state == stPausing && (c == nil || c.Dedicated != old.Dedicated):
-		m.unreserve()
-		m.drive(e.now)
-	case m.state == stPausing && m.reserved != resNone:
-		c.final = true // it inherits the place in the line for a session
+	case c.stage == stageWaiting:
+		m.withdraw(c, cause)
+	case c.Hold != HoldWithContext:
+	case c.stage == stageHolding:
+		c.endedEarly = true
+		m.endHold(c, cause)
+	case c.stage == stageReleasing:
+		c.releaserLeaves()
 	}
 }
 
-// release ends the hold of c. The next in line gets the lock from hand to hand, for at most a quantum; then other
+// withdraw refuses a waiter that gives up.
+func (m *machine) withdraw(c *Claim, cause error) {
+	if c.stage != stageWaiting {
+		return
+	}
+	wasHead := c == m.queue.head
+	m.refuse(c, cause)
+	if wasHead {
+		m.headLeft(c)
+	}
+}
+
+// headLeft deals with what was under way for the first waiter, which has left.
+func (m *machine) headLeft(old *Claim) {
+	c := m.queue.head
+	switch state := m.state(); {
+	case state == stWaiting && m.server.op == opPoll && (c == nil || c.Dedicated):
+		m.stopPolling()
+	case state == stWaiting && c != nil:
+		c.final = true // it inherits the wait, or the poll
+	case state == stPausing && (c == nil || c.Dedicated != old.Dedicated):
+		m.cancelOwn()
+		m.drive()
+	case state == stPausing && m.server.own != ownNone:
+		c.final = true // it inherits the place in the queue for a session
+	}
+}
+
+// endHold ends the hold of c. The next waiter gets the lock by a local hand-off, up to the limits of that; after it other
 // processes have their turn.
-func (m *machine) release(e *event, c *Claim, cause error) {
-	m.do(effect{kind: fxOver, claim: c, err: cause})
+func (m *machine) endHold(c *Claim, cause error) {
+	m.do(fxOver, c, cause)
 	m.holder = nil
-	if int(m.handed)+1 < m.limits.QuantumGrants && e.now.Sub(m.grantedAt) < m.limits.QuantumTime {
-		// An heir is chosen once: whether this release has succeeded hangs on it.
-		if next := m.heir(e); next != nil {
-			m.do(effect{kind: fxSettle, claim: c})
-			m.handed++
-			m.give(e, next, true)
+	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime {
+		if next := m.nextHolder(); next != nil {
+			m.do(fxSettle, c, nil)
+			m.handOffs++
+			m.assign(next, true)
 			return
 		}
 	}
@@ -103,63 +110,42 @@ func (m *machine) release(e *event, c *Claim, cause error) {
 }
 
 // unlocked takes the answer to an unlock.
-func (m *machine) unlocked(e *event) {
+func (m *machine) unlocked(a *Answer) {
 	if c := m.leaving; c != nil {
 		m.leaving = nil
-		m.do(effect{kind: fxSettle, claim: c, err: releaseOutcome(e.answer)})
+		m.do(fxSettle, c, releaseOutcome(a))
 	}
-	c := m.line.head
-	if !(e.answer.OK && c != nil && c.Dedicated) {
-		if m.reserved == resHave {
-			m.unreserve()
-		}
+	if next := m.queue.head; !a.OK || next == nil || !next.Dedicated {
+		m.returnOwn()
 	}
-	m.onReserved = false
-	m.drive(e.now)
+	m.server.onOwn = false
+	m.drive()
 }
 
-func releaseOutcome(a Answer) error {
+func releaseOutcome(a *Answer) error {
 	switch {
 	case a.OK:
 		return nil
 	case a.Err != nil:
 		return fmt.Errorf("%w: %w", ErrReleaseUnknown, a.Err)
 	default:
-		return fmt.Errorf("%w: the server did not have it when it was told to release it", ErrLost)
+		return fmt.Errorf("%w: the server did not have the lock when it was told to release it", ErrLost)
 	}
 }
 
-// lost: the session that the lock is on has ended.
-func (m *machine) lost(e *event) {
-	if m.state != stHeld || e.gone == nil {
-		return // what is under way is answered by itself
-	}
+// lost: a session has ended. Where the lock is held on it the hold is over; an operation under way is answered by itself.
+func (m *machine) lost(on Session) {
 	c := m.holder
+	if c == nil || c.Session != on {
+		return
+	}
 	m.holder = nil
-	cause := fmt.Errorf("%w: %w", ErrLost, e.gone)
-	m.do(effect{kind: fxOver, claim: c, err: cause})
-	m.do(effect{kind: fxSettle, claim: c, err: cause})
-	if m.onReserved {
-		m.unreserve()
+	cause := fmt.Errorf("%w: %w", ErrLost, on.Lost())
+	m.do(fxOver, c, cause)
+	m.do(fxSettle, c, cause)
+	if m.server.onOwn {
+		m.returnOwn()
 	}
-	m.onReserved = false
-	m.drive(e.now)
-}
-
-// stop: the manager closes. Waiters are refused, the holder's lock is released, and when all that is under way has been
-// answered the keeper ends.
-func (m *machine) stop(e *event) {
-	m.closing = true
-	for m.line.head != nil {
-		m.drop(m.line.head, ErrClosed)
-	}
-	switch m.state {
-	case stIdle, stPausing:
-		m.drive(e.now)
-	case stHeld:
-		m.release(e, m.holder, ErrClosed)
-	case stWaiting:
-		m.abandon()
-	case stTrying, stUnlocking, stSettling:
-	}
+	m.server.onOwn = false
+	m.drive()
 }

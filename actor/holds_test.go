@@ -9,7 +9,7 @@ import (
 
 // Handed on in this process for at most a quantum of grants.
 func TestQuantumOfGrants(t *testing.T) {
-	d := newMind(t) // three grants
+	d := newDriver(t) // three grants
 	d.acquire("a").acquire("b").acquire("c").acquire("d").yes().expect("grant a", stHeld)
 	if d.claims["a"].Local {
 		t.Error("the server's grant counts as local")
@@ -47,7 +47,7 @@ func TestQuantumOfTime(t *testing.T) {
 // A session for waiting is not kept by a line that does not wait.
 func TestSessionGoesBackAfterRelease(t *testing.T) {
 	d := in(t, stWaiting).yes().acquire("b").passes(time.Second).release("a").expect("over a unlock", stUnlocking)
-	d.yes().expect("settle a give-back try", stTrying)
+	d.yes().expect("settle a return try", stTrying)
 }
 
 // Neither the server's grant nor a hand-off gives the lock on a session that is trusted no longer.
@@ -66,46 +66,41 @@ func TestNoGrantWithoutTrust(t *testing.T) {
 // A lock on a session with others is not for one who asked for a session of its own, and the other way round is right.
 func TestDedicatedGrants(t *testing.T) {
 	d := in(t, stHeld).acquire("b", dedicated).acquire("c").release("a").expect("over a unlock", stUnlocking)
-	d.yes().expect("settle a reserve-dedicated", stPausing).seat().expect("try-reserved", stTrying)
+	d.yes().expect("settle a reserve-dedicated", stPausing).session().expect("try-own", stTrying)
 	d.yes().expect("grant b", stHeld).release("b").expect("over b settle b grant c", stHeld)
-	d.release("c").yes().expect("settle c give-back", stIdle)
+	d.release("c").yes().expect("settle c return", stIdle)
 
 	// The lock came on a session with others for one who has left since.
 	d = in(t, stTrying).acquire("b", dedicated).withdraw("a").yes().expect("unlock", stUnlocking)
 	d.yes().expect("reserve-dedicated", stPausing)
 
 	// The next who wants a session of its own takes the one that is there.
-	d = newMind(t).acquire("a", dedicated).seat().yes().expect("grant a", stHeld).passes(time.Second)
-	d.acquire("b", dedicated).release("a").expect("over a unlock", stUnlocking).yes().expect("settle a try-reserved", stTrying)
+	d = newDriver(t).acquire("a", dedicated).session().yes().expect("grant a", stHeld).passes(time.Second)
+	d.acquire("b", dedicated).release("a").expect("over a unlock", stUnlocking).yes().expect("settle a try-own", stTrying)
 }
 
 // A reservation of the wrong kind is taken back first.
 func TestOtherKindOfSession(t *testing.T) {
 	d := in(t, stPausing).acquire("b", dedicated).withdraw("a").expect("refuse a withdraw", stPausing)
 	d.withdrawn().expect("reserve-dedicated", stPausing)
-	d = newMind(t).acquire("a", dedicated).acquire("b").withdraw("a").expect("refuse a withdraw try", stTrying)
-	d.no().expect("poll timer", stWaiting).seat().expect("give-back reserve", stWaiting)
-}
-
-// A grant that meets somebody who has given up goes to the next, and to nobody if there is none.
-func TestGrantMeetsACancelledCaller(t *testing.T) {
-	d := in(t, stTrying).acquire("b").acquire("c").cancel("a", context.Canceled).cancel("b", errGaveUp)
-	d.yes().expect("refuse a refuse b grant c", stHeld)
-	d.refusal("a", context.Canceled)
-	d.refusal("b", errGaveUp)
-	d.end("a", nil).expect("", stHeld) // its message comes late
-	in(t, stTrying).cancel("a", context.Canceled).yes().expect("refuse a unlock", stUnlocking)
+	d = newDriver(t).acquire("a", dedicated).acquire("b").withdraw("a").expect("refuse a withdraw try", stTrying)
+	d.no().expect("poll", stWaiting).session().expect("return reserve", stWaiting)
 }
 
 // A release is a success when the next holder has the lock or the server says so, and not before.
-func TestReleaseToNobody(t *testing.T) {
-	d := in(t, stHeld).acquire("b").cancel("b", context.Canceled).release("a").expect("over a refuse b unlock", stUnlocking)
-	if d.claims["a"].isSettled() {
+func TestReleaseIsConfirmed(t *testing.T) {
+	d := in(t, stHeld).release("a").expect("over a unlock", stUnlocking)
+	if d.claims["a"].stage == stageOver {
 		t.Fatal("settled, and the server has not confirmed")
 	}
 	d.broken().expect("settle a", stIdle)
 	if got := d.claims["a"].Outcome(); !errors.Is(got, ErrReleaseUnknown) {
 		t.Errorf("outcome %v, should be %v", got, ErrReleaseUnknown)
+	}
+	// What the holder says afterwards changes nothing.
+	for _, again := range []func(d *driver, name string) *driver{(*driver).release, (*driver).withdraw,
+		func(d *driver, name string) *driver { return d.end(name, errGaveUp) }} {
+		again(d, "a").expect("", stIdle)
 	}
 }
 
@@ -118,8 +113,8 @@ func TestLoss(t *testing.T) {
 		}
 	}
 	d.release("a").expect("", stTrying) // too late
-	in(t, stWaiting).yes().lose().expect("over a settle a give-back", stIdle)
-	in(t, stWaiting).yes().acquire("b").lose().expect("over a settle a give-back try", stTrying)
+	in(t, stWaiting).yes().lose().expect("over a settle a return", stIdle)
+	in(t, stWaiting).yes().acquire("b").lose().expect("over a settle a return try", stTrying)
 	in(t, stUnlocking).lose().expect("", stUnlocking).broken().expect("settle a", stIdle)
 }
 
@@ -127,50 +122,70 @@ func TestLoss(t *testing.T) {
 func TestWithdraw(t *testing.T) {
 	in(t, stTrying).withdraw("a").expect("refuse a", stTrying).no().expect("", stIdle)
 	in(t, stTrying).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("", stIdle)
-	in(t, stWaiting).withdraw("a").expect("refuse a abandon", stWaiting).no().expect("give-back", stIdle)
-	in(t, stWaiting).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("give-back", stIdle)
+	in(t, stWaiting).withdraw("a").expect("refuse a", stWaiting).no().expect("return", stIdle) // its slice ends first
+	in(t, stWaiting).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("return", stIdle)
 	// With somebody behind, that one inherits.
 	in(t, stWaiting).acquire("b").withdraw("a").expect("refuse a", stWaiting).yes().expect("grant b", stHeld)
-	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).seat().expect("wait", stWaiting)
+	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).session().expect("wait", stWaiting)
 	in(t, stPausing).acquire("b").acquire("c").withdraw("b").expect("refuse b", stPausing).
-		seat().yes().expect("grant a", stHeld).release("a").expect("over a settle a grant c", stHeld)
-	// Once is enough, for each wait.
-	in(t, stWaiting).withdraw("a").no().acquire("b").no().seat().no().withdraw("b").expect("refuse b abandon", stWaiting)
+		session().yes().expect("grant a", stHeld).release("a").expect("over a settle a grant c", stHeld)
 	in(t, stWaiting).withdraw("a").acquire("b").withdraw("b").expect("refuse b", stWaiting)
-	in(t, stWaiting).withdraw("a").stop().expect("", stWaiting).no().expect("give-back exit", stIdle)
+	in(t, stWaiting).withdraw("a").close().expect("", stWaiting).no().expect("return exit", stIdle)
 }
 
-// A claim that has ended before it came is answered with its cause.
-func TestEndedBeforeItCame(t *testing.T) {
-	d := newMind(t)
-	c := &Claim{}
-	c.Terms = key(1)
-	c.Init(nil)
-	c.Name, d.claims["a"] = "a", c
-	d.end("a", context.Canceled).expect("", stIdle)
-	d.step(event{kind: evAcquire, claim: c}).expect("refuse a", stIdle).refusal("a", context.Canceled)
+// The modes of a hold say what ends it.
+func TestHoldModes(t *testing.T) {
+	for _, row := range []struct {
+		mode                 HoldMode
+		contextEnds, atClose string
+	}{
+		{HoldWithContext, "over a unlock", "over a unlock"},
+		{HoldDetached, "", "over a unlock"},
+		{HoldForWork, "", "notify a"},
+	} {
+		held := func() *driver {
+			d := newDriver(t).acquire("a", func(t *Terms) { t.Hold = row.mode }).yes().expect("grant a", stHeld)
+			return d.withdraw("a").expect("", stHeld) // whoever waits no longer holds all the same
+		}
+		to := map[string]state{"over a unlock": stUnlocking}
+		for _, effects := range []string{"", "notify a"} {
+			to[effects] = stHeld
+		}
+		d := held().end("a", context.Canceled).expect(row.contextEnds, to[row.contextEnds])
+		if over := d.claims["a"].Over(); row.contextEnds != "" && !errors.Is(over, context.Canceled) {
+			t.Errorf("over for %v", over)
+		}
+		held().close().expect(row.atClose, to[row.atClose])
+	}
+	d := newDriver(t).acquire("a", forWork).acquire("b").yes().close().expect("refuse b notify a", stHeld)
+	d.acquire("c").expect("refuse c", stHeld).release("a").expect("over a unlock", stUnlocking).yes().expect("settle a exit", stIdle)
+	// Its loss ends it.
+	d = newDriver(t).acquire("a", forWork).yes().close().lose().expect("over a settle a exit", stIdle)
+	if over := d.claims["a"].Over(); !errors.Is(over, ErrLost) {
+		t.Errorf("over for %v", over)
+	}
 }
 
 // Everything that closing meets.
 func TestStop(t *testing.T) {
-	d := in(t, stHeld).acquire("b").stop().expect("refuse b over a unlock", stUnlocking)
+	d := in(t, stHeld).acquire("b").close().expect("refuse b over a unlock", stUnlocking)
 	d.refusal("b", ErrClosed)
 	d.acquire("c").expect("refuse c", stUnlocking).refusal("c", ErrClosed)
 	d.yes().expect("settle a exit", stIdle)
 	if got := d.claims["a"]; !errors.Is(got.Over(), ErrClosed) || got.Outcome() != nil {
 		t.Errorf("over %v, outcome %v", got.Over(), got.Outcome())
 	}
-	in(t, stTrying).stop().yes().expect("unlock", stUnlocking).yes().expect("exit", stIdle)
-	in(t, stTrying).stop().broken().expect("exit", stIdle)
-	in(t, stWaiting).stop().yes().expect("unlock", stUnlocking).yes().expect("give-back exit", stIdle)
-	in(t, stPausing).stop().expect("refuse a withdraw", stIdle).seat().expect("give-back exit", stIdle)
-	in(t, stSettling).stop().expect("refuse a", stSettling).yes().expect("unlock", stUnlocking).yes().expect("exit", stIdle)
-	in(t, stUnlocking).acquire("b").stop().expect("refuse b", stUnlocking).broken().expect("settle a exit", stIdle)
+	in(t, stTrying).close().yes().expect("unlock", stUnlocking).yes().expect("exit", stIdle)
+	in(t, stTrying).close().broken().expect("exit", stIdle)
+	in(t, stWaiting).close().yes().expect("unlock", stUnlocking).yes().expect("return exit", stIdle)
+	in(t, stPausing).close().expect("refuse a withdraw", stIdle).session().expect("return exit", stIdle)
+	in(t, stSettling).close().expect("refuse a", stSettling).yes().expect("unlock", stUnlocking).yes().expect("exit", stIdle)
+	in(t, stUnlocking).acquire("b").close().expect("refuse b", stUnlocking).broken().expect("settle a exit", stIdle)
 }
 
 // Who is in the way, as told to those who are refused.
 func TestWhoIsInTheWay(t *testing.T) {
-	d := in(t, stWaiting).passes(askAfter).tick().expect("ask timer", stWaiting).wakesAfter(askAgain)
+	d := in(t, stWaiting).passes(askAfter).tick().expect("ask", stWaiting).wakesAfter(askAgain)
 	h := &Holder{PID: 7, ApplicationName: "other"}
 	d.told(h)
 	if d.m.remote != h {
@@ -186,14 +201,15 @@ func TestWhoIsInTheWay(t *testing.T) {
 	for left, after := range map[time.Duration]time.Duration{
 		0: askAfter, time.Second: askAfter, 120 * time.Millisecond: 60 * time.Millisecond,
 	} {
-		d := newMind(t)
+		d := newDriver(t)
 		d.acquire("a", func(t *Terms) {
 			if left > 0 {
 				t.Deadline = d.now.Add(left)
 			}
-		}).no().seat().no().expect("wait timer", stWaiting).wakesAfter(after)
+		}).no().session().no().expect("wait", stWaiting).wakesAfter(after)
 	}
 	// Nobody is asked about while polls go on quickly, and yet once it is time.
-	d = newMind(t).acquire("a", pollFirst(9)).no().wakesAfter(100 * time.Millisecond).passes(100 * time.Millisecond).tick()
-	d.expect("ask try", stTrying).no().expect("timer", stPausing).wakesAfter(200 * time.Millisecond)
+	d = newDriver(t).acquire("a", pollFirst(9)).no().pause("a", 100*time.Millisecond).passes(100 * time.Millisecond).tick()
+	d.expect("ask try", stTrying).no().expect("ask-pause a", stPausing).pause("a", 200*time.Millisecond).
+		wakesAfter(200 * time.Millisecond)
 }

@@ -5,228 +5,263 @@ import (
 	"time"
 )
 
-// state is what the key's keeper is doing about the lock at the server.
+// Limits are what a keeper keeps to.
+type Limits struct {
+	// MaxWaiters bounds the claims that wait for one key.
+	MaxWaiters int
+	// HandOffTime and HandOffGrants bound how long and how often a lock is handed on inside this process before other
+	// processes get their turn at the server.
+	HandOffTime   time.Duration
+	HandOffGrants int
+}
+
+const (
+	// askAfter is how long a claim waits before the keeper asks who holds the lock: most waits are shorter, and the
+	// question makes the server read its whole lock table. askAgain is the time between two questions.
+	askAfter = 100 * time.Millisecond
+	askAgain = 2 * time.Second
+	// defaultPause is the pause before the next attempt of a claim whose caller has not said how long it is.
+	defaultPause = time.Second
+	// keptFailures bounds how many failed attempts are remembered for those who wait.
+	keptFailures = 64
+)
+
+// machine decides what a keeper does. step takes one message and gives the effects; it does no I/O, reads no clock, starts
+// nothing and waits for nothing. The keeper's goroutine alone calls it.
+type machine struct {
+	limits *Limits
+
+	// Of the step under way.
+	before  server // what was known of the server before the message
+	server  server // what is known now
+	now     time.Time
+	trusted time.Time // until when the session that holds the lock is trusted
+	effects []effect
+
+	// ---- kept from step to step
+	queue     queue
+	holder    *Claim
+	leaving   *Claim // whose release the unlock under way is
+	pausing   bool   // between two attempts, or until there is a session to wait on
+	inherited bool   // the operation under way is of an earlier incarnation: a grant is given back
+	closing   bool
+
+	grantedAt time.Time // by the server
+	handOffs  int       // since then
+	remote    *Holder   // who else holds the lock
+	failed    int32     // attempts that failed, ever; it may wrap
+	failures  []error
+	wakeAt    time.Time // the end of the pause; zero: only a reservation ends it
+	askAt     time.Time // when to ask who holds the lock; zero: no need
+}
+
+// state is what the key's keeper is doing about the lock at the server. It follows from what is known of the server.
 type state uint8
 
 const (
-	// stIdle: the lock is not ours and nothing is under way.
-	stIdle state = iota
-	// stTrying: a try is under way.
-	stTrying
-	// stPausing: between attempts, or until a session for waiting is there, whichever comes first.
-	stPausing
-	// stWaiting: a wait is under way, in the server's queue, or by polling until there is a session to wait on.
-	stWaiting
-	// stHeld: the lock is ours, and a claim's.
-	stHeld
-	// stUnlocking: an unlock is under way.
-	stUnlocking
-	// stSettling: an operation of an earlier, failed incarnation is under way.
-	stSettling
+	stIdle      state = iota // the lock is not ours and nothing is under way
+	stTrying                 // a try is under way
+	stPausing                // between attempts, or until there is a session to wait on
+	stWaiting                // a wait in the server's queue, or a poll, is under way
+	stHeld                   // the lock is ours, and a claim's
+	stUnlocking              // an unlock is under way
+	stSettling               // an operation of an earlier incarnation is under way
 )
 
 func (s state) String() string {
 	return [...]string{"idle", "trying", "pausing", "waiting", "held", "unlocking", "settling"}[s]
 }
 
-// reserving is how far the keeper is with a session of its own.
-type reserving uint8
-
-const (
-	resNone reserving = iota
-	resAsked
-	resDropped // asked and taken back: the answer is still to come
-	resHave
-)
-
-// Limits are what a keeper keeps to.
-type Limits struct {
-	// MaxWaiters bounds a key's line.
-	MaxWaiters int
-	// QuantumTime and QuantumGrants bound how long and how often a lock is handed on inside this process before other
-	// processes get their turn.
-	QuantumTime   time.Duration
-	QuantumGrants int
-}
-
-const (
-	// askAfter is how long a wait lasts before the keeper finds out who is in the way: most waits are shorter, and
-	// the question makes the server look through all its locks.
-	askAfter = 100 * time.Millisecond
-	askAgain = 2 * time.Second
-	// pauseOfNone is the pause of those who have no backoff, or one that wants to stop.
-	pauseOfNone = time.Second
-	// keptFailures bounds how many failed attempts are remembered for those who wait.
-	keptFailures = 64
-)
-
-// machine is a keeper's mind: step takes one event and says what is to be done. It does no I/O, reads no clock and
-// starts nothing.
-type machine struct {
-	limits *Limits
-	out    []effect
-
-	state      state
-	reserved   reserving
-	dedicated  bool // what the reservation is for
-	onReserved bool // the operation, or the lock, is on the reserved session
-	abandoned  bool // the wait under way was abandoned
-	settling   bool // in stSettling: the operation under way takes the lock
-	closing    bool
-	timed      bool // wakeAt or askAt may be set
-
-	holder    *Claim // in stHeld
-	leaving   *Claim // whose release is under way, in stUnlocking
-	line      line
-	handed    int32     // grants inside the process since the server's
-	failed    int32     // attempts that failed, ever; it may go round
-	grantedAt time.Time // by the server
-	remote    *Holder
-	asking    *Claim // whose own code is being run
-
-	// ---- not touched where there is no contention and no failure
-	failures []error
-	wakeAt   time.Time // end of the pause; zero: nothing but a reservation ends it
-	askAt    time.Time // when to find out who is in the way; zero: no need
-}
-
-// step is the transition. The effects are to be carried out in order; they are valid until the next step.
-func (m *machine) step(e *event) []effect {
-	m.out = m.out[:0]
-	switch e.kind {
-	case evAcquire:
-		m.acquire(e)
-	case evEnd:
-		m.end(e)
-	case evAnswered:
-		m.answered(e)
-	case evReserved:
-		m.reservation(e)
-	case evLost:
-		m.lost(e)
-	case evTold:
-		m.told(e)
-	case evTimer:
-		m.timer(e)
-	case evStop:
-		m.stop(e)
+func (m *machine) state() state {
+	switch s := &m.server; {
+	case s.op == opUnlock:
+		return stUnlocking
+	case s.op != opNone && m.inherited:
+		return stSettling
+	case s.op == opTry:
+		return stTrying
+	case s.op != opNone:
+		return stWaiting
+	case s.held:
+		return stHeld
+	case m.pausing:
+		return stPausing
 	default:
-		panic(fmt.Sprintf("BUG: %v is not an event of the machine", e.kind))
+		return stIdle
 	}
-	return m.out
 }
 
-func (m *machine) do(fx effect) { m.out = append(m.out, fx) }
+// step is the transition: what is known of the server, and a message, give effects. They are to be carried out in order, and
+// are valid until the next step. trusted is until when the session that holds the lock is trusted.
+func (m *machine) step(known server, e message, now, trusted time.Time) []effect {
+	m.effects, m.now, m.trusted = m.effects[:0], now, trusted
+	m.before, m.server = known, known.after(e)
+	switch e := e.(type) {
+	case acquire:
+		m.acquire(e.claim)
+	case *release:
+		m.release(e.claim)
+	case contextEnded:
+		m.contextEnded(e.claim, e.cause)
+	case withdraw:
+		m.withdraw(e.claim, e.cause)
+	case paused:
+		m.paused(e.claim, e.pause)
+	case Answered:
+		m.answered(e.Answer)
+	case Reserved:
+		m.reserved(e.Answer)
+	case Lost:
+		m.lost(e.Session)
+	case Told:
+		m.told(e.Holder)
+	case due:
+		m.due()
+	case closing:
+		m.close()
+	default:
+		panic(fmt.Sprintf("BUG: %T is not an event of the machine", e))
+	}
+	return m.effects
+}
 
+// do is not inlined: each of its callers would need the room on the stack.
+//
+//go:noinline
+func (m *machine) do(kind effectKind, c *Claim, err error) {
+	m.effects = append(m.effects, effect{kind, c, err, m.server})
+}
+
+// refuse takes a waiter out of the queue, where it is there, and refuses it.
 func (m *machine) refuse(c *Claim, err error) {
-	m.do(effect{kind: fxRefuse, claim: c, err: err})
+	if c.stage == stageWaiting {
+		m.queue.remove(c)
+		c.Failures = m.failuresOf(c)
+	}
+	c.stage = stageOver
+	m.do(fxRefuse, c, err)
 }
 
-// drop takes a waiter out of the line and refuses it.
-func (m *machine) drop(c *Claim, err error) {
-	m.line.remove(c)
-	c.Failures = m.failuresOf(c)
-	m.refuse(c, err)
-}
-
-func (m *machine) acquire(e *event) {
-	c := e.claim
-	switch ending := c.ending.Load(); {
+func (m *machine) acquire(c *Claim) {
+	state := m.state()
+	switch {
 	case m.closing:
 		m.refuse(c, ErrClosed)
-	case ending != nil:
-		m.refuse(c, ending.err)
-	case c.Try && (m.line.n > 0 || m.state == stHeld || m.state == stWaiting): // trying for nobody: it gets that answer
-		m.refuse(c, ErrNotAcquired)
-	case m.line.n >= m.limits.MaxWaiters:
+	case c.Try && (m.queue.n > 0 || state == stHeld || m.server.op == opWait || m.server.op == opPoll):
+		m.refuse(c, ErrNotAcquired) // a try that finds a try under way that nobody wants any more gets its answer
+	case m.queue.n >= m.limits.MaxWaiters:
 		m.refuse(c, ErrTooManyWaiters)
 	default:
 		c.stage, c.joined = stageWaiting, m.failed
-		m.line.push(c)
-		if m.state == stIdle {
-			m.drive(e.now)
+		m.queue.push(c)
+		if state == stIdle {
+			m.drive()
 		}
 	}
 }
 
-// drive starts whatever the first in line needs. The lock is not ours and nothing is under way.
-func (m *machine) drive(now time.Time) {
-	m.state = stIdle
-	m.untime()
+// drive starts what the first waiter needs. The lock is not ours and nothing is under way.
+func (m *machine) drive() {
+	m.pausing = false
+	m.wakeAt, m.askAt = time.Time{}, time.Time{}
 	if m.closing {
-		for m.line.head != nil {
-			m.drop(m.line.head, ErrClosed)
-		}
+		m.refuseAll(ErrClosed)
 	}
-	c := m.line.head
+	c := m.queue.head
 	switch {
 	case c == nil:
-		m.forget()
-		m.unreserve()
-		if m.closing && m.reserved == resNone {
-			m.do(effect{kind: fxExit})
+		m.clearWait()
+		m.cancelOwn()
+		if m.closing && m.server.idle() {
+			m.do(fxExit, nil, nil)
 		}
-	case c.Dedicated && m.reserved != resHave:
-		m.state = stPausing
-		m.reserve(true)
+	case c.Dedicated && m.server.own != ownHave:
+		m.pausing = true
+		m.reserve(c)
 	case c.Dedicated:
-		m.try(c, fxTryReserved)
+		m.try(c, fxTryOwn)
 	case c.PollFirst && !c.Try && !c.final && c.lastAttempt():
-		m.contended(c, now) // the only attempt it has left is the one that waits
+		m.contended(c) // the only attempt it has left is the one that waits
 	default:
 		m.try(c, fxTry)
 	}
 }
 
-// untime takes back all that was to happen at some time.
-func (m *machine) untime() {
-	if m.timed {
-		m.timed, m.wakeAt, m.askAt = false, time.Time{}, time.Time{}
+func (m *machine) refuseAll(err error) {
+	for m.queue.head != nil {
+		m.refuse(m.queue.head, err)
 	}
 }
 
-// forget lets go of what those who wait would have been told.
-func (m *machine) forget() {
-	m.remote = nil
-	if m.failed != 0 {
-		m.failures = nil
-	}
+// clearWait forgets what those who wait would have been told.
+func (m *machine) clearWait() {
+	m.remote, m.failures = nil, nil
 }
 
 func (m *machine) try(c *Claim, kind effectKind) {
-	m.state, m.onReserved = stTrying, kind == fxTryReserved
 	c.Attempts++
-	m.do(effect{kind: kind})
+	m.server.op, m.server.onOwn = opTry, kind == fxTryOwn
+	m.do(kind, c, nil)
 }
 
-// lastAttempt reports whether the next attempt is the last.
+// lastAttempt reports whether the next attempt is the last that the claim has.
 func (c *Claim) lastAttempt() bool { return c.Attempts+1 >= max(1, c.MaxAttempts) }
 
-func (m *machine) timer(e *event) {
-	due := func(at time.Time) bool { return !at.IsZero() && !e.now.Before(at) }
-	if m.state != stPausing && m.state != stWaiting {
-		return
+// nextDue is when due is to be sent, zero if never. What due would not look at now is not due: it may lie in the past.
+func (m *machine) nextDue() time.Time {
+	switch state := m.state(); {
+	case state != stPausing && state != stWaiting:
+		return time.Time{}
+	case state == stWaiting || m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt):
+		return m.askAt
+	default:
+		return m.wakeAt
 	}
-	if due(m.askAt) {
-		m.timed, m.askAt = true, e.now.Add(askAgain)
-		m.do(effect{kind: fxAsk})
-		if m.polling() && !m.abandoned {
-			m.reserve(false) // where no session could be opened: those who poll have no place in the server's queue
-		}
-	}
-	if m.state == stPausing && due(m.wakeAt) {
-		asked := m.askAt
-		m.drive(e.now)
-		if !asked.IsZero() {
-			m.timed, m.askAt = true, asked
-		}
-		return
-	}
-	m.setTimer()
 }
 
-func (m *machine) told(e *event) {
-	if m.state != stHeld && m.line.n > 0 {
-		m.remote = e.holder
+// due looks at what the time has come for. One that comes early, or late, does no harm.
+func (m *machine) due() {
+	passed := func(at time.Time) bool { return !at.IsZero() && !m.now.Before(at) }
+	state := m.state()
+	if state != stPausing && state != stWaiting {
+		return
+	}
+	if passed(m.askAt) {
+		m.askAt = m.now.Add(askAgain)
+		m.do(fxAsk, nil, nil)
+		if m.server.op == opPoll && !m.server.stopping {
+			m.reserve(m.queue.head) // no session could be opened before: those who poll are not in the server's queue
+		}
+	}
+	if state == stPausing && passed(m.wakeAt) {
+		askAt := m.askAt
+		m.drive()
+		m.askAt = askAt
+	}
+}
+
+func (m *machine) told(h *Holder) {
+	if m.state() != stHeld && m.queue.n > 0 {
+		m.remote = h
+	}
+}
+
+// close: the supervisor closes. Waiters are refused, the holder's lock is released, and the keeper ends when all that is
+// under way has been answered.
+func (m *machine) close() {
+	m.closing = true
+	m.refuseAll(ErrClosed)
+	switch m.state() {
+	case stIdle, stPausing:
+		m.drive()
+	case stHeld:
+		if m.holder.Hold == HoldForWork {
+			m.do(fxNotify, m.holder, ErrClosed)
+			return
+		}
+		m.endHold(m.holder, ErrClosed)
+	case stWaiting:
+		m.stopPolling()
+	case stTrying, stUnlocking, stSettling:
 	}
 }

@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,78 +11,73 @@ import (
 // historySteps counts the steps of all histories.
 var historySteps atomic.Int64
 
-// Random histories of one key. Whatever callers, server and clock do, the machine keeps to the rules that model checks
-// after each step; then, in half of the histories, all goes well and everybody gets the lock; and at the end the manager
-// closes and nothing is left. A failing history is made as short as can be, and its seed is printed.
+// Random histories of one key. Whatever callers, server and clock do, the machine keeps to the rules that model checks after
+// each step; then, in half of the histories, all goes well and everybody gets the lock; and at the end the supervisor closes
+// and nothing is left. A failing history is made as short as can be, and its seed is printed.
 func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"acquire": w.acquire, "cancel": w.cancel, "end": w.end, "endFirst": w.endFirst, "answer": w.answerAny,
-			"answerOK": w.answerOK, "reserved": w.reservedAny, "lost": w.lost, "told": w.hearsay, "timer": w.timerAny,
-			"timerDue": w.timerDue, "time": w.timePasses, "trust": w.trustChanges, "stop": w.maybeStop,
+			"acquire": w.acquire, "end": w.end, "endFirst": w.endFirst, "answer": w.answerAny, "answerOK": w.answerOK,
+			"reserved": w.reservedAny, "lost": w.lost, "told": w.hearsay, "due": w.dueAny, "dueNow": w.dueNow, "time": w.timePasses,
+			"trust": w.trustChanges, "pause": w.pause, "late": w.late, "close": w.maybeClose,
 		})
-		if rapid.Bool().Draw(t, "all goes well") && !w.stopped {
+		if rapid.Bool().Draw(t, "all goes well") && !w.closed {
 			w.goesWell()
-			for _, c := range w.claims {
-				if !c.answered || c.Err == nil && !c.isSettled() {
-					w.fail("all went well, and a claim was not answered or not settled")
-				}
-			}
+			w.allServed("all went well")
 		}
-		if !w.stopped {
-			w.step(event{kind: evStop})
+		if !w.closed {
+			w.step(closing{})
 		}
 		w.goesWell()
 		if !w.exited {
 			w.fail("closed, and no exit")
 		}
-		for _, c := range w.claims {
-			if !c.answered || c.Err == nil && !c.isSettled() {
-				w.fail("closed, and a claim was not answered or not settled")
-			}
-		}
+		w.allServed("closed")
 	})
 	t.Logf("%d steps", historySteps.Load())
 }
 
+func (w *model) allServed(when string) {
+	for _, c := range w.claims {
+		if c.stage != stageOver {
+			w.fail("%s, and a claim is in stage %d", when, c.stage)
+		}
+	}
+}
+
 func newModel(t *rapid.T) *model {
 	now := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-	w := &model{t: t, now: now, trust: now.Add(time.Hour), told: map[*Claim]bool{}, failed: map[*Claim]int{}}
+	w := &model{t: t, now: now, trust: now.Add(time.Hour), failed: map[*Claim]int{}, asked: map[*Claim]bool{},
+		notified: map[*Claim]bool{}}
 	w.m.limits = &Limits{
 		MaxWaiters:    rapid.IntRange(1, 4).Draw(t, "max waiters"),
-		QuantumGrants: rapid.IntRange(1, 3).Draw(t, "quantum"),
-		QuantumTime:   20 * time.Millisecond,
+		HandOffGrants: rapid.IntRange(1, 3).Draw(t, "hand-offs"),
+		HandOffTime:   20 * time.Millisecond,
 	}
 	if rapid.Bool().Draw(t, "after a restart") {
-		w.inherited, w.busy = true, true
-		w.m.state = stSettling
-		w.kind = rapid.SampledFrom([]effectKind{fxTry, fxWait, fxPoll, fxUnlock}).Draw(t, "under way")
-		w.m.settling, w.held = w.kind != fxUnlock, w.kind == fxUnlock
-		if w.kind == fxWait {
-			w.reserved, w.onOwn = resHave, true
+		w.inherited, w.busy, w.m.inherited = true, true, true
+		w.op = rapid.SampledFrom([]operation{opTry, opWait, opPoll, opUnlock}).Draw(t, "under way")
+		w.held, w.stopped = w.op == opUnlock, w.op == opPoll
+		if w.op == opWait {
+			w.own, w.onOwn = ownHave, true
 		} else {
-			w.reserved = rapid.SampledFrom([]reserving{resNone, resAsked, resDropped, resHave}).Draw(t, "reserved")
+			w.own = rapid.SampledFrom([]ownSession{ownNone, ownAsked, ownWithdrawn, ownHave}).Draw(t, "own")
 		}
-		w.m.reserved, w.m.onReserved = w.reserved, w.onOwn
+		w.known = server{op: w.op, held: w.held, own: w.own, onOwn: w.onOwn, stopping: w.stopped}
 	}
 	return w
 }
 
 func (w *model) acquire(t *rapid.T) {
-	c := &Claim{}
-	c.Terms = Terms{
-		Try:         rapid.Bool().Draw(t, "try"),
-		Dedicated:   rapid.IntRange(0, 3).Draw(t, "dedicated") == 0,
-		PollFirst:   rapid.Bool().Draw(t, "poll first"),
-		MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts"),
-		NewBackoff:  linear,
-	}
-	c.Init(nil)
-	if rapid.IntRange(0, 9).Draw(t, "cancelled before") == 0 {
-		c.ending.Store(&endCause{context.Canceled})
-	}
-	w.step(event{kind: evAcquire, claim: c})
+	c := &Claim{reply: make(chan Reply, replyRoom)}
+	c.Owner = quiet{}
+	c.Terms.Try = rapid.Bool().Draw(t, "try")
+	c.Dedicated = rapid.IntRange(0, 3).Draw(t, "dedicated") == 0
+	c.PollFirst = rapid.Bool().Draw(t, "poll first")
+	c.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "attempts")
+	c.Hold = rapid.SampledFrom([]HoldMode{HoldWithContext, HoldDetached, HoldForWork}).Draw(t, "hold")
+	w.step(acquire{c})
 }
 
 // alive draws one of those who wait or hold.
@@ -92,36 +86,58 @@ func (w *model) alive(t *rapid.T) *Claim {
 	if w.holder != nil {
 		alive = append(alive, w.holder)
 	}
-	alive = append(alive, w.line...)
+	alive = append(alive, w.queue...)
 	if len(alive) == 0 {
 		t.Skip("nobody is there")
 	}
 	return alive[rapid.IntRange(0, len(alive)-1).Draw(t, "who")]
 }
 
-// cancel ends a claim, and the message has yet to come.
-func (w *model) cancel(t *rapid.T) {
-	w.alive(t).ending.CompareAndSwap(nil, &endCause{errGaveUp})
-}
-
-func (w *model) end(t *rapid.T) { w.endOf(w.alive(t)) }
+func (w *model) end(t *rapid.T) { w.endOf(w.alive(t), rapid.IntRange(0, 2).Draw(t, "how")) }
 
 func (w *model) endFirst(t *rapid.T) {
 	switch {
 	case w.holder != nil:
-		w.endOf(w.holder)
-	case len(w.line) > 0:
-		w.endOf(w.line[0])
+		w.endOf(w.holder, 0)
+	case len(w.queue) > 0:
+		w.endOf(w.queue[0], 1)
 	default:
 		t.Skip("nobody is there")
 	}
 }
 
-func (w *model) endOf(c *Claim) {
-	c.ending.CompareAndSwap(nil, &endCause{errGaveUp})
-	if !w.told[c] {
-		w.told[c] = true
-		w.step(event{kind: evEnd, claim: c})
+// endOf ends a claim: a release is for who holds.
+func (w *model) endOf(c *Claim, how int) {
+	switch {
+	case how == 0 && c == w.holder:
+		w.step(&release{claim: c})
+	case how == 1:
+		w.step(withdraw{c, errGaveUp})
+		if c.Err == nil && c != w.holder {
+			w.fail("who gave up waits")
+		}
+	default:
+		w.step(contextEnded{c, errGaveUp})
+		if c.Err == nil && (c != w.holder || c.Hold == HoldWithContext) && c.Over() == nil {
+			w.fail("the context of a claim has ended, and nothing came of it")
+		}
+	}
+}
+
+// late is a message about a claim that is over: nothing comes of it.
+func (w *model) late(t *rapid.T) {
+	if len(w.claims) == 0 || w.exited {
+		t.Skip("nobody was there")
+	}
+	c := w.claims[rapid.IntRange(0, len(w.claims)-1).Draw(t, "who")]
+	if c.stage != stageOver {
+		t.Skip("it is not over")
+	}
+	before := w.known
+	w.step(rapid.SampledFrom([]message{&release{claim: c}, withdraw{c, errGaveUp}, contextEnded{c, errGaveUp},
+		paused{c, time.Second}}).Draw(t, "message"))
+	if w.known != before || len(w.m.effects) > 0 {
+		w.fail("a message that came late had effects")
 	}
 }
 
@@ -129,56 +145,67 @@ func (w *model) answerAny(t *rapid.T) {
 	if !w.busy {
 		t.Skip("nothing is under way")
 	}
-	w.step(event{kind: evAnswered, answer: rapid.SampledFrom([]Answer{
-		{OK: true}, {}, {Err: errBroken, Transient: true}, {Err: errBroken},
-	}).Draw(t, "answer")})
+	answers := []Answer{{OK: true}, {}, {Err: errBroken, Transient: true}, {Err: errBroken}, {Err: errBroken, Transient: true, Ended: true}}
+	if w.op == opTry || w.op == opPoll {
+		answers = append(answers, Answer{Again: true})
+	}
+	a := rapid.SampledFrom(answers).Draw(t, "answer")
+	w.step(Answered{&a})
 }
 
 func (w *model) answerOK(t *rapid.T) {
 	if !w.busy {
 		t.Skip("nothing is under way")
 	}
-	w.step(event{kind: evAnswered, answer: Answer{OK: true}})
+	w.step(Answered{&Answer{OK: true}})
 }
 
 func (w *model) reservedAny(t *rapid.T) {
-	if w.reserved != resAsked && w.reserved != resDropped {
+	if w.own != ownAsked && w.own != ownWithdrawn {
 		t.Skip("nothing is reserved")
 	}
-	answers := []Answer{{OK: true}, {Err: errBroken, Transient: true}, {Err: errBroken}}
-	if w.reserved == resDropped {
-		answers[2] = Answer{Err: errWithdrawn, Transient: true}
-	}
-	w.step(event{kind: evReserved, answer: rapid.SampledFrom(answers).Draw(t, "answer")})
+	a := rapid.SampledFrom([]Answer{{OK: true}, {Err: errBroken, Transient: true}, {Err: errBroken}}).Draw(t, "answer")
+	w.step(Reserved{&a})
 }
 
+// lost: the keeper passes on only the loss of the session that holds the lock.
 func (w *model) lost(t *rapid.T) {
-	e := event{kind: evLost}
-	if w.held && !w.busy && rapid.Bool().Draw(t, "it is this session") {
-		e.gone = errBroken
+	if !w.held || w.busy {
+		t.Skip("nothing is held")
 	}
 	holder := w.holder
-	w.step(e)
-	if e.gone != nil && holder.Over() == nil {
+	w.step(Lost{w.session})
+	if holder != nil && holder.Over() == nil {
 		w.fail("a lost hold is not over")
-	}
-	if e.gone == nil && w.holder != holder {
-		w.fail("another session was lost, and the hold ended")
 	}
 }
 
-func (w *model) hearsay(*rapid.T) { w.step(event{kind: evTold, holder: &Holder{PID: 1}}) }
+func (w *model) hearsay(*rapid.T) { w.step(Told{&Holder{PID: 1}}) }
 
-func (w *model) timerAny(*rapid.T) { w.step(event{kind: evTimer}) }
+func (w *model) dueAny(*rapid.T) { w.step(due{}) }
 
-func (w *model) timerDue(t *rapid.T) {
-	if w.timer.IsZero() {
-		t.Skip("no timer")
+func (w *model) dueNow(t *rapid.T) {
+	at := w.m.nextDue()
+	if at.IsZero() {
+		t.Skip("nothing is due")
 	}
-	if w.timer.After(w.now) {
-		w.now = w.timer
+	if at.After(w.now) {
+		w.now = at
 	}
-	w.step(event{kind: evTimer})
+	w.step(due{})
+	if next := w.m.nextDue(); !next.IsZero() && !next.After(w.now) {
+		w.fail("what was due is due again at once")
+	}
+}
+
+func (w *model) pause(t *rapid.T) {
+	for _, c := range w.claims {
+		if w.asked[c] {
+			w.step(paused{c, time.Duration(rapid.IntRange(-1, 300).Draw(t, "pause")) * time.Millisecond})
+			return
+		}
+	}
+	t.Skip("nobody was asked")
 }
 
 func (w *model) timePasses(t *rapid.T) {
@@ -186,42 +213,39 @@ func (w *model) timePasses(t *rapid.T) {
 }
 
 func (w *model) trustChanges(t *rapid.T) {
+	w.trust = w.now
 	if rapid.Bool().Draw(t, "trusted") {
 		w.trust = w.now.Add(time.Hour)
-	} else {
-		w.trust = w.now
 	}
 }
 
-// maybeStop is not as likely as the rest: histories after it are dull.
-func (w *model) maybeStop(t *rapid.T) {
-	if w.stopped || rapid.IntRange(0, 19).Draw(t, "stop") != 0 {
+// maybeClose is not as likely as the rest: histories after it are dull.
+func (w *model) maybeClose(t *rapid.T) {
+	if w.closed || rapid.IntRange(0, 19).Draw(t, "close") != 0 {
 		t.Skip("not yet")
 	}
-	w.step(event{kind: evStop})
+	w.step(closing{})
 }
 
 // goesWell answers everything in the best way until nothing is under way.
 func (w *model) goesWell() {
-	w.trust = w.now.Add(time.Hour)
 	for range 500 {
+		w.trust = w.now.Add(time.Hour)
+		at := w.m.nextDue()
 		switch {
 		case w.busy:
-			w.step(event{kind: evAnswered, answer: Answer{OK: true}})
+			w.step(Answered{&Answer{OK: true}})
 		case w.holder != nil:
-			w.endOf(w.holder)
-			if w.holder != nil && w.told[w.holder] && !w.busy {
-				w.fail("a holder was told to end and holds on")
-			}
-		case w.reserved == resAsked || w.reserved == resDropped:
-			w.step(event{kind: evReserved, answer: Answer{OK: true}})
-		case !w.timer.IsZero() && len(w.line) > 0:
-			w.now = w.timer
-			w.step(event{kind: evTimer})
-		case len(w.line) == 0:
+			w.step(&release{claim: w.holder})
+		case w.own == ownAsked || w.own == ownWithdrawn:
+			w.step(Reserved{&Answer{OK: true}})
+		case !at.IsZero() && len(w.queue) > 0:
+			w.now = at
+			w.step(due{})
+		case len(w.queue) == 0:
 			return
 		default:
-			w.fail("%d wait, and nothing is under way", len(w.line))
+			w.fail("%d wait, and nothing is under way", len(w.queue))
 		}
 	}
 	w.fail("it never ends")

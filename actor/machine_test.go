@@ -13,52 +13,52 @@ func TestEveryEventInEveryState(t *testing.T) {
 	bug := "panic"
 	events := []struct {
 		name string
-		do   func(*mind) *mind
+		do   func(*driver) *driver
 		// For idle, trying, pausing, waiting, held, unlocking, settling: what is done, and where it leads.
 		did [7]string
 		to  [7]state
 	}{
-		{"acquire", func(d *mind) *mind { return d.acquire("b") },
+		{"acquire", func(d *driver) *driver { return d.acquire("b") },
 			[7]string{"try", "", "", "", "", "", ""},
 			[7]state{stTrying, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"try", func(d *mind) *mind { return d.acquire("b", try) },
+		{"try", func(d *driver) *driver { return d.acquire("b", try) },
 			[7]string{"try", "refuse b", "refuse b", "refuse b", "refuse b", "", "refuse b"},
 			[7]state{stTrying, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"dedicated", func(d *mind) *mind { return d.acquire("b", dedicated) },
+		{"dedicated", func(d *driver) *driver { return d.acquire("b", dedicated) },
 			[7]string{"reserve-dedicated", "", "", "", "", "", ""},
 			[7]state{stPausing, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"end", func(d *mind) *mind { return d.end("a", context.Canceled) },
-			[7]string{"", "refuse a", "refuse a withdraw", "refuse a abandon", "over a unlock", "", "refuse a"},
+		{"end", func(d *driver) *driver { return d.end("a", context.Canceled) },
+			[7]string{"", "refuse a", "refuse a withdraw", "refuse a", "over a unlock", "", "refuse a"},
 			[7]state{stIdle, stTrying, stIdle, stWaiting, stUnlocking, stUnlocking, stSettling}},
-		{"yes", func(d *mind) *mind { return d.yes() },
+		{"yes", func(d *driver) *driver { return d.yes() },
 			[7]string{bug, "grant a", bug, "grant a", bug, "settle a", "unlock"},
 			[7]state{stIdle, stHeld, stPausing, stHeld, stHeld, stIdle, stUnlocking}},
-		{"no", func(d *mind) *mind { return d.no() },
-			[7]string{bug, "reserve poll timer", bug, "give-back reserve poll timer", bug, "settle a", "try"},
+		{"no", func(d *driver) *driver { return d.no() },
+			[7]string{bug, "reserve poll", bug, "return reserve poll", bug, "settle a", "try"},
 			[7]state{stIdle, stWaiting, stPausing, stWaiting, stHeld, stIdle, stTrying}},
-		{"failed", func(d *mind) *mind { return d.broken() },
-			[7]string{bug, "timer", bug, "give-back timer", bug, "settle a", "try"},
+		{"failed", func(d *driver) *driver { return d.broken() },
+			[7]string{bug, "ask-pause a", bug, "return ask-pause a", bug, "settle a", "try"},
 			[7]state{stIdle, stPausing, stPausing, stPausing, stHeld, stIdle, stTrying}},
-		{"failed for good", func(d *mind) *mind { return d.refused() },
-			[7]string{bug, "refuse a", bug, "give-back refuse a", bug, "settle a", "try"},
+		{"failed for good", func(d *driver) *driver { return d.refused() },
+			[7]string{bug, "refuse a", bug, "return refuse a", bug, "settle a", "try"},
 			[7]state{stIdle, stIdle, stPausing, stIdle, stHeld, stIdle, stTrying}},
-		{"lost", func(d *mind) *mind { return d.lose() },
+		{"lost", func(d *driver) *driver { return d.lose() },
 			[7]string{"", "", "", "", "over a settle a", "", ""},
 			[7]state{stIdle, stTrying, stPausing, stWaiting, stIdle, stUnlocking, stSettling}},
-		{"lost, and it is another session", func(d *mind) *mind { return d.step(event{kind: evLost}) },
+		{"told", func(d *driver) *driver { return d.told(&Holder{PID: 5}) },
 			[7]string{"", "", "", "", "", "", ""},
 			[7]state{stIdle, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"told", func(d *mind) *mind { return d.told(&Holder{PID: 5}) },
+		{"due, and nothing is", func(d *driver) *driver { return d.tick() },
 			[7]string{"", "", "", "", "", "", ""},
 			[7]state{stIdle, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"timer", func(d *mind) *mind { return d.tick() },
-			[7]string{"", "", "timer", "timer", "", "", ""},
-			[7]state{stIdle, stTrying, stPausing, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"timer, all is due", func(d *mind) *mind { return d.passes(time.Second).tick() },
-			[7]string{"", "", "try", "ask timer", "", "", ""},
+		{"all is due", func(d *driver) *driver { return d.passes(time.Second).tick() },
+			[7]string{"", "", "try", "ask", "", "", ""},
 			[7]state{stIdle, stTrying, stTrying, stWaiting, stHeld, stUnlocking, stSettling}},
-		{"stop", func(d *mind) *mind { return d.stop() },
-			[7]string{"exit", "refuse a", "refuse a withdraw", "refuse a abandon", "over a unlock", "", "refuse a"},
+		{"session", func(d *driver) *driver { return d.session() },
+			[7]string{bug, bug, "wait", bug, bug, bug, bug},
+			[7]state{stIdle, stTrying, stWaiting, stWaiting, stHeld, stUnlocking, stSettling}},
+		{"close", func(d *driver) *driver { return d.close() },
+			[7]string{"exit", "refuse a", "refuse a withdraw", "refuse a", "over a unlock", "", "refuse a"},
 			[7]state{stIdle, stTrying, stIdle, stWaiting, stUnlocking, stUnlocking, stSettling}},
 	}
 	for _, e := range events {
@@ -84,37 +84,37 @@ func TestEveryEventInEveryState(t *testing.T) {
 // What a session of the key's own may answer in each state.
 func TestReservationInEveryState(t *testing.T) {
 	// retrying has a reservation under way while it tries.
-	retrying := func(t *testing.T) *mind { return in(t, stPausing).passes(100 * time.Millisecond).tick() }
+	retrying := func(t *testing.T) *driver { return in(t, stPausing).passes(100 * time.Millisecond).tick() }
 	for _, row := range []struct {
 		name   string
-		before func(t *testing.T) *mind
-		answer func(d *mind) *mind
+		before func(t *testing.T) *driver
+		answer func(d *driver) *driver
 		did    string
 		to     state
 	}{
-		{"pausing, there it is", func(t *testing.T) *mind { return in(t, stPausing) }, (*mind).seat, "wait", stWaiting},
-		{"pausing, none", func(t *testing.T) *mind { return in(t, stPausing) }, (*mind).noSeat, "timer", stPausing},
-		{"trying, there it is", retrying, (*mind).seat, "", stTrying},
-		{"trying, none", retrying, (*mind).noSeat, "", stTrying},
-		{"trying, found held", retrying, func(d *mind) *mind { return d.seat().no() }, "wait timer", stWaiting},
-		{"trying, granted meanwhile", retrying, func(d *mind) *mind { return d.seat().yes() }, "grant a give-back", stHeld},
-		{"held, too late", retrying, func(d *mind) *mind { return d.yes().expect("grant a withdraw", stHeld).seat() },
-			"give-back", stHeld},
-		{"held, withdrawn", retrying, func(d *mind) *mind { return d.yes().withdrawn() }, "", stHeld},
-		{"unlocking, nobody wants the lock", retrying, func(d *mind) *mind {
-			return d.withdraw("a").yes().expect("unlock", stUnlocking).seat()
-		}, "give-back", stUnlocking},
-		{"idle, too late", func(t *testing.T) *mind { return in(t, stPausing) },
-			func(d *mind) *mind { return d.withdraw("a").seat() }, "give-back", stIdle},
-		{"idle, withdrawn", func(t *testing.T) *mind { return in(t, stPausing) },
-			func(d *mind) *mind { return d.withdraw("a").withdrawn() }, "", stIdle},
-		{"closing, too late", func(t *testing.T) *mind { return in(t, stPausing) },
-			func(d *mind) *mind { return d.stop().seat() }, "give-back exit", stIdle},
-		{"closing, withdrawn", func(t *testing.T) *mind { return in(t, stPausing) },
-			func(d *mind) *mind { return d.stop().withdrawn() }, "exit", stIdle},
-		{"asked again after it was withdrawn", func(t *testing.T) *mind { return in(t, stPausing) },
-			func(d *mind) *mind {
-				d.withdraw("a").acquire("b").no().expect("poll timer", stWaiting)
+		{"pausing, there it is", func(t *testing.T) *driver { return in(t, stPausing) }, (*driver).session, "wait", stWaiting},
+		{"pausing, none", func(t *testing.T) *driver { return in(t, stPausing) }, (*driver).noSession, "ask-pause a", stPausing},
+		{"trying, there it is", retrying, (*driver).session, "", stTrying},
+		{"trying, none", retrying, (*driver).noSession, "", stTrying},
+		{"trying, found held", retrying, func(d *driver) *driver { return d.session().no() }, "wait", stWaiting},
+		{"trying, granted meanwhile", retrying, func(d *driver) *driver { return d.session().yes() }, "grant a return", stHeld},
+		{"held, too late", retrying, func(d *driver) *driver { return d.yes().expect("grant a withdraw", stHeld).session() },
+			"return", stHeld},
+		{"held, withdrawn", retrying, func(d *driver) *driver { return d.yes().withdrawn() }, "", stHeld},
+		{"unlocking, nobody wants the lock", retrying, func(d *driver) *driver {
+			return d.withdraw("a").yes().expect("unlock", stUnlocking).session()
+		}, "return", stUnlocking},
+		{"idle, too late", func(t *testing.T) *driver { return in(t, stPausing) },
+			func(d *driver) *driver { return d.withdraw("a").session() }, "return", stIdle},
+		{"idle, withdrawn", func(t *testing.T) *driver { return in(t, stPausing) },
+			func(d *driver) *driver { return d.withdraw("a").withdrawn() }, "", stIdle},
+		{"closing, too late", func(t *testing.T) *driver { return in(t, stPausing) },
+			func(d *driver) *driver { return d.close().session() }, "return exit", stIdle},
+		{"closing, withdrawn", func(t *testing.T) *driver { return in(t, stPausing) },
+			func(d *driver) *driver { return d.close().withdrawn() }, "exit", stIdle},
+		{"asked again after it was withdrawn", func(t *testing.T) *driver { return in(t, stPausing) },
+			func(d *driver) *driver {
+				d.withdraw("a").acquire("b").no().expect("poll", stWaiting)
 				return d.withdrawn()
 			}, "reserve", stWaiting},
 	} {
@@ -126,59 +126,59 @@ func TestReservationInEveryState(t *testing.T) {
 func TestPolling(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		meet func(d *mind) *mind
+		meet func(d *driver) *driver
 		did  string
 		to   state
 	}{
-		{"a claim", func(d *mind) *mind { return d.acquire("b") }, "", stWaiting},
-		{"a try", func(d *mind) *mind { return d.acquire("b", try) }, "refuse b", stWaiting},
-		{"the end", func(d *mind) *mind { return d.withdraw("a") }, "refuse a abandon", stWaiting},
-		{"stop", (*mind).stop, "refuse a abandon", stWaiting},
-		{"yes", (*mind).yes, "grant a withdraw", stHeld},
-		{"a no that it did not ask for", (*mind).no, "poll timer", stWaiting},
-		{"a failure", (*mind).broken, "timer", stPausing},
-		{"a failure for good", (*mind).refused, "refuse a withdraw", stIdle},
-		{"a loss", (*mind).lose, "", stWaiting},
-		{"the timer", (*mind).tick, "timer", stWaiting},
-		{"a session", (*mind).seat, "abandon", stWaiting},
-		{"no session", (*mind).noSeat, "", stWaiting},
+		{"a claim", func(d *driver) *driver { return d.acquire("b") }, "", stWaiting},
+		{"a try", func(d *driver) *driver { return d.acquire("b", try) }, "refuse b", stWaiting},
+		{"the end", func(d *driver) *driver { return d.withdraw("a") }, "refuse a stop-polling", stWaiting},
+		{"stop", (*driver).close, "refuse a stop-polling", stWaiting},
+		{"yes", (*driver).yes, "grant a withdraw", stHeld},
+		{"a no that it did not ask for", (*driver).no, "poll", stWaiting},
+		{"a failure", (*driver).broken, "ask-pause a", stPausing},
+		{"a failure for good", (*driver).refused, "refuse a withdraw", stIdle},
+		{"a loss", (*driver).lose, "", stWaiting},
+		{"the time", (*driver).tick, "", stWaiting},
+		{"a session", (*driver).session, "stop-polling", stWaiting},
+		{"no session", (*driver).noSession, "", stWaiting},
 
-		{"a session, and it is over", func(d *mind) *mind { return d.seat().no() }, "wait timer", stWaiting},
-		{"a session, and a grant", func(d *mind) *mind { return d.seat().yes() }, "grant a give-back", stHeld},
-		{"a session, and a failure", func(d *mind) *mind { return d.seat().broken() }, "give-back timer", stPausing},
-		{"a session, and the end", func(d *mind) *mind { return d.seat().withdraw("a") }, "refuse a", stWaiting},
-		{"a session, the end, and it is over", func(d *mind) *mind { return d.seat().withdraw("a").no() }, "give-back", stIdle},
-		{"a session, the end, and a grant", func(d *mind) *mind { return d.seat().withdraw("a").yes() }, "unlock", stUnlocking},
-		{"a session, stop, and it is over", func(d *mind) *mind { return d.seat().stop().no() }, "give-back exit", stIdle},
+		{"a session, and it is over", func(d *driver) *driver { return d.session().no() }, "wait", stWaiting},
+		{"a session, and a grant", func(d *driver) *driver { return d.session().yes() }, "grant a return", stHeld},
+		{"a session, and a failure", func(d *driver) *driver { return d.session().broken() }, "return ask-pause a", stPausing},
+		{"a session, and the end", func(d *driver) *driver { return d.session().withdraw("a") }, "refuse a", stWaiting},
+		{"a session, the end, and it is over", func(d *driver) *driver { return d.session().withdraw("a").no() }, "return", stIdle},
+		{"a session, the end, and a grant", func(d *driver) *driver { return d.session().withdraw("a").yes() }, "unlock", stUnlocking},
+		{"a session, stop, and it is over", func(d *driver) *driver { return d.session().close().no() }, "return exit", stIdle},
 
-		{"the end, and it is over", func(d *mind) *mind { return d.withdraw("a").no() }, "withdraw", stIdle},
-		{"the end, and a grant", func(d *mind) *mind { return d.withdraw("a").yes() }, "unlock", stUnlocking},
-		{"the end, and a session", func(d *mind) *mind { return d.withdraw("a").seat() }, "give-back", stWaiting},
-		{"the end, and another claim", func(d *mind) *mind { return d.withdraw("a").acquire("b").no() }, "poll timer", stWaiting},
-		{"stop, and the end", func(d *mind) *mind { return d.stop().no().expect("withdraw", stIdle).withdrawn() }, "exit", stIdle},
-		{"the first leaves", func(d *mind) *mind { return d.acquire("b").withdraw("a") }, "refuse a", stWaiting},
-		{"the first leaves, and a grant", func(d *mind) *mind { return d.acquire("b").withdraw("a").yes() }, "grant b withdraw", stHeld},
+		{"the end, and it is over", func(d *driver) *driver { return d.withdraw("a").no() }, "withdraw", stIdle},
+		{"the end, and a grant", func(d *driver) *driver { return d.withdraw("a").yes() }, "unlock", stUnlocking},
+		{"the end, and a session", func(d *driver) *driver { return d.withdraw("a").session() }, "return", stWaiting},
+		{"the end, and another claim", func(d *driver) *driver { return d.withdraw("a").acquire("b").no() }, "poll", stWaiting},
+		{"stop, and the end", func(d *driver) *driver { return d.close().no().expect("withdraw", stIdle).withdrawn() }, "exit", stIdle},
+		{"the first leaves", func(d *driver) *driver { return d.acquire("b").withdraw("a") }, "refuse a", stWaiting},
+		{"the first leaves, and a grant", func(d *driver) *driver { return d.acquire("b").withdraw("a").yes() }, "grant b withdraw", stHeld},
 
 		// The next in line wants a session of its own, and does not poll.
-		{"one of another kind", another(nil), "refuse a abandon", stWaiting},
-		{"one of another kind, and it is over", another((*mind).no), "withdraw", stPausing},
-		{"one of another kind, it is over, and the place given up", another(func(d *mind) *mind { return d.no().withdrawn() }),
+		{"one of another kind", another(nil), "refuse a stop-polling", stWaiting},
+		{"one of another kind, and it is over", another((*driver).no), "withdraw", stPausing},
+		{"one of another kind, it is over, and the place given up", another(func(d *driver) *driver { return d.no().withdrawn() }),
 			"reserve-dedicated", stPausing},
-		{"one of another kind, and a grant", another((*mind).yes), "unlock", stUnlocking},
-		{"one of another kind, and the wrong session", another((*mind).seat), "", stWaiting},
-		{"one of another kind, the wrong session, and it is over", another(func(d *mind) *mind { return d.seat().no() }),
-			"give-back reserve-dedicated", stPausing},
+		{"one of another kind, and a grant", another((*driver).yes), "unlock", stUnlocking},
+		{"one of another kind, and the wrong session", another((*driver).session), "", stWaiting},
+		{"one of another kind, the wrong session, and it is over", another(func(d *driver) *driver { return d.session().no() }),
+			"return reserve-dedicated", stPausing},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			d := newMind(t).acquire("a").no().expect("reserve poll timer", stWaiting)
+			d := newDriver(t).acquire("a").no().expect("reserve poll", stWaiting)
 			row.meet(d).expect(row.did, row.to)
 		})
 	}
 }
 
 // another puts one of another kind first, and then lets something happen.
-func another(then func(d *mind) *mind) func(d *mind) *mind {
-	return func(d *mind) *mind {
+func another(then func(d *driver) *driver) func(d *driver) *driver {
+	return func(d *driver) *driver {
 		d.acquire("b", dedicated).withdraw("a")
 		if then != nil {
 			then(d)
@@ -192,11 +192,15 @@ func TestNames(t *testing.T) {
 	for s := stIdle; s <= stSettling; s++ {
 		all = append(all, s.String())
 	}
-	for k := evAcquire; k <= evExited; k++ {
-		all = append(all, "message "+k.String())
+	for _, m := range []message{acquire{}, &release{}, await{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, Answered{},
+		Reserved{}, Lost{}, Told{}} {
+		all = append(all, "message "+m.String())
 	}
 	for k := fxTry; k <= fxExit; k++ {
 		all = append(all, "effect "+k.String())
+	}
+	for o := opNone; o <= opUnlock; o++ {
+		all = append(all, "operation "+o.String())
 	}
 	seen := map[string]bool{}
 	for _, name := range all {
@@ -207,17 +211,17 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestUnknownEventsAreBugs(t *testing.T) {
-	for _, kind := range []eventKind{evRetire, evDismiss, evRetirable, evExited} {
-		func() {
-			defer func() {
-				if r, _ := recover().(string); !strings.HasPrefix(r, "BUG: ") {
-					t.Errorf("%v: recovered %q", kind, r)
-				}
-			}()
-			newMind(t).step(event{kind: kind})
-		}()
-	}
+type strange struct{}
+
+func (strange) String() string { return "strange" }
+
+func TestUnknownMessagesAreBugs(t *testing.T) {
+	defer func() {
+		if r, _ := recover().(string); !strings.HasPrefix(r, "BUG: ") {
+			t.Errorf("recovered %q", r)
+		}
+	}()
+	newDriver(t).step(strange{})
 }
 
 // The errors are told apart by errors.Is alone.

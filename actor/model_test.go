@@ -8,45 +8,48 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what may be known of a machine without looking into it: what it was told, what it asked for, and what the
-// server has said. It carries effects out and checks each of them against that.
+// model is what may be known of a machine without looking into it: what it was told, what it asked for, and what the server
+// has said. It carries effects out and checks each of them against that.
 type model struct {
 	t     *rapid.T
 	m     machine
+	known server // as the keeper keeps it
 	now   time.Time
 	trust time.Time
 
 	// The server's side.
-	busy      bool       // an operation is under way,
-	kind      effectKind // of this kind,
-	inherited bool       // begun by an earlier incarnation,
-	abandoned bool
-	onOwn     bool // on the reserved session, as is then the lock
-	held      bool // the server has said that the lock is ours, and not been told to release it
-	reserved  reserving
-	timer     time.Time
+	busy      bool      // an operation is under way,
+	op        operation // of this kind,
+	inherited bool      // begun by an earlier incarnation,
+	stopped   bool      // a poll, asked to stop
+	onOwn     bool      // on the reserved session, as is then the lock
+	held      bool      // the server has said that the lock is ours, and not been told to release it
+	own       ownSession
+	session   *driverSession // of the last grant
 
 	// The callers' side.
-	line      []*Claim // in the order in which they came
-	claims    []*Claim // all
-	told      map[*Claim]bool
-	failed    map[*Claim]int // attempts that failed since it came
+	queue     []*Claim        // in the order in which they came
+	claims    []*Claim        // all
+	failed    map[*Claim]int  // attempts that failed since it came
+	asked     map[*Claim]bool // for a pause, without an answer yet
+	notified  map[*Claim]bool // that the hold is to end
 	holder    *Claim
 	unsettled *Claim // whose hold is over
 
-	tenure  time.Time // when the server granted the lock
-	grants  int       // since then
-	stopped bool
-	exited  bool
+	tenure time.Time // when the server granted the lock
+	grants int       // since then
+	closed bool
+	exited bool
 
 	// Of the step under way.
-	event      event
+	message    message
 	granted    bool   // a claim was granted in it
 	confirmed  bool   // it brought the server's word for a release
 	settledOK  *Claim // whose release was called a success
 	failures   int    // 1 where it brought a failure that counts
 	permanent  bool
-	waitingOld []*Claim // the line before it
+	repeated   bool     // its session had ended, and the first waiter tried again at once
+	waitingOld []*Claim // the queue before it
 }
 
 func (w *model) fail(format string, args ...any) {
@@ -54,67 +57,67 @@ func (w *model) fail(format string, args ...any) {
 	w.t.Fatalf(format, args...)
 }
 
-// step feeds an event to the machine, carries out what it wants, and looks at where that has led.
-func (w *model) step(e event) {
+// step feeds a message to the machine, carries out what it wants, and looks at where that has led.
+func (w *model) step(e message) {
 	if w.exited {
-		return // the keeper is gone, and the directory sends it nothing any more
+		return // the keeper is gone, and nobody sends it anything any more
 	}
 	historySteps.Add(1)
-	e.now = w.now
-	w.event, w.granted, w.confirmed, w.settledOK, w.failures, w.permanent = e, false, false, nil, 0, false
-	w.waitingOld = slices.Clone(w.line)
-	switch e.kind {
-	case evAcquire:
-		w.claims, w.line = append(w.claims, e.claim), append(w.line, e.claim)
-	case evAnswered:
-		w.answered(e.answer)
-	case evReserved:
-		w.seated(e.answer)
-	case evLost:
-		if e.gone != nil {
-			w.held = false
-		}
-	case evTimer:
-		if !w.timer.IsZero() && !w.now.Before(w.timer) {
-			w.timer = time.Time{}
-		}
-	case evStop:
-		w.stopped = true
-	default:
+	w.message, w.granted, w.confirmed, w.settledOK, w.failures, w.permanent, w.repeated = e, false, false, nil, 0, false, false
+	w.waitingOld = slices.Clone(w.queue)
+	switch e := e.(type) {
+	case acquire:
+		w.claims, w.queue = append(w.claims, e.claim), append(w.queue, e.claim)
+	case Answered:
+		w.answered(e.Answer)
+	case Reserved:
+		w.reserved(e.Answer)
+	case Lost:
+		w.held = false
+	case paused:
+		w.asked[e.claim] = false
+	case closing:
+		w.closed = true
 	}
+	trust := time.Time{}
 	if w.held && !w.busy {
-		e.trust = w.trust
+		trust = w.trust
 	}
-	for _, fx := range w.m.step(&e) {
+	for _, fx := range w.m.step(w.known, e, w.now, trust) {
+		w.known = fx.server
 		w.carryOut(fx)
 	}
+	w.known = w.m.server
 	w.look()
 }
 
-func (w *model) answered(a Answer) {
+func (w *model) answered(a *Answer) {
 	w.busy = false
-	if w.kind == fxUnlock {
+	if w.op == opUnlock {
 		w.held, w.confirmed = false, a.OK
 		return
 	}
 	w.held = a.OK
 	if a.OK {
-		w.tenure, w.grants = w.now, 0
+		w.tenure, w.grants, w.session = w.now, 0, &driverSession{}
 	}
-	if a.Err != nil && !w.inherited {
-		w.failures, w.permanent = 1, !a.Transient
+	if a.Err == nil || w.inherited {
+		return
 	}
+	if len(w.queue) > 0 && a.Ended && !w.queue[0].retried {
+		w.repeated = true
+		return
+	}
+	w.failures, w.permanent = 1, !a.Transient
 }
 
-func (w *model) seated(a Answer) {
-	if w.reserved == resAsked && a.Err != nil && !w.busy && w.holder == nil {
+func (w *model) reserved(a *Answer) {
+	if w.own == ownAsked && a.Err != nil && !w.busy && w.holder == nil {
 		w.failures, w.permanent = 1, !a.Transient // somebody was waiting for nothing but this
 	}
-	switch {
-	case a.OK:
-		w.reserved = resHave
-	default:
-		w.reserved = resNone
+	w.own = ownNone
+	if a.OK {
+		w.own = ownHave
 	}
 }
 
@@ -123,54 +126,65 @@ func (w *model) carryOut(fx effect) {
 		w.fail("%v after exit", fx.kind)
 	}
 	switch fx.kind {
-	case fxTry, fxTryReserved, fxWait, fxPoll, fxUnlock:
+	case fxTry, fxTryOwn, fxWait, fxPoll, fxUnlock:
 		w.operate(fx.kind)
-	case fxAbandon:
-		if !w.busy || w.kind != fxWait && w.kind != fxPoll || w.abandoned {
-			w.fail("abandon, and nothing is there to be abandoned")
+	case fxStopPolling:
+		if !w.busy || w.op != opPoll || w.stopped {
+			w.fail("stop-polling, and no poll is there to be stopped")
 		}
-		w.abandoned = true
-	case fxReserve, fxReserveDedicated:
-		if w.reserved != resNone {
+		w.stopped = true
+	case fxReserve:
+		if w.own != ownNone {
 			w.fail("a second reservation")
 		}
-		w.reserved = resAsked
+		w.own = ownAsked
 	case fxWithdraw:
-		if w.reserved != resAsked {
+		if w.own != ownAsked {
 			w.fail("withdraw, and no reservation is under way")
 		}
-		w.reserved = resDropped
-	case fxGiveBack:
-		if w.reserved != resHave || w.onOwn && (w.busy || w.held) {
-			w.fail("give back with reserved %d busy %v held %v", w.reserved, w.busy, w.held)
+		w.own = ownWithdrawn
+	case fxReturn:
+		if w.own != ownHave || w.onOwn && (w.busy || w.held) {
+			w.fail("give back with own %d busy %v held %v", w.own, w.busy, w.held)
 		}
-		w.reserved = resNone
-	case fxTimer:
-		w.timer = w.m.due()
+		w.own = ownNone
+	case fxAsk:
+	case fxAskPause:
+		if w.asked[fx.claim] || fx.claim != w.first() {
+			w.fail("a pause is asked for twice, or of somebody who is not first")
+		}
+		w.asked[fx.claim], fx.claim.askedPause = true, true
 	case fxGrant:
 		w.grant(fx.claim)
 	case fxRefuse:
 		w.refuse(fx.claim, fx.err)
-	case fxOver:
-		if fx.claim != w.holder || w.unsettled != nil {
-			w.fail("the hold that ended was not the holder's")
+	case fxNotify:
+		if fx.claim != w.holder || fx.claim.Hold != HoldForWork || !w.closed || w.notified[fx.claim] {
+			w.fail("the wrong owner is told, or for the second time")
 		}
-		w.holder, w.unsettled = nil, fx.claim
-		fx.claim.finishHold(fx.err)
+		w.notified[fx.claim] = true
+	case fxOver:
+		w.over(fx.claim, fx.err)
 	case fxSettle:
 		w.settle(fx.claim, fx.err)
 	case fxExit:
-		if !w.stopped || w.busy || w.held || w.reserved != resNone || w.holder != nil || len(w.line) > 0 {
+		if !w.closed || w.busy || w.held || w.own != ownNone || w.holder != nil || len(w.queue) > 0 {
 			w.fail("exit too early")
 		}
 		w.exited = true
-	case fxAsk:
 	}
+}
+
+func (w *model) first() *Claim {
+	if len(w.queue) == 0 {
+		return nil
+	}
+	return w.queue[0]
 }
 
 func (w *model) operate(kind effectKind) {
 	if w.busy {
-		w.fail("%v while %v is under way", kind, w.kind)
+		w.fail("%v while %v is under way", kind, w.op)
 	}
 	if w.holder != nil {
 		w.fail("%v while the lock is somebody's", kind)
@@ -178,89 +192,115 @@ func (w *model) operate(kind effectKind) {
 	if w.held != (kind == fxUnlock) {
 		w.fail("%v with the lock held %v", kind, w.held)
 	}
-	w.busy, w.kind, w.abandoned, w.inherited = true, kind, false, false
+	w.busy, w.stopped, w.inherited = true, false, false
+	w.op = map[effectKind]operation{fxTry: opTry, fxTryOwn: opTry, fxWait: opWait, fxPoll: opPoll, fxUnlock: opUnlock}[kind]
 	switch kind {
-	case fxTryReserved, fxWait:
-		if w.reserved != resHave {
+	case fxTryOwn, fxWait:
+		if w.own != ownHave {
 			w.fail("%v without a session", kind)
 		}
 		w.onOwn = true
 	case fxTry, fxPoll:
 		w.onOwn = false
-		if c := w.line[0]; c.Dedicated {
+		if w.queue[0].Dedicated {
 			w.fail("a try on a session with other locks for one who wants none")
 		}
+	default:
 	}
-	if (kind == fxWait || kind == fxPoll) && w.line[0].Try {
+	if (kind == fxWait || kind == fxPoll) && w.queue[0].Try {
 		w.fail("a try waits")
 	}
 }
 
 func (w *model) grant(c *Claim) {
+	_, byServer := w.message.(Answered)
 	switch {
 	case w.holder != nil:
 		w.fail("granted twice")
 	case !w.held || w.busy:
 		w.fail("granted without the server's word")
-	case w.stopped:
-		w.fail("granted after stop")
+	case w.closed:
+		w.fail("granted after close")
 	case !w.now.Before(w.trust):
 		w.fail("granted on a session that is trusted no longer")
 	case c.Dedicated && !w.onOwn:
 		w.fail("granted on a session with other locks to one who wants none")
-	case len(w.line) == 0 || w.line[0] != c:
+	case w.first() != c:
 		w.fail("granted out of turn")
-	case c.Local == (w.event.kind == evAnswered):
+	case c.Local == byServer:
 		w.fail("Local is %v", c.Local)
-	case c.ending.Load() != nil:
-		w.fail("granted to one who has given up")
 	case w.unsettled != nil:
 		w.fail("granted before the last hold was settled")
 	}
-	if w.grants++; c.Local && (w.grants > w.m.limits.QuantumGrants || w.now.Sub(w.tenure) >= w.m.limits.QuantumTime) {
-		w.fail("grant %d, %v after the server's, is beyond the quantum", w.grants, w.now.Sub(w.tenure))
+	limits := w.m.limits
+	if w.grants++; c.Local && (w.grants > limits.HandOffGrants || w.now.Sub(w.tenure) >= limits.HandOffTime) {
+		w.fail("grant %d, %v after the server's, is beyond the hand-off limits", w.grants, w.now.Sub(w.tenure))
 	}
-	w.line = w.line[1:]
-	w.holder, w.granted = c, true
-	w.answer(c, nil)
+	w.queue = w.queue[1:]
+	w.holder, w.granted, c.Session = c, true, w.session
+	w.decide(c, nil)
 }
 
-func (w *model) answer(c *Claim, err error) {
-	if c.answered {
-		w.fail("a claim was answered twice")
+func (w *model) decide(c *Claim, err error) {
+	for range len(c.reply) {
+		if <-c.reply == Decided {
+			w.fail("a claim was decided twice")
+		}
 	}
-	c.answer(err)
+	c.decide(err)
 }
 
 func (w *model) refuse(c *Claim, err error) {
-	i := slices.Index(w.line, c)
+	i := slices.Index(w.queue, c)
 	if i < 0 {
-		w.fail("refused and not in line")
+		w.fail("refused and not in the queue")
 	}
-	arrives := w.event.kind == evAcquire && w.event.claim == c
-	ending := c.ending.Load()
 	var right bool
-	switch {
-	case errors.Is(err, ErrNotAcquired):
-		right = c.Try
-	case errors.Is(err, ErrTooManyWaiters):
-		right = arrives && len(w.waitingOld) >= w.m.limits.MaxWaiters
-	case errors.Is(err, ErrClosed):
-		right = w.stopped
-	case errors.Is(err, ErrAttempts):
-		right = w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0
+	switch e := w.message.(type) {
+	case acquire:
+		right = c == e.claim && (errors.Is(err, ErrNotAcquired) && c.Try || errors.Is(err, ErrClosed) && w.closed ||
+			errors.Is(err, ErrTooManyWaiters) && len(w.waitingOld) >= w.m.limits.MaxWaiters)
+	case contextEnded:
+		right = c == e.claim && errors.Is(err, e.cause)
+	case withdraw:
+		right = c == e.claim && errors.Is(err, e.cause)
+	case closing:
+		right = errors.Is(err, ErrClosed)
 	default:
-		right = ending != nil && errors.Is(err, ending.err)
+		right = errors.Is(err, ErrNotAcquired) && c.Try ||
+			errors.Is(err, ErrAttempts) && w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0
 	}
 	if !right {
-		w.fail("refused for a reason that is none: %v", err)
+		w.fail("refused after %T for a reason that is none: %v", w.message, err)
 	}
-	w.line = slices.Delete(slices.Clone(w.line), i, i+1)
-	w.answer(c, err)
+	w.queue = slices.Delete(slices.Clone(w.queue), i, i+1)
+	w.decide(c, err)
 }
 
 func (w *model) mustFail(c *Claim, failures int) bool {
 	return w.permanent || c.Try || failures >= c.MaxAttempts
+}
+
+func (w *model) over(c *Claim, cause error) {
+	if c != w.holder || w.unsettled != nil {
+		w.fail("the hold that ended was not the holder's")
+	}
+	var right bool
+	switch e := w.message.(type) {
+	case *release:
+		right = c == e.claim && errors.Is(cause, ErrReleased)
+	case contextEnded:
+		right = c == e.claim && c.Hold == HoldWithContext && errors.Is(cause, e.cause)
+	case Lost:
+		right = errors.Is(cause, ErrLost) && errors.Is(cause, errBroken)
+	case closing:
+		right = c.Hold != HoldForWork && errors.Is(cause, ErrClosed)
+	}
+	if !right {
+		w.fail("a hold ended by %T for %v", w.message, cause)
+	}
+	w.holder, w.unsettled = nil, c
+	c.end(cause)
 }
 
 func (w *model) settle(c *Claim, err error) {
@@ -281,41 +321,55 @@ func (w *model) look() {
 	if w.settledOK != nil && !w.granted && !w.confirmed {
 		w.fail("a release was called a success, and neither the server nor the next holder has the lock")
 	}
-	if w.failures > 0 {
-		for _, c := range w.waitingOld {
-			if w.failed[c]++; w.mustFail(c, w.failed[c]) != errors.Is(c.Err, ErrAttempts) {
-				w.fail("after %d failed attempts of %d a claim was answered with %v", w.failed[c], c.MaxAttempts, c.Err)
-			}
+	for _, c := range w.waitingOld {
+		if w.failures == 0 {
+			break
+		}
+		if w.failed[c]++; w.mustFail(c, w.failed[c]) != errors.Is(c.Err, ErrAttempts) {
+			w.fail("after %d failed attempts of %d a claim was answered with %v", w.failed[c], c.MaxAttempts, c.Err)
 		}
 	}
-	if n := len(w.line); n != w.m.line.n || n > w.m.limits.MaxWaiters {
-		w.fail("%d wait, and the machine knows of %d", n, w.m.line.n)
+	if w.repeated && !w.busy && w.own == ownNone {
+		w.fail("an attempt whose session had ended was not repeated")
 	}
-	idle := !w.busy && w.holder == nil
-	if idle && w.held {
-		w.fail("the lock is held, and nobody's")
+	if n := len(w.queue); n != w.m.queue.n || n > w.m.limits.MaxWaiters {
+		w.fail("%d wait, and the machine knows of %d", n, w.m.queue.n)
 	}
-	if idle && w.reserved == resHave {
-		// The state between two attempts on it is the only reason to keep one.
-		if len(w.line) == 0 || w.timer.IsZero() {
-			w.fail("a session lies about")
-		}
-	}
-	if idle && len(w.line) > 0 && w.timer.IsZero() && w.reserved != resAsked && w.reserved != resDropped {
-		w.fail("somebody waits, and nothing is under way")
-	}
-	if idle && w.stopped && w.reserved == resNone && !w.exited {
-		w.fail("nothing is left to do, and no exit")
-	}
-	for i, c := range w.line {
+	w.lookAtServer()
+	for i, c := range w.queue {
 		if c.Try && (i > 0 || w.holder != nil) {
-			w.fail("a try was left in line")
+			w.fail("a try was left in the queue")
 		}
-		if c.Try && idle && !c.Dedicated {
+		if c.Try && w.idle() && !c.Dedicated {
 			w.fail("a try waits for something else than the server")
 		}
 	}
-	if w.stopped && len(w.line) > 0 {
-		w.fail("somebody waits after stop")
+	if w.closed && len(w.queue) > 0 {
+		w.fail("somebody waits after close")
+	}
+}
+
+func (w *model) idle() bool { return !w.busy && w.holder == nil }
+
+func (w *model) lookAtServer() {
+	alarm := w.m.nextDue()
+	if s := w.known; s.op != opNone != w.busy || s.op != w.op && w.busy || s.held != (w.held && !w.busy || w.held && w.op == opUnlock) ||
+		s.own != w.own {
+		w.fail("the keeper knows %+v of the server, and it is busy %v %v held %v own %d", s, w.busy, w.op, w.held, w.own)
+	}
+	switch {
+	case !w.idle():
+		if !alarm.IsZero() && !(w.busy && (w.op == opWait || w.op == opPoll)) {
+			w.fail("the alarm is set, and nothing can be due")
+		}
+	case w.held:
+		w.fail("the lock is held, and nobody's")
+	case w.own == ownHave && (len(w.queue) == 0 || alarm.IsZero()):
+		// The pause between two attempts on it is the only reason to keep one.
+		w.fail("a session lies about")
+	case len(w.queue) > 0 && alarm.IsZero() && w.own != ownAsked && w.own != ownWithdrawn:
+		w.fail("somebody waits, and nothing is under way")
+	case w.closed && w.own == ownNone && !w.exited:
+		w.fail("nothing is left to do, and no exit")
 	}
 }

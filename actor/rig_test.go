@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
-// rig is a directory on a fake store, and an oracle for exclusion: two live holds of one key are a fault.
+// rig is a supervisor on a fake store, and an oracle for exclusion: two live holds of one key are a fault.
 type rig struct {
 	t        testing.TB
 	store    *fakeStore
-	d        *Directory
+	s        *Supervisor
 	free     int // sessions for one key alone that the store had at first
 	closed   bool
 	patience time.Duration // after which an answer is missed
@@ -27,18 +26,23 @@ type rig struct {
 	wrong    []string
 }
 
-// caller is a claim and the goroutine that waits for its answer.
+// caller is a claim and the goroutine that receives its replies.
 type caller struct {
 	Claim
-	rig      *rig
-	answered chan struct{} // closed when Err may be read
-	tenure   int           // the server's grant that this hold rests on
+	rig       *rig
+	pause     func(n int) time.Duration // the n-th pause, from 0; nil: AskPause has no answer
+	answered  chan struct{}             // closed when Err may be read
+	submitted bool                      // the keeper has received it; read after answered
+	asked     atomic.Int32              // how many pauses were asked for; written by the caller's goroutine
+	releasing atomic.Bool               // written by whoever releases first
+	tenure    int                       // the server's grant that this hold rests on
+	told      []error                   // by HoldEnds; with the rig's mu
+	ends      chan struct{}             // closed by the first HoldEnds
 }
 
 var (
-	errGaveUp = errors.New("the caller gave up")
-	errBroken = errors.New("connection reset")
-
+	errGaveUp  = errors.New("the caller gave up")
+	errBroken  = errors.New("connection reset")
 	errSilence = errors.New("no answer")
 )
 
@@ -52,9 +56,9 @@ type rigConfig struct {
 func newRig(t testing.TB, change func(*rigConfig)) *rig {
 	t.Helper()
 	c := rigConfig{free: 4, slice: 2 * time.Second, Config: Config{
-		Limits:    Limits{MaxWaiters: 5000, QuantumTime: 20 * time.Millisecond, QuantumGrants: 100},
+		Limits:    Limits{MaxWaiters: 5000, HandOffTime: 20 * time.Millisecond, HandOffGrants: 100},
 		Intensity: IntensityLimit{Restarts: 5, Window: 10 * time.Second},
-		MaxKeys:   1_000_000, Linger: 2 * time.Second,
+		MaxKeys:   1_000_000, IdleTimeout: 2 * time.Second,
 	}}
 	if change != nil {
 		change(&c)
@@ -67,12 +71,12 @@ func newRig(t testing.TB, change func(*rigConfig)) *rig {
 		defer r.mu.Unlock()
 		r.failures = append(r.failures, f)
 	}
-	r.d = NewDirectory(c.Config)
+	r.s = NewSupervisor(c.Config)
 	t.Cleanup(r.close)
 	return r
 }
 
-// close ends the directory and looks at what is left. Once is enough.
+// close closes the supervisor and looks at what is left. Once is enough.
 func (r *rig) close() {
 	if r.closed {
 		return
@@ -80,7 +84,15 @@ func (r *rig) close() {
 	r.closed = true
 	ctx, cancel := context.WithTimeout(context.Background(), r.patience)
 	defer cancel()
-	if err := r.d.Close(ctx); err != nil {
+	closed := make(chan error, 1)
+	go func() { closed <- r.s.Close(ctx) }()
+	for _, c := range r.callers { // Close tells the owner of a hold for work, and waits for the release
+		if c.Hold == HoldForWork && c.wait() == nil {
+			<-c.ends
+			_ = c.release()
+		}
+	}
+	if err := <-closed; err != nil {
 		r.t.Error(err)
 		return
 	}
@@ -90,12 +102,7 @@ func (r *rig) close() {
 		} else if err != nil {
 			continue
 		}
-		if !c.isOver() {
-			r.t.Errorf("%s: granted and never settled", c.Name)
-		}
-		if c.Over() == nil {
-			r.t.Errorf("%s: settled, and its hold is not over", c.Name)
-		}
+		r.endedOnce(c)
 	}
 	for _, wrong := range append(r.wrong, r.store.leftovers(r.free)...) {
 		r.t.Error(wrong)
@@ -104,7 +111,7 @@ func (r *rig) close() {
 		what string
 		got  int64
 	}{
-		{"held", r.d.Counters.Held()}, {"waiting", r.d.Counters.Waiting()}, {"keys", r.d.Counters.Keys.Load()},
+		{"held", r.s.Counters.Held()}, {"waiting", r.s.Counters.Waiting()}, {"keys", r.s.Counters.Keys.Load()},
 	} {
 		if n.got != 0 {
 			r.t.Errorf("after Close the counter %q is at %d", n.what, n.got)
@@ -112,18 +119,39 @@ func (r *rig) close() {
 	}
 }
 
-func (c *caller) isOver() bool {
-	select {
-	case <-c.Settled():
-		return true
-	default:
-		return false
+// endedOnce: a hold is over and its owner was told so, once, or a second time for the close before the end.
+func (r *rig) endedOnce(c *caller) {
+	over := c.Over()
+	switch {
+	case !c.Await(nil):
+		r.t.Errorf("%s: granted and never settled", c.Name)
+	case over == nil:
+		r.t.Errorf("%s: settled, and its hold is not over", c.Name)
+	case len(c.told) == 0 || !errors.Is(c.told[len(c.told)-1], over):
+		r.t.Errorf("%s: over for %v, and its owner was told %v", c.Name, over, c.told)
+	case len(c.told) > 2 || len(c.told) == 2 && (c.Hold != HoldForWork || !errors.Is(c.told[0], ErrClosed)):
+		r.t.Errorf("%s: its owner was told %v", c.Name, c.told)
 	}
 }
 
-// key makes the terms of a claim that waits, by the linear backoff, and gives up at the tenth failure.
+// HoldEnds implements [Owner].
+func (c *caller) HoldEnds(cause error) {
+	c.rig.mu.Lock()
+	defer c.rig.mu.Unlock()
+	if c.told = append(c.told, cause); len(c.told) == 1 {
+		close(c.ends)
+	}
+}
+
+func (c *caller) toldOf() []error {
+	c.rig.mu.Lock()
+	defer c.rig.mu.Unlock()
+	return append([]error(nil), c.told...)
+}
+
+// key makes the terms of a claim that waits, and gives up at the tenth failure.
 func key(id int64, change ...func(*Terms)) Terms {
-	t := Terms{Name: fmt.Sprintf("key %d", id), ID: id, MaxAttempts: 10, NewBackoff: linear}
+	t := Terms{Name: fmt.Sprintf("key %d", id), ID: id, MaxAttempts: 10}
 	for _, f := range change {
 		f(&t)
 	}
@@ -132,24 +160,19 @@ func key(id int64, change ...func(*Terms)) Terms {
 
 func try(t *Terms)       { t.Try = true }
 func dedicated(t *Terms) { t.Dedicated = true }
+func forWork(t *Terms)   { t.Hold = HoldForWork }
 func pollFirst(n int) func(*Terms) {
 	return func(t *Terms) { t.PollFirst, t.MaxAttempts = true, n }
 }
 func attempts(n int) func(*Terms) { return func(t *Terms) { t.MaxAttempts = n } }
 
-func linear() backoff.BackOff { return &steps{} }
-
-// steps pauses for 100 ms, 200 ms, 300 ms and so on.
-type steps struct{ n time.Duration }
-
-func (s *steps) NextBackOff() time.Duration { s.n++; return s.n * 100 * time.Millisecond }
-func (s *steps) Reset()                     { s.n = 0 }
+// linear pauses for 100 ms, 200 ms, 300 ms and so on.
+func linear(n int) time.Duration { return time.Duration(n+1) * 100 * time.Millisecond }
 
 // prepare makes a claim that is not on its way yet.
 func (r *rig) prepare(t Terms) *caller {
-	c := &caller{rig: r, answered: make(chan struct{})}
-	c.Terms = t
-	c.Init(r.d)
+	c := &caller{rig: r, pause: linear, answered: make(chan struct{}), ends: make(chan struct{})}
+	c.Terms, c.Owner = t, c
 	r.mu.Lock()
 	r.callers = append(r.callers, c)
 	r.mu.Unlock()
@@ -162,11 +185,23 @@ func (r *rig) submit(t Terms) *caller {
 	return c
 }
 
+// submit returns when the keeper has received the claim, so that claims come in the order of their submits.
 func (c *caller) submit() {
-	c.rig.d.Submit(&c.Claim)
+	if err := c.rig.s.Submit(&c.Claim); err != nil {
+		c.Err = err
+		close(c.answered)
+		return
+	}
+	c.submitted = true
 	go func() {
 		defer close(c.answered)
-		if c.Wait() == nil {
+		for n := 0; <-c.Replies() == AskPause; n++ {
+			c.asked.Add(1)
+			if c.pause != nil {
+				c.Pause(c.pause(n))
+			}
+		}
+		if c.Err == nil {
 			c.rig.granted(c)
 		}
 	}()
@@ -174,9 +209,10 @@ func (c *caller) submit() {
 
 // granted checks that the hold before this one was over before this one began, and that the server knows of it.
 func (r *rig) granted(c *caller) {
+	tenure := r.store.tenures(c.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.tenure = r.store.tenures(c.ID)
+	c.tenure = tenure
 	if c.Over() != nil {
 		return // so the next one may have been here before
 	}
@@ -207,16 +243,31 @@ func (r *rig) acquire(t Terms) *caller {
 	return c
 }
 
-// release ends a hold and waits for what became of the lock.
+// cancel is the end of the claim's context.
+func (c *caller) cancel() { c.ContextEnded(errGaveUp) }
+
+// drop ends the hold and does not wait for the outcome.
+func (c *caller) drop() {
+	if !c.releasing.Swap(true) {
+		c.ReleaseLater()
+	}
+}
+
+// release ends a hold, and waits for what became of the lock. Any goroutine may call it, any number of times.
 func (c *caller) release() error {
-	c.End(ErrReleased)
-	select {
-	case <-c.Settled():
-		return c.Outcome()
-	case <-time.After(c.rig.patience):
+	ctx, cancel := context.WithTimeout(context.Background(), c.rig.patience)
+	defer cancel()
+	var known bool
+	if !c.releasing.Swap(true) {
+		known = c.Release(ctx.Done())
+	} else {
+		known = c.Await(ctx.Done())
+	}
+	if !known {
 		c.rig.t.Errorf("%s: a hold was not settled", c.Name)
 		return errSilence
 	}
+	return c.Outcome()
 }
 
 func (r *rig) mustRelease(c *caller) {

@@ -132,7 +132,7 @@ func TestSplitBrain(t *testing.T) {
 		t.Errorf("a hold ended: %v, %v", lock.Err(), other.Err())
 	}
 	own := acquire(t, seeing, "own", manager.WithDedicatedSession()) // the promoted one comes first in its list
-	ended(t, "the loss", seen.Lost())
+	ended(t, "the loss", seen.Done())
 	if err := seen.Err(); !errors.Is(err, manager.ErrLost) || !strings.Contains(err.Error(), "promoted to timeline 2") {
 		t.Errorf("%v", err)
 	}

@@ -74,8 +74,6 @@ func TestOpenReturnsWithItsContext(t *testing.T) {
 func TestBadOptionsNameTheField(t *testing.T) {
 	leakFree(t, server(t))
 	const bad = -time.Second
-	with := func(change func(c *manager.Config)) manager.Option { return change }
-	negative := func() backoff.BackOff { return &backoff.ConstantBackOff{Interval: -time.Second} }
 	for _, c := range []struct {
 		field string
 		opt   manager.Option
@@ -86,11 +84,11 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"SessionTimeout", manager.WithSessionTimeout(time.Second)}, // less than the trust
 		{"WaitSlice", manager.WithWaitSlice(bad)},
 		{"ConnectTimeout", manager.WithConnectTimeout(bad)},
-		{"CloseTimeout", with(func(c *manager.Config) { c.Sessions.CloseTimeout = bad })},
-		{"IdleTime", with(func(c *manager.Config) { c.Sessions.IdleTime = bad })},
-		{"QuantumTime", manager.WithQuantum(bad, 1)},
-		{"QuantumGrants", manager.WithQuantum(time.Second, -1)},
-		{"KeeperLinger", manager.WithKeeperLinger(bad)},
+		{"CloseTimeout", manager.WithCloseTimeout(bad)},
+		{"IdleTime", manager.WithIdleTime(bad)},
+		{"HandOffLimit time", manager.WithHandOffLimit(bad, 1)},
+		{"HandOffLimit grants", manager.WithHandOffLimit(time.Second, -1)},
+		{"IdleKeyTime", manager.WithIdleKeyTime(bad)},
 		{"RestartWindow", manager.WithRestarts(1, bad)},
 		{"Restarts", manager.WithRestarts(-1, time.Second)},
 		{"MaxWaiters", manager.WithMaxWaiters(-1)},
@@ -103,9 +101,7 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"Retry.Attempts", manager.WithRetry(manager.LinearRetry(0, time.Second))},
 		{"Retry.Backoff", manager.WithRetry(manager.LinearRetry(2, bad))},
 		{"Retry.Backoff", manager.WithRetry(manager.LinearRetry(2, -1))}, // backoff.Stop
-		{"Retry.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2, Backoff: negative})},
 		{"Retry.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2})},
-		{"Retry.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2, Backoff: func() backoff.BackOff { return nil }})},
 		{"ApplicationName", manager.WithApplicationName("a\x00b")},
 	} {
 		m, err := manager.Open(bounded(t), dsn(server(t)), c.opt)
@@ -114,6 +110,34 @@ func TestBadOptionsNameTheField(t *testing.T) {
 			closeNow(t, m)
 		} else if !strings.Contains(err.Error(), c.field+" ") {
 			t.Errorf("the error does not name %s: %v", c.field, err)
+		}
+	}
+}
+
+// What a backoff gives is looked at when it is used, which is not before there is a pause.
+func TestBadBackoffFailsItsAcquisition(t *testing.T) {
+	s := server(t)
+	negative := func() backoff.BackOff { return &backoff.ConstantBackOff{Interval: -2 * time.Second} }
+	none := func() backoff.BackOff { return nil }
+	for says, backoffs := range map[string]func() backoff.BackOff{"gave a pause of -2s": negative, "gave nil": none} {
+		policy := manager.RetryPolicy{Attempts: 3, PollFirst: true, Backoff: backoffs}
+		m, other := open(t, manager.WithRetry(policy)), open(t)
+		mine, theirs := acquire(t, m, "mine"), acquire(t, other, "theirs") // free: nothing is asked of the backoff
+		for _, opts := range [][]manager.AcquireOption{nil, {manager.WithRetryPolicy(policy)}} {
+			_, err := m.Acquire(bounded(t), "theirs", opts...)
+			if want := "Retry.Backoff " + says; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			_ = failure(t, err)
+		}
+		_, err := m.TryAcquire(bounded(t), "theirs") // which never pauses
+		wantIs(t, err, manager.ErrNotAcquired)
+		wantHeld(t, mine)
+		release(t, theirs)
+		release(t, acquire(t, m, "theirs"))
+		release(t, mine)
+		if got := held(t, s); len(got) != 0 {
+			t.Errorf("held: %v", got)
 		}
 	}
 }
@@ -129,8 +153,8 @@ func TestBadAcquire(t *testing.T) {
 		is   error
 		says string
 	}{
-		"nil context":           {none, "k", manager.DetachHold(), manager.ErrNilContext, "context is nil"},
-		"empty key":             {bounded(t), "", manager.DetachHold(), manager.ErrEmptyKey, "key is empty"},
+		"nil context":           {none, "k", manager.WithDetachedHold(), manager.ErrNilContext, "context is nil"},
+		"empty key":             {bounded(t), "", manager.WithDetachedHold(), manager.ErrEmptyKey, "key is empty"},
 		"negative wait timeout": {bounded(t), "k", manager.WithWaitTimeout(-1), nil, "WaitTimeout is -1ns"},
 		"negative retry":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(-1, 1)), nil, "Retry.Attempts is -1"},
 		"negative pause":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(2, -1)), nil, "Retry.Backoff"},
@@ -209,7 +233,7 @@ func TestClose(t *testing.T) {
 	}
 	wantIs(t, context.Cause(inside), manager.ErrClosed)
 	for _, lock := range holders {
-		if !isEnded(lock.Lost()) {
+		if !isEnded(lock.Done()) {
 			t.Error("the holder has not heard")
 		}
 		wantIs(t, lock.Err(), manager.ErrClosed)

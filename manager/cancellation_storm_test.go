@@ -58,7 +58,7 @@ func storm(t *testing.T, keys int) {
 		calls.Go(func() {
 			lock, err := handles[i%keys].Acquire(ctx)
 			if granted := err == nil && lock != nil && comesFree(i%keys); granted {
-				<-lock.Lost()
+				<-lock.Done()
 				err = lock.Err()
 			}
 			if !errors.Is(err, context.Canceled) || !errors.Is(err, errWhy) {

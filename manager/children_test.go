@@ -18,7 +18,8 @@ import (
 )
 
 // parts are what other processes play that a test starts. The first argument is the database.
-var parts = childtest.Parts{"ids": childIDs, "count": childCount, "hold": childHold}
+var parts = childtest.Parts{"ids": childIDs, "count": childCount, "hold": childHold, "recycle": childRecycle,
+	"try": childTry}
 
 // ends lets a child end by itself. It has said all that it had to say.
 func ends(t *testing.T, c *childtest.Child) {

@@ -12,133 +12,133 @@ import (
 	"github.com/lockkeeper/lockkeeper/pg"
 )
 
-// Config is all that can be set. Options change it; the zero value of a field means its default.
-type Config struct {
-	// Namespace is put in front of every key, so that programs which share a database can use the same names.
-	Namespace string
-	// Hash turns a key's name into its lock id. Default [hashing.FNV1a]. All programs that share locks need the same one.
-	Hash hashing.Func
-	// Retry is the policy for attempts; the default waits at once and allows ten failed attempts.
-	Retry RetryPolicy
-	// MaxWaiters bounds the callers that wait for one key in this process. Default 10,000.
-	MaxWaiters int
-	// MaxKeys bounds the keys in use at one time in this process. Default 1,000,000.
-	MaxKeys int
-	// QuantumTime and QuantumGrants bound how long, and how often, a lock is handed from one local waiter to the next
-	// before other processes get their turn. Defaults 20 ms and 10,000.
-	QuantumTime   time.Duration
-	QuantumGrants int
-	// KeeperLinger is how long an unused key keeps its keeper. Default 0.1 s.
-	KeeperLinger time.Duration
-	// Restarts in RestartWindow are allowed to a key's keeper; one more and the key is refused until the window has
-	// passed. Defaults 5 and 10 s.
-	Restarts      int
-	RestartWindow time.Duration
-	// Logger, where set, gets transitions worth a human's eye. A slow handler delays nothing: what does not fit is
-	// dropped and counted.
-	Logger *slog.Logger
-	// Sessions says how sessions are kept.
-	Sessions pg.Config
+// config is all that can be set. Options change it; the zero value of a field means its default.
+type config struct {
+	namespace     string
+	hash          hashing.Func
+	retry         RetryPolicy
+	maxWaiters    int
+	maxKeys       int
+	handOffTime   time.Duration
+	handOffGrants int
+	idleKeyTime   time.Duration
+	restarts      int
+	restartWindow time.Duration
+	logger        *slog.Logger
+	sessions      pg.Config
 
 	hook func(id int64, step string) // tests only
 }
 
-// Option changes a [Config].
-type Option func(*Config)
+// Option changes how a manager works.
+type Option func(*config)
 
-// WithNamespace sets [Config].Namespace.
-func WithNamespace(namespace string) Option { return func(c *Config) { c.Namespace = namespace } }
+// WithNamespace puts a namespace in front of every key, so that programs which share a database can use the same names.
+func WithNamespace(namespace string) Option { return func(c *config) { c.namespace = namespace } }
 
-// WithHash sets [Config].Hash.
-func WithHash(f hashing.Func) Option { return func(c *Config) { c.Hash = f } }
+// WithHash sets how a key's name becomes its lock id. Default [hashing.FNV1a]. All programs that share locks need the same one.
+func WithHash(f hashing.Func) Option { return func(c *config) { c.hash = f } }
 
-// WithRetry sets [Config].Retry.
-func WithRetry(p RetryPolicy) Option { return func(c *Config) { c.Retry = p } }
+// WithRetry sets the policy for attempts. The default waits at once and allows ten failed attempts.
+func WithRetry(p RetryPolicy) Option { return func(c *config) { c.retry = p } }
 
-// WithApplicationName sets what pg_stat_activity shows, and what others see who are kept waiting.
+// WithApplicationName sets what pg_stat_activity shows for every session, and what an error tells of a holder. Default: the
+// connection's own, else "lockkeeper".
 func WithApplicationName(name string) Option {
-	return func(c *Config) { c.Sessions.ApplicationName = name }
+	return func(c *config) { c.sessions.ApplicationName = name }
 }
 
-// WithDatabase sets the name that the server itself must have for the database. It is for poolers whose own name for it is
-// another; see [Config].Sessions.
-func WithDatabase(name string) Option { return func(c *Config) { c.Sessions.Database = name } }
+// WithDatabase sets the name that the server itself must have for the database: locks of two databases do not meet. Default: the
+// one that the connection asks for. It is for poolers whose own name for it is another.
+func WithDatabase(name string) Option { return func(c *config) { c.sessions.Database = name } }
 
-// WithHealth sets how often each session is asked who it is, and how long it may take to answer. Their sum is how long a
-// silent server is trusted; see [Config].Sessions.
+// WithHealth sets how often each session that holds locks is asked who it is, and how long the answer may take. Their sum is
+// how long a silent server is trusted. Defaults 5 s and 2 s.
 func WithHealth(interval, timeout time.Duration) Option {
-	return func(c *Config) { c.Sessions.HealthInterval, c.Sessions.HealthTimeout = interval, timeout }
+	return func(c *config) { c.sessions.HealthInterval, c.sessions.HealthTimeout = interval, timeout }
 }
 
-// WithSessionTimeout sets after how much silence the server ends a session. It must exceed interval + timeout.
+// WithSessionTimeout sets after how much silence the server ends a session. It must exceed interval + timeout of [WithHealth].
+// Default: twice that.
 func WithSessionTimeout(d time.Duration) Option {
-	return func(c *Config) { c.Sessions.SessionTimeout = d }
+	return func(c *config) { c.sessions.SessionTimeout = d }
 }
 
-// WithWaitSlice sets how long one wait in the server's queue lasts before it lets go of its snapshot and asks again.
-func WithWaitSlice(d time.Duration) Option { return func(c *Config) { c.Sessions.WaitSlice = d } }
+// WithWaitSlice sets how long one wait in the server's queue lasts before it ends its snapshot and queues again. Default 0.8 s:
+// a server with log_lock_waits logs waits that last longer than its deadlock_timeout, a second. Close waits for one slice at most.
+func WithWaitSlice(d time.Duration) Option { return func(c *config) { c.sessions.WaitSlice = d } }
 
-// WithConnectTimeout bounds the opening of one session.
+// WithConnectTimeout bounds how long the server may take to answer while a session is opened. Default 5 s.
 func WithConnectTimeout(d time.Duration) Option {
-	return func(c *Config) { c.Sessions.ConnectTimeout = d }
+	return func(c *config) { c.sessions.ConnectTimeout = d }
 }
 
-// WithSharedSessions sets the most sessions that hold many locks each.
-func WithSharedSessions(n int) Option { return func(c *Config) { c.Sessions.SharedSessions = n } }
+// WithCloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
+func WithCloseTimeout(d time.Duration) Option { return func(c *config) { c.sessions.CloseTimeout = d } }
 
-// WithWaitingSessions sets the most sessions that wait in the server's queue.
-func WithWaitingSessions(n int) Option { return func(c *Config) { c.Sessions.WaitingSessions = n } }
+// WithIdleTime sets after how long an unused session is closed. Until then nothing is asked of it. Default 30 s, and never as long
+// as the session timeout.
+func WithIdleTime(d time.Duration) Option { return func(c *config) { c.sessions.IdleTime = d } }
 
-// WithMaxSessions bounds all sessions together.
-func WithMaxSessions(n int) Option { return func(c *Config) { c.Sessions.MaxSessions = n } }
+// WithSharedSessions sets the most sessions that hold many locks each. Default 4.
+func WithSharedSessions(n int) Option { return func(c *config) { c.sessions.SharedSessions = n } }
 
-// WithMaxLocksPerSession bounds the locks on each shared session; beyond that, [ErrTooManyLocks].
+// WithWaitingSessions sets the most sessions that wait in the server's queue. Default 16.
+func WithWaitingSessions(n int) Option { return func(c *config) { c.sessions.WaitingSessions = n } }
+
+// WithMaxSessions bounds all sessions together. Default 64.
+func WithMaxSessions(n int) Option { return func(c *config) { c.sessions.MaxSessions = n } }
+
+// WithMaxLocksPerSession bounds the locks on each shared session; beyond that, [ErrTooManyLocks]. Default 100,000.
 func WithMaxLocksPerSession(n int) Option {
-	return func(c *Config) { c.Sessions.MaxLocksPerSession = n }
+	return func(c *config) { c.sessions.MaxLocksPerSession = n }
 }
 
-// WithMaxWaiters sets [Config].MaxWaiters.
-func WithMaxWaiters(n int) Option { return func(c *Config) { c.MaxWaiters = n } }
+// WithMaxWaiters bounds the callers that wait for one key in this process; beyond that, [ErrTooManyWaiters]. Default 10,000.
+func WithMaxWaiters(n int) Option { return func(c *config) { c.maxWaiters = n } }
 
-// WithMaxKeys sets [Config].MaxKeys.
-func WithMaxKeys(n int) Option { return func(c *Config) { c.MaxKeys = n } }
+// WithMaxKeys bounds the keys in use at one time in this process; beyond that, [ErrTooManyKeys]. Default 1,000,000.
+func WithMaxKeys(n int) Option { return func(c *config) { c.maxKeys = n } }
 
-// WithQuantum sets [Config].QuantumTime and QuantumGrants.
-func WithQuantum(d time.Duration, grants int) Option {
-	return func(c *Config) { c.QuantumTime, c.QuantumGrants = d, grants }
+// WithHandOffLimit bounds how long, and how often, a lock is handed from one local waiter to the next before other processes
+// get their turn. Defaults 20 ms and 10,000.
+func WithHandOffLimit(d time.Duration, grants int) Option {
+	return func(c *config) { c.handOffTime, c.handOffGrants = d, grants }
 }
 
-// WithKeeperLinger sets [Config].KeeperLinger.
-func WithKeeperLinger(d time.Duration) Option { return func(c *Config) { c.KeeperLinger = d } }
+// WithIdleKeyTime sets how long an unused key keeps its keeper's goroutine. Default 0.1 s.
+func WithIdleKeyTime(d time.Duration) Option { return func(c *config) { c.idleKeyTime = d } }
 
-// WithRestarts sets [Config].Restarts and RestartWindow.
+// WithRestarts sets how many restarts a key's keeper may have within a window; one more, and the key is refused until the window
+// has passed. Defaults 5 and 10 s.
 func WithRestarts(n int, window time.Duration) Option {
-	return func(c *Config) { c.Restarts, c.RestartWindow = n, window }
+	return func(c *config) { c.restarts, c.restartWindow = n, window }
 }
 
-// WithLogger sets [Config].Logger.
-func WithLogger(l *slog.Logger) Option { return func(c *Config) { c.Logger = l } }
+// WithLogger has transitions logged that are worth a human's eye. A slow handler delays nothing: what does not fit is dropped and
+// counted.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 const (
 	defaultMaxWaiters    = 10_000
 	defaultMaxKeys       = 1_000_000
-	defaultQuantumTime   = 20 * time.Millisecond
-	defaultQuantumGrants = 10_000
-	defaultLinger        = 100 * time.Millisecond
+	defaultHandOffTime   = 20 * time.Millisecond
+	defaultHandOffGrants = 10_000
+	defaultIdleKeyTime   = 100 * time.Millisecond
 	defaultRestarts      = 5
 	defaultRestartWindow = 10 * time.Second
 )
 
-func (c *Config) complete() error {
+func (c *config) complete() error {
 	counts := []struct {
 		name  string
 		field *int
 		value int
 	}{
-		{"MaxWaiters", &c.MaxWaiters, defaultMaxWaiters},
-		{"MaxKeys", &c.MaxKeys, defaultMaxKeys},
-		{"QuantumGrants", &c.QuantumGrants, defaultQuantumGrants},
-		{"Restarts", &c.Restarts, defaultRestarts},
+		{"MaxWaiters", &c.maxWaiters, defaultMaxWaiters},
+		{"MaxKeys", &c.maxKeys, defaultMaxKeys},
+		{"HandOffLimit grants", &c.handOffGrants, defaultHandOffGrants},
+		{"Restarts", &c.restarts, defaultRestarts},
 	}
 	for _, n := range counts {
 		if *n.field == 0 {
@@ -153,9 +153,9 @@ func (c *Config) complete() error {
 		field *time.Duration
 		value time.Duration
 	}{
-		{"QuantumTime", &c.QuantumTime, defaultQuantumTime},
-		{"KeeperLinger", &c.KeeperLinger, defaultLinger},
-		{"RestartWindow", &c.RestartWindow, defaultRestartWindow},
+		{"HandOffLimit time", &c.handOffTime, defaultHandOffTime},
+		{"IdleKeyTime", &c.idleKeyTime, defaultIdleKeyTime},
+		{"RestartWindow", &c.restartWindow, defaultRestartWindow},
 	}
 	for _, d := range durations {
 		if *d.field == 0 {
@@ -165,28 +165,28 @@ func (c *Config) complete() error {
 			return fmt.Errorf("%s is %v: it must not be negative", d.name, *d.field)
 		}
 	}
-	if strings.ContainsRune(c.Sessions.ApplicationName, 0) {
+	if strings.ContainsRune(c.sessions.ApplicationName, 0) {
 		return errors.New("ApplicationName holds a NUL, which PostgreSQL cannot store")
 	}
-	if c.Hash == nil {
-		c.Hash = hashing.NamespacedFNV1a(c.Namespace)
+	if c.hash == nil {
+		c.hash = hashing.NamespacedFNV1a(c.namespace)
 	} else {
-		c.Hash = hashing.Namespaced(c.Namespace, c.Hash)
+		c.hash = hashing.Namespaced(c.namespace, c.hash)
 	}
-	if c.Retry.Attempts == 0 && c.Retry.Backoff == nil {
-		c.Retry = defaultRetry()
+	if c.retry.Attempts == 0 && c.retry.Backoff == nil {
+		c.retry = defaultRetry()
 	}
-	return c.Retry.validate()
+	return c.retry.validate()
 }
 
-func (c *Config) directory(s actor.Store, failed func(actor.KeeperFailure)) actor.Config {
+func (c *config) supervisor(s actor.Store, failed func(actor.KeeperFailure)) actor.Config {
 	return actor.Config{
-		Store:     s,
-		Limits:    actor.Limits{MaxWaiters: c.MaxWaiters, QuantumTime: c.QuantumTime, QuantumGrants: c.QuantumGrants},
-		Intensity: actor.IntensityLimit{Restarts: c.Restarts, Window: c.RestartWindow},
-		MaxKeys:   c.MaxKeys,
-		Linger:    c.KeeperLinger,
-		Failed:    failed,
-		Hook:      c.hook,
+		Store:       s,
+		Limits:      actor.Limits{MaxWaiters: c.maxWaiters, HandOffTime: c.handOffTime, HandOffGrants: c.handOffGrants},
+		Intensity:   actor.IntensityLimit{Restarts: c.restarts, Window: c.restartWindow},
+		MaxKeys:     c.maxKeys,
+		IdleTimeout: c.idleKeyTime,
+		Failed:      failed,
+		Hook:        c.hook,
 	}
 }

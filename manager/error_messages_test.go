@@ -152,7 +152,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	m := openFrom(t, s, source, logger, manager.WithRetry(manager.LinearRetry(2, time.Millisecond)))
 	lock := acquire(t, m, "k")
 	start := stop(t, s)
-	ended(t, "the loss", lock.Lost())
+	ended(t, "the loss", lock.Done())
 	check("a loss", lock.Err())
 	check("a release after a loss", lock.Release(bounded(t)))
 	check("the lock's context", context.Cause(lock.Context()))

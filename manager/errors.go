@@ -42,6 +42,8 @@ var (
 	ErrAttempts = actor.ErrAttempts
 	// ErrKeeperFailed: the key's keeper panicked, which is a bug of ours. The claim was not granted, or its hold is lost.
 	ErrKeeperFailed = actor.ErrKeeperFailed
+	// ErrHeld is returned where the context given is that of a hold of the same key, or derived from it: locks are not reentrant.
+	ErrHeld = errors.New("the key is held by the context given: locks are not reentrant")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.

@@ -108,8 +108,8 @@ func ExampleWithWaitTimeout() {
 	// <nil>
 }
 
-// DetachHold keeps the lock after the context has ended: the context of a request, say, that starts a longer job.
-func ExampleDetachHold() {
+// WithDetachedHold keeps the lock after the context has ended: the context of a request, say, that starts a longer job.
+func ExampleWithDetachedHold() {
 	ctx := context.Background()
 	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
@@ -118,7 +118,7 @@ func ExampleDetachHold() {
 	defer m.Close(ctx)
 
 	request, done := context.WithTimeout(ctx, time.Minute)
-	lock, err := m.Acquire(request, "import", manager.DetachHold())
+	lock, err := m.Acquire(request, "import", manager.WithDetachedHold())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func ExampleWithDedicatedSession() {
 	}
 	fmt.Println("connections of its own:", m.Stats().Sessions.Dedicated)
 	select {
-	case <-leader.Lost():
+	case <-leader.Done():
 		fmt.Println("leads no more:", leader.Err())
 	default:
 		fmt.Println("leads")
@@ -291,7 +291,7 @@ func ExampleKey() {
 	// orders/42 -6475162556055330337
 }
 
-// Lost and Err say how a hold ended; its context ends with it.
+// Done and Err say how a hold ended; its context ends with it.
 func ExampleLock_Context() {
 	ctx := context.Background()
 	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
@@ -308,7 +308,7 @@ func ExampleLock_Context() {
 
 	<-work.Done()
 	fmt.Println(work.Err(), "because:", context.Cause(work))
-	<-lock.Lost()
+	<-lock.Done()
 	fmt.Println(errors.Is(lock.Err(), manager.ErrClosed))
 	// Output:
 	// <nil>

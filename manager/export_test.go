@@ -1,4 +1,4 @@
 package manager
 
 // WithHook has f called at every step of every keeper's life. It may panic, as a keeper with a bug would.
-func WithHook(f func(id int64, step string)) Option { return func(c *Config) { c.hook = f } }
+func WithHook(f func(id int64, step string)) Option { return func(c *config) { c.hook = f } }

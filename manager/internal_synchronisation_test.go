@@ -93,7 +93,7 @@ func TestMixedUse(t *testing.T) {
 					opts = append(opts, manager.WithWaitTimeout(time.Duration(g)*time.Millisecond/4+1))
 				case 3:
 					time.AfterFunc(time.Duration(g)*time.Millisecond/4, cancel)
-					opts = append(opts, manager.DetachHold())
+					opts = append(opts, manager.WithDetachedHold())
 				}
 				lock, err := get(ctx, fmt.Sprint("key ", k), opts...)
 				if err == nil {
@@ -159,7 +159,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 // A thousand local waiters are one wait at the server: the lock goes from hand to hand.
 func TestHandOffNeedsNoServer(t *testing.T) {
 	line := new(steps)
-	m := open(t, manager.WithQuantum(time.Hour, 1_000_000), line.record())
+	m := open(t, manager.WithHandOffLimit(time.Hour, 1_000_000), line.record())
 	ctx := bounded(t)
 	lock := acquire(t, m, "k")
 	const n = 200
@@ -187,7 +187,7 @@ func TestHandOffNeedsNoServer(t *testing.T) {
 
 // Without hand-off each grant is the server's, and claims come while the lock is on its way there and back.
 func TestManyGoroutinesWithoutHandOff(t *testing.T) {
-	m := open(t, manager.WithQuantum(time.Nanosecond, 1))
+	m := open(t, manager.WithHandOffLimit(time.Nanosecond, 1))
 	ctx := bounded(t)
 	const goroutines, cycles = 100, 20
 	counter := 0
@@ -216,8 +216,8 @@ func TestQuantumLetsOthersIn(t *testing.T) {
 		hold    time.Duration // of the first in the line
 		most    int           // local grants before the other's turn
 	}{
-		"grants": {manager.WithQuantum(time.Hour, grants), 0, grants},
-		"time":   {manager.WithQuantum(span, 1_000_000), 2 * span, 1},
+		"grants": {manager.WithHandOffLimit(time.Hour, grants), 0, grants},
+		"time":   {manager.WithHandOffLimit(span, 1_000_000), 2 * span, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, line := server(t), new(steps)
@@ -288,8 +288,7 @@ func TestLineAndKeysAreBounded(t *testing.T) {
 func TestGivingUpEitherWayOfWaiting(t *testing.T) {
 	s, other := server(t), open(t)
 	var seen steps
-	// Nothing but giving up ends a wait here for longer than this test has patience.
-	m := open(t, manager.WithWaitingSessions(1), manager.WithWaitSlice(10*patience), manager.WithHealth(10*patience, patience), seen.record())
+	m := open(t, manager.WithWaitingSessions(1), manager.WithHealth(10*patience, patience), seen.record())
 	ctx, giveUp := context.WithCancel(bounded(t))
 	queues, polls := acquire(t, other, "queues"), acquire(t, other, "polls")
 	first := acquiring(ctx, t, m, "queues")
@@ -300,7 +299,8 @@ func TestGivingUpEitherWayOfWaiting(t *testing.T) {
 	for _, call := range []<-chan acquired{first, second} {
 		wantIs(t, ended(t, "the call", call).err, context.Canceled)
 	}
-	eventually(t, "nobody waits", func() bool { return queued(t, s, queues.ID()) == 0 })
+	eventually(t, "nobody waits, once the slice is over", func() bool { return queued(t, s, queues.ID()) == 0 })
+	eventually(t, "nobody asks", func() bool { return m.Stats().Keys == 0 })
 	release(t, queues)
 	release(t, polls)
 	release(t, acquire(t, m, "queues"))

@@ -21,7 +21,7 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 	all := seen.kinds()
 	t.Logf("steps: %q", all)
 	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
-		"reserve-dedicated", "try-reserved", "give-back"} {
+		"try-own", "return", "ask-pause", "message paused", "message reserved"} {
 		if !slices.Contains(all, step) {
 			t.Errorf("the story never came to %q", step)
 		}
@@ -48,7 +48,7 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 func failures(t *testing.T, hook manager.Option, key string) {
 	t.Helper()
 	s := server(t)
-	m, other := open(t, hook, manager.WithKeeperLinger(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t)
+	m, other := open(t, hook, manager.WithIdleKeyTime(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t)
 	var last atomic.Pointer[manager.Lock]
 	work := func(ctx context.Context, m *manager.Manager, opts ...manager.AcquireOption) {
 		lock, err := m.Acquire(ctx, key, opts...)
@@ -72,13 +72,12 @@ func failures(t *testing.T, hook manager.Option, key string) {
 	var wg sync.WaitGroup
 	theirs := acquire(t, other, key)
 	for i := range 8 {
-		ctx, cancel := context.WithCancel(bounded(t))
+		ctx := newCounted(bounded(t))
 		wg.Go(func() {
-			defer cancel()
 			var opts []manager.AcquireOption
 			switch i {
 			case 0: // there is a pause, and a timer for it, however fast the rest is
-				opts = append(opts, manager.WithRetryPolicy(manager.LinearRetry(2, time.Millisecond)))
+				opts = append(opts, manager.WithRetryPolicy(manager.LinearRetry(3, time.Millisecond)))
 			case 5:
 				opts = append(opts, manager.WithWaitTimeout(time.Millisecond))
 			case 7:
@@ -91,7 +90,8 @@ func failures(t *testing.T, hook manager.Option, key string) {
 			eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 || m.Stats().Waiting == 0 })
 			try()
 		case 6:
-			cancel()
+			eventually(t, "it waits", func() bool { ever, _ := ctx.counts(); return ever == 1 })
+			ctx.end()()
 		}
 	}
 	release(t, theirs)

@@ -1,70 +1,61 @@
 package manager
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/pg"
 )
 
-// store lets keepers use the pool of sessions: the two packages know nothing of each other.
-type store struct {
-	pool    *pg.Pool
-	lastAsk atomic.Int64 // when who holds a lock was last asked, in nanoseconds since start
-	askCost atomic.Int64 // how long the last such question took, in nanoseconds
-	start   time.Time
-}
+// store lets keepers use the pool of sessions: packages actor and pg know nothing of each other.
+type store struct{ pool *pg.Pool }
 
-// A question for a lock's holder makes the server look through its whole lock table. Over all keys there is at most one
-// in askGap, and the time spent on them is at most one part in askShare: a server that is slow is asked less often, but
-// never less than once in askGapMost.
-const (
-	askGap     = 20 * time.Millisecond
-	askGapMost = time.Second
-	askShare   = 50
-)
-
-func (s *store) Attach(id int64, o actor.Observer) actor.Link {
-	l := &link{store: s, observer: o}
+func (s store) Attach(id int64, events chan<- actor.Event) actor.Link {
+	l := &link{pool: s.pool, events: events}
 	l.request.ID, l.request.Client = id, l
 	return l
 }
 
-func (s *store) mayAsk() bool {
-	now, last := int64(time.Since(s.start)), s.lastAsk.Load()
-	gap := min(max(int64(askGap), askShare*s.askCost.Load()), int64(askGapMost))
-	return now-last >= gap && s.lastAsk.CompareAndSwap(last, now)
-}
-
-// link is one keeper's requests to the pool: one for the lock, in use again and again, one for the question who holds
-// it, and one reservation. The keeper starts them; the pool's goroutines answer.
+// link is one keeper's requests to the pool: one for the lock, used again and again, and one reservation. The keeper's goroutine
+// sends them; the goroutines of pool and sessions answer, by Done, Lost, Reserved and Told, which only send an event.
 type link struct {
+	pool        *pg.Pool
+	events      chan<- actor.Event // sent by pool and sessions; received by the keeper; never closed; capacity as actor.Store says
 	request     pg.Request
-	observer    actor.Observer
-	store       *store
+	unsent      <-chan struct{} // closed by the session that the request was given to, if it had ended; received by the keeper; nothing is sent
 	reservation *pg.Reservation
-	own         *pg.Session // the reserved one; set when the reservation is answered
-	polls       bool        // of Wait and Poll, the latter came last
-	question    *question
-	_           [32]byte // so that what is always used, the first 128 bytes, is on two lines of a processor's cache, not three
-}
-
-type question struct {
-	request pg.Request
-	link    *link
-	asked   time.Time
-	busy    atomic.Bool
+	own         *pg.Solo // the key's own session; written before Reserved is sent
 }
 
 func (l *link) Try() {
-	l.request.Attended = true
-	l.store.pool.Try(&l.request)
+	l.begin(pg.OpTry)
+	l.unsent = l.pool.Try(&l.request)
 }
 
-func (l *link) Attend(answered <-chan struct{}) bool { return l.request.Attend(answered) }
+func (l *link) TryOwn() { l.onOwn(pg.OpTry) }
+func (l *link) Wait()   { l.onOwn(pg.OpWait) }
 
-func (l *link) Unattended() { l.request.MustRead() }
+func (l *link) onOwn(op pg.Op) {
+	l.begin(op)
+	l.unsent = l.own.Submit(&l.request)
+}
+
+func (l *link) Unlock() {
+	l.begin(pg.OpUnlock)
+	l.unsent = l.request.Session.Submit(&l.request)
+}
+
+func (l *link) Poll() {
+	l.begin(pg.OpTry)
+	l.pool.Poll(&l.request)
+}
+
+func (l *link) begin(op pg.Op) {
+	l.request.Op, l.request.OK, l.request.Again, l.request.Err = op, false, false, nil
+	l.unsent = nil
+}
+
+func (l *link) StopPolling() { l.pool.StopPolling(&l.request) }
 
 func (l *link) Reserve(dedicated, now bool) {
 	use := pg.UseWaiting
@@ -72,87 +63,59 @@ func (l *link) Reserve(dedicated, now bool) {
 		use = pg.UseDedicated
 	}
 	l.reservation = &pg.Reservation{Client: l, Use: use, Now: now}
-	l.store.pool.Reserve(l.reservation)
+	l.pool.Reserve(l.reservation)
 }
 
-func (l *link) Withdraw() { l.store.pool.Withdraw(l.reservation) }
+func (l *link) Withdraw() { l.pool.Withdraw(l.reservation) }
 
-func (l *link) TryReserved() {
-	l.request.Op, l.request.Attended = pg.OpTry, true
-	l.own.Submit(&l.request)
-}
-
-func (l *link) Wait() {
-	l.request.Op, l.request.Attended, l.polls = pg.OpWait, false, false
-	l.own.Submit(&l.request)
-}
-
-func (l *link) Poll() {
-	l.request.Op, l.request.Attended, l.polls = pg.OpTry, false, true
-	l.store.pool.Poll(&l.request)
-}
-
-func (l *link) Abandon() {
-	if l.polls {
-		l.store.pool.StopPolling(&l.request)
-		return
-	}
-	l.own.Abandon(&l.request)
-}
-
-func (l *link) Unlock() {
-	l.request.Op, l.request.Attended = pg.OpUnlock, true
-	l.request.Session.Submit(&l.request)
-}
-
-func (l *link) GiveBack() {
-	l.store.pool.Return(l.own)
+func (l *link) Return() {
+	l.pool.Return(l.own)
 	l.own = nil
 }
 
-func (l *link) Ask() {
-	if l.question == nil {
-		l.question = &question{link: l}
-		l.question.request.ID, l.question.request.Client = l.request.ID, l.question
-	}
-	if l.store.mayAsk() && l.question.busy.CompareAndSwap(false, true) {
-		l.question.asked = time.Now()
-		l.store.pool.Who(&l.question.request)
-	}
-}
+func (l *link) Ask() { l.pool.Who(l.request.ID, l) }
 
-func (l *link) Gone() error { return l.request.Session.Lost() }
+func (l *link) Unsent() <-chan struct{} { return l.unsent }
 
 func (l *link) Session() actor.Session { return l.request.Session }
 
-func (l *link) Detach() {}
+// granted is what most answers are.
+var granted = &actor.Answer{OK: true}
 
 // Done implements [pg.Client], as does Lost.
 func (l *link) Done(r *pg.Request) {
-	l.observer.Answered(answer(r.OK, r.Err))
+	switch {
+	case r.OK:
+		l.events <- actor.Answered{Answer: granted}
+	case r.Again:
+		l.events <- actor.Answered{Answer: &actor.Answer{Again: true}}
+	default:
+		l.events <- actor.Answered{Answer: failed(r.Err)}
+	}
 }
 
-func (l *link) Lost(*pg.Session, int64, error) { l.observer.Lost() }
+func (l *link) Lost(s pg.Session, _ int64) { l.events <- actor.Lost{Session: s} }
 
 // Reserved implements [pg.Reserver].
-func (l *link) Reserved(_ *pg.Reservation, s *pg.Session, err error) {
-	l.own = s
-	l.observer.Reserved(answer(err == nil, err))
-}
-
-func answer(ok bool, err error) actor.Answer {
-	return actor.Answer{OK: ok, Err: err, Transient: err != nil && pg.Transient(err)}
-}
-
-func (q *question) Done(r *pg.Request) {
-	var told *actor.Holder
-	if h := r.Holder; h != nil {
-		told = &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr,
-			Since: h.SessionSince, Seen: time.Now()}
+func (l *link) Reserved(_ *pg.Reservation, s *pg.Solo, err error) {
+	if err != nil {
+		l.events <- actor.Reserved{Answer: failed(err)}
+		return
 	}
-	q.link.store.askCost.Store(int64(time.Since(q.asked)))
-	q.busy.Store(false)
-	q.link.observer.Told(told)
+	l.own = s
+	l.events <- actor.Reserved{Answer: granted}
 }
 
-func (q *question) Lost(*pg.Session, int64, error) {}
+// Told implements [pg.Asker].
+func (l *link) Told(h *pg.Holder) {
+	if h == nil {
+		l.events <- actor.Told{}
+		return
+	}
+	l.events <- actor.Told{Holder: &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr,
+		Since: h.SessionSince, Seen: time.Now()}}
+}
+
+func failed(err error) *actor.Answer {
+	return &actor.Answer{Err: err, Transient: err != nil && pg.Transient(err), Ended: pg.Ended(err)}
+}

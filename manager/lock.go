@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,20 +13,19 @@ import (
 
 // Lock is a hold of a key's lock. Its methods may be called from any goroutine, at any time.
 type Lock struct {
-	claim   actor.Claim
-	parent  context.Context //nolint:containedctx // a hold is a lifetime: its context derives from this
-	member  member          // of the registration with parent
-	watcher atomic.Pointer[watcher]
-	expired atomic.Bool // the clock has passed the session's trust, seen by Err
-}
+	claim    actor.Claim
+	manager  *Manager
+	parent   parent // the context that the lock was acquired with
+	outer    *Lock  // the hold whose context that is, or is derived from; nil if there is none
+	detached bool   // the hold does not end with that context
 
-// watcher is what a hold's end is announced on. It is made when somebody first asks for it: most holds end before.
-type watcher struct {
-	context.Context //nolint:containedctx // it is the hold's context, with a clock of its own
-	lock            *Lock
-	cancel          context.CancelCauseFunc
-	lost            chan struct{} // closed by end
-	ended           atomic.Bool
+	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
+	touching sync.WaitGroup // one as long as the registration may touch the parent
+
+	acquired  atomic.Bool                 // written by acquire, when all above has been written
+	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
+	expired   atomic.Bool                 // written by Err: the clock has passed the session's trust
+	releasing atomic.Bool                 // written by the first Release
 }
 
 // Key is the name that was locked.
@@ -34,16 +34,17 @@ func (l *Lock) Key() string { return l.claim.Name }
 // ID is the lock's number at the server: pg_locks shows its high half as classid, its low half as objid.
 func (l *Lock) ID() int64 { return l.claim.ID }
 
-// Context is the hold's: it has the values and the end of the context that the lock was acquired with (with [DetachHold],
-// the values), and ends with the hold. Its cause is then [ErrReleased], [ErrClosed], the acquiring context's own, or one
-// that errors.Is finds to be [ErrLost]. Work under the lock should use it.
-func (l *Lock) Context() context.Context { return l.watch() }
+// Context is the hold's: it has the values of the context that the lock was acquired with, and ends with the hold. Its cause is
+// then [ErrReleased], [ErrClosed], the acquiring context's own, or one that errors.Is finds to be [ErrLost]. Work under the lock
+// should use it. An Acquire of the same key with it, or with a context derived from it, returns [ErrHeld]: locks are not
+// reentrant.
+func (l *Lock) Context() context.Context { return l.holdContext() }
 
-// Lost is closed when the hold has ended in any other way than by Release.
-func (l *Lock) Lost() <-chan struct{} { return l.watch().lost }
+// Done is closed when the hold has ended, however it ended; Err says why.
+func (l *Lock) Done() <-chan struct{} { return l.holdContext().Done() }
 
-// Err is nil while the lock is held, and afterwards says how the hold ended. It compares the clock itself: in a process
-// that was stopped for longer than its session is trusted it says so before any timer has fired.
+// Err is nil while the lock is held, and afterwards says how the hold ended. It compares the clock itself: in a process that was
+// stopped for longer than its session is trusted it says so before any timer has fired.
 func (l *Lock) Err() error {
 	if err := l.claim.Over(); err != nil {
 		return err
@@ -60,48 +61,38 @@ func (l *Lock) Err() error {
 		return err
 	}
 	err := fmt.Errorf("%w: %w", ErrLost, gone)
-	if w := l.watcher.Load(); w != nil {
-		w.end(err)
+	if h := l.hold.Load(); h != nil {
+		h.cancel(err)
 	}
 	return err
 }
 
 var errSilence = errors.New("nothing was heard from the server in time")
 
-// Release ends the hold and releases the lock. It is idempotent: every call returns the one outcome. Nil says that the
-// server confirmed the release, or that the lock went to the next waiter in this process; [ErrLost] that the hold had
-// ended before; [ErrReleaseUnknown] that no confirmation came. ctx bounds the wait for the outcome, not the release,
-// which is begun even if ctx has ended already, and goes on in any case.
+// Release ends the hold and releases the lock. It is idempotent: every call returns the one outcome. Nil says that the server
+// confirmed the release, or that the lock went to the next waiter in this process; [ErrLost] that the hold had ended before;
+// [ErrReleaseUnknown] that no confirmation came. ctx bounds the wait for the outcome, not the release, which is begun even if ctx
+// has ended already, and goes on in any case. When it returns, nothing of the library touches the acquiring context any more.
 func (l *Lock) Release(ctx context.Context) error {
 	var done <-chan struct{}
 	if ctx != nil {
 		done = ctx.Done()
 	}
+	var known bool
+	first := !l.releasing.Swap(true) //arch:publishes that the lock is being released: the first caller sends the release
 	switch {
-	case ctx != nil && ctx.Err() != nil:
-		l.claim.End(ErrReleased)
-	case l.claim.Release():
-		// Of the end of the context that the lock was acquired with, the registration tells, which stays until then.
-		settled := l.claim.Await(done, done == l.parent.Done())
-		l.detach()
-		if settled && l.claim.Outcome() == nil {
-			return nil
-		}
-	}
-	return l.await(ctx, done)
-}
-
-// await waits for the outcome with whoever else does.
-func (l *Lock) await(ctx context.Context, done <-chan struct{}) error {
-	settled := l.claim.Settled()
-	select {
-	case <-settled: // first: what is known counts, even if ctx has ended as well
+	case !first:
+		known = l.claim.Await(done)
+	case l.toldByContext(done) && ctx.Err() == nil:
+		known = l.claim.ReleaseByContext()
 	default:
-		select {
-		case <-settled:
-		case <-done:
-			return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
-		}
+		known = l.claim.Release(done)
+	}
+	if known || first { // else the first waits to be told of the end of its context
+		l.unregister()
+	}
+	if !known {
+		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
 	}
 	if err := l.claim.Outcome(); err != nil {
 		return fmt.Errorf("release %s (id %d): %w", quoteKey(l.claim.Name), l.claim.ID, err)
@@ -109,50 +100,87 @@ func (l *Lock) await(ctx context.Context, done <-chan struct{}) error {
 	return nil
 }
 
-// contextEnded is what the registration with the acquiring context runs.
-func (l *Lock) contextEnded() {
-	l.claim.End(contextReason(l.parent))
-	l.claim.Interrupt()
+// toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it
+// back. HoldEnds takes it back only where it finds no Release, and where it has, the hold is found over here: HoldEnds comes after
+// that, and this after releasing is set.
+func (l *Lock) toldByContext(done <-chan struct{}) bool {
+	return l.stop != nil && l.claim.Hold == actor.HoldWithContext && done == l.parent.Done() && l.claim.Over() == nil
 }
 
-// detach takes the registration back. It does no harm twice.
-func (l *Lock) detach() {
-	if l.claim.Registration != nil {
-		l.claim.Registration.Unregister()
+// HoldEnds implements [actor.Owner]: the keeper calls it when the hold is over, and for Do when the manager closes.
+func (l *Lock) HoldEnds(cause error) {
+	if h := l.hold.Load(); h != nil {
+		h.cancel(cause)
 	}
+	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters
+		l.manager.unregisterSoon(l)
+	} // where it has not been acquired yet, acquire sees that the hold is over
 }
 
-func (l *Lock) watch() *watcher {
-	if w := l.watcher.Load(); w != nil {
-		return w
-	}
-	w := &watcher{lock: l, lost: make(chan struct{})}
-	w.Context, w.cancel = context.WithCancelCause(l.parent)
-	if !l.watcher.CompareAndSwap(nil, w) {
-		w.cancel(nil)
-		return l.watcher.Load()
-	}
-	l.claim.Watch(w.end)
-	_ = l.Err() // the clock may have ended the hold before anybody watched it
-	return w
+// holdContext is the context of a hold. Its Done, and that of contexts derived from it, is closed by HoldEnds, by Err where the
+// clock says so, and for Do by the end of the acquiring context.
+type holdContext struct {
+	context.Context //nolint:containedctx // a hold is a lifetime
+	lock            *Lock
+	cancel          context.CancelCauseFunc
 }
 
-// end announces the end of the hold. The keeper calls it; nothing here waits.
-func (w *watcher) end(cause error) {
-	if !w.ended.CompareAndSwap(false, true) {
-		return
+// holdContext makes the context when it is first asked for: most holds end before.
+func (l *Lock) holdContext() *holdContext {
+	if h := l.hold.Load(); h != nil {
+		return h
 	}
-	if !errors.Is(cause, ErrReleased) {
-		close(w.lost)
+	h := &holdContext{lock: l}
+	h.Context, h.cancel = context.WithCancelCause(context.WithoutCancel(l.parent.Context))
+	if !l.hold.CompareAndSwap(nil, h) { //arch:publishes the context: of two callers who make one, both use the first
+		h.cancel(nil)
+		return l.hold.Load()
 	}
-	w.cancel(cause)
+	if l.claim.Session != nil { // else it is not granted yet
+		if err := l.Err(); err != nil { // it ended before there was a context
+			h.cancel(err)
+		}
+	}
+	return h
 }
 
-// Err is the context's. Like [Lock.Err] it compares the clock itself.
-func (w *watcher) Err() error {
-	if err := w.Context.Err(); err != nil {
-		return err
+// Err is the context's. Like [Lock.Err] it compares the clock itself. Where the acquiring context's deadline ended the hold it is
+// that context's error.
+func (h *holdContext) Err() error {
+	if h.Context.Err() == nil && h.lock.claim.Session != nil {
+		_ = h.lock.Err() // which ends the context where the clock says so
 	}
-	_ = w.lock.Err() // which ends the context where the clock says so
-	return w.Context.Err()
+	err := h.Context.Err()
+	if err != nil && errors.Is(context.Cause(h.Context), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// Deadline is that of the acquiring context, where its end is the hold's.
+func (h *holdContext) Deadline() (time.Time, bool) {
+	if h.lock.detached {
+		return time.Time{}, false
+	}
+	return h.lock.parent.Deadline()
+}
+
+// heldKey finds the innermost hold in a context.
+type heldKey struct{}
+
+func (h *holdContext) Value(key any) any {
+	if key == (heldKey{}) {
+		return h.lock
+	}
+	return h.Context.Value(key)
+}
+
+// holds reports whether the hold, or one that it is inside of, is of the key.
+func (l *Lock) holds(k Key) bool {
+	for ; l != nil; l = l.outer {
+		if l.manager == k.m && l.claim.ID == k.id && l.claim.Over() == nil {
+			return true
+		}
+	}
+	return false
 }

@@ -3,42 +3,71 @@ package manager
 import (
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/pg"
 )
 
-// journal writes log records on a goroutine of its own: owners never wait for a log handler.
+// journal writes log records, on a goroutine of its own: owners never wait for a log handler.
 type journal struct {
-	records chan func(*slog.Logger) // closed by stop, once nobody sends any more
-	done    chan struct{}           // closed by the goroutine
-	dropped atomic.Uint64
+	// Sent by owners, and by attempts to connect that were given up; received by run; never closed; capacity journalSize: a burst
+	// of what sessions and failed keepers send. What does not fit is dropped.
+	records chan func(*slog.Logger)
+	// Closed by stop; received by run, which writes what is there and ends; nothing is sent.
+	quit chan struct{}
+	// Closed by run at its end; received by stop; nothing is sent.
+	done    chan struct{}
+	dropped atomic.Uint64 // written by owners and run
 }
 
-// journalSize holds a burst: each session and each failed keeper sends a few.
-const journalSize = 256
+const (
+	journalSize = 256
+	// journalPatience is how long stop waits for a handler that blocks.
+	journalPatience = time.Second
+)
 
+// start starts the goroutine. Joined by stop, through done, unless the user's handler blocks.
 func (j *journal) start(l *slog.Logger) {
 	if l == nil {
 		return
 	}
-	j.records, j.done = make(chan func(*slog.Logger), journalSize), make(chan struct{})
-	go func() {
-		defer close(j.done)
-		for record := range j.records {
-			j.guard(l, record)
-		}
-	}()
+	j.records, j.quit, j.done = make(chan func(*slog.Logger), journalSize), make(chan struct{}), make(chan struct{})
+	go j.run(l)
 }
 
-// guard keeps a handler that panics from ending the process: a lost log record is the smaller harm.
-func (j *journal) guard(l *slog.Logger, record func(*slog.Logger)) {
+// run writes until stop is called. A handler that panics, or ends the goroutine by runtime.Goexit, costs its record.
+func (j *journal) run(l *slog.Logger) {
+	over := false
 	defer func() {
-		if recover() != nil {
-			j.dropped.Add(1)
+		if over {
+			close(j.done)
+			return
 		}
+		_ = recover() // the handler's
+		j.dropped.Add(1)
+		// Joined by stop, as before.
+		go j.run(l)
 	}()
-	record(l)
+	for !over {
+		select {
+		case record := <-j.records:
+			record(l)
+		case <-j.quit:
+			over = !j.writeOne(l)
+		}
+	}
+}
+
+// writeOne writes one record, if there is one.
+func (j *journal) writeOne(l *slog.Logger) bool {
+	select {
+	case record := <-j.records:
+		record(l)
+		return true
+	default:
+		return false
+	}
 }
 
 func (j *journal) write(record func(*slog.Logger)) {
@@ -52,11 +81,17 @@ func (j *journal) write(record func(*slog.Logger)) {
 	}
 }
 
-// stop must not be called before all who write have ended.
+// stop ends the goroutine, once what was sent is written. A handler that blocks is left to its own.
 func (j *journal) stop() {
-	if j.records != nil {
-		close(j.records)
-		<-j.done
+	if j.records == nil {
+		return
+	}
+	close(j.quit)
+	patience := time.NewTimer(journalPatience)
+	defer patience.Stop()
+	select {
+	case <-j.done:
+	case <-patience.C:
 	}
 }
 

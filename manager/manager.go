@@ -5,9 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,16 +19,17 @@ import (
 
 // Manager gives locks. One per program and database is enough; it must be closed.
 type Manager struct {
-	config    Config
-	pool      *pg.Pool
-	directory *actor.Directory
-	log       journal
-	waits     latency.Histogram
-	refused   refusals
+	config     config
+	pool       *pg.Pool
+	supervisor *actor.Supervisor
+	log        journal
+	waits      latency.Histogram
+	refused    refusals       // written by whoever is refused
+	background sync.WaitGroup // goroutines that take registrations back
 
-	registrations registrations // with the contexts of those who acquire
-	closing       atomic.Bool
-	closed        chan struct{} // closed when nothing of the manager is left
+	closing atomic.Bool // written by the first Close
+	// Closed by close when nothing of the manager is left; received by Close; nothing is sent.
+	closed chan struct{}
 }
 
 // Source is where a manager's connections come from.
@@ -64,7 +64,7 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	if source == nil {
 		return nil, errors.New("lockkeeper: the source of connections is nil")
 	}
-	m := &Manager{closed: make(chan struct{}), registrations: registrations{seed: maphash.MakeSeed()}}
+	m := &Manager{closed: make(chan struct{})}
 	m.config.hook = faultpoint.Installed()
 	for _, opt := range opts {
 		opt(&m.config)
@@ -72,15 +72,15 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	if err := m.config.complete(); err != nil {
 		return nil, fmt.Errorf("lockkeeper: %w", err)
 	}
-	m.config.Sessions.Event = m.log.session
-	m.log.start(m.config.Logger)
-	pool, err := pg.Open(ctx, source, m.config.Sessions)
+	m.config.sessions.Event = m.log.session
+	m.log.start(m.config.logger)
+	pool, err := pg.Open(ctx, source, m.config.sessions)
 	if err != nil {
 		m.log.stop()
 		return nil, fmt.Errorf("lockkeeper: %w", err)
 	}
 	m.pool = pool
-	m.directory = actor.NewDirectory(m.config.directory(&store{pool: pool, start: time.Now()}, m.log.keeper))
+	m.supervisor = actor.NewSupervisor(m.config.supervisor(store{pool}, m.log.keeper))
 	return m, nil
 }
 
@@ -92,7 +92,7 @@ type Key struct {
 }
 
 // Key computes a key's id once.
-func (m *Manager) Key(name string) Key { return Key{m: m, name: name, id: m.config.Hash(name)} }
+func (m *Manager) Key(name string) Key { return Key{m: m, name: name, id: m.config.hash(name)} }
 
 // Name is the key's name, without the namespace.
 func (k Key) Name() string { return k.name }
@@ -102,166 +102,57 @@ func (k Key) ID() int64 { return k.id }
 
 // Acquire takes the lock, waiting for as long as somebody else holds it. See [Manager.Acquire].
 func (k Key) Acquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, false, opts)
+	return k.m.acquire(ctx, k, actor.Terms{}, opts)
 }
 
 // TryAcquire takes the lock if it is free. See [Manager.TryAcquire].
 func (k Key) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, true, opts)
+	return k.m.acquire(ctx, k, actor.Terms{Try: true}, opts)
 }
 
 // Acquire takes the lock of a key, waiting for as long as somebody else holds it. ctx bounds the wait AND the hold: when
 // it ends the lock is released. Local callers are served first come, first served. The error is an [*AcquireError]
 // with the whole story. Any bytes are a legal key, of any length, but not none.
 func (m *Manager) Acquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
-	return m.acquire(ctx, m.Key(key), false, opts)
+	return m.acquire(ctx, m.Key(key), actor.Terms{}, opts)
 }
 
-// TryAcquire takes the lock of a key if it is free, and answers [ErrNotAcquired] if not. It waits for one round trip at
-// most, never for a holder. ctx bounds the hold as with Acquire.
+// TryAcquire takes the lock of a key if it is free, and answers [ErrNotAcquired] if not. It never waits for a holder: it takes one
+// round trip, and one more on a new session where its session has ended. A server that does not answer is given up after the times
+// of [WithHealth] and [WithConnectTimeout] together. ctx bounds the hold as with Acquire.
 func (m *Manager) TryAcquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
-	return m.acquire(ctx, m.Key(key), true, opts)
+	return m.acquire(ctx, m.Key(key), actor.Terms{Try: true}, opts)
 }
 
-// Do runs f while holding the lock. f's context ends when ctx does and when the lock is lost; f should return then.
-// The error joins f's own with [ErrLost] where the lock was lost meanwhile: what f did may have overlapped. A panic in f
-// passes through, after the lock has been released.
-func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) (err error) {
-	lock, err := m.Acquire(ctx, key, opts...)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// The lock's own end, not ctx, bounds the release: it must be tried when ctx has ended.
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.pool.Trust())
-		defer cancel()
-		if release := lock.Release(bound); release != nil {
-			err = errors.Join(err, release)
-		}
-	}()
-	return f(lock.Context())
-}
-
-func (m *Manager) acquire(ctx context.Context, k Key, try bool, opts []AcquireOption) (*Lock, error) {
-	if ctx == nil {
-		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
-	}
-	o := collect(opts)
-	l := &Lock{parent: ctx}
-	if err := m.terms(ctx, k, &o, &l.claim.Terms); err != nil {
-		return nil, m.failure(k, &l.claim, err, 0)
-	}
-	l.claim.Try = try
-	start := time.Now()
-	l.claim.Init(m.directory)
-	if ctx.Done() != nil {
-		m.registrations.join(ctx, l)
-		l.claim.Registration = &l.member
-	}
-	var timer *time.Timer
-	if o.waitTimeout > 0 {
-		timer = time.AfterFunc(o.waitTimeout, func() { l.claim.End(ErrWaitTimeout) })
-	}
-	m.directory.Submit(&l.claim)
-	err := l.claim.Wait()
-	waited := time.Since(start)
-	m.waits.Record(waited)
-	switch {
-	case timer != nil && !timer.Stop() && err == nil:
-		err = ErrWaitTimeout // it fired just as the lock was granted, and is releasing it
-	case err == nil && o.detach:
-		if l.claim.Registration != nil && !l.claim.Registration.Unregister() {
-			err = contextReason(ctx) // likewise
-			break
-		}
-		l.parent = context.WithoutCancel(ctx)
-	case err == nil && ctx.Err() != nil:
-		err = contextReason(ctx)
-	}
-	if err != nil {
-		l.detach()
-		if l.claim.Err == nil {
-			l.claim.End(err) // granted all the same; the registration may have been taken back before it could say so
-		}
-		return nil, m.failure(k, &l.claim, err, waited)
-	}
-	return l, nil
-}
-
-// terms says what an acquisition asks for; the error says why there will be none.
-func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, t *actor.Terms) error {
-	retry := &m.config.Retry
-	if o.retry != nil {
-		if err := o.retry.validate(); err != nil {
-			return err
-		}
-		retry = o.retry
-	}
-	switch {
-	case k.name == "":
-		return ErrEmptyKey
-	case o.waitTimeout < 0:
-		return fmt.Errorf("WaitTimeout is %v: it must not be negative", o.waitTimeout)
-	case ctx.Err() != nil:
-		return contextReason(ctx)
-	case m.closing.Load():
-		return ErrClosed
-	}
-	t.Name, t.ID, t.Dedicated = k.name, k.id, o.dedicated
-	t.PollFirst, t.MaxAttempts, t.NewBackoff = retry.PollFirst, retry.Attempts, retry.Backoff
-	t.Deadline, _ = ctx.Deadline()
-	if o.waitTimeout > 0 {
-		if by := time.Now().Add(o.waitTimeout); t.Deadline.IsZero() || by.Before(t.Deadline) {
-			t.Deadline = by
-		}
-	}
-	return nil
-}
-
-// contextReason keeps both findable: what the context says, and the cause that its owner gave.
-func contextReason(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		if cause != nil {
-			return cause
-		}
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
-
-func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Duration) error {
-	err := &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
-		Failures: c.Failures}
-	m.refused.count(err)
-	return err
-}
-
-// Close ends the manager: who waits gets [ErrClosed], who holds a lock finds its context ended with that cause, every
-// lock is released, every connection closed. It waits until nothing is left, and is idempotent. When ctx ends first it
-// returns an error, and the rest ends by itself within the health and connect timeouts.
+// Close ends the manager: who waits gets [ErrClosed], who holds a lock finds its context ended with that cause, every lock is
+// released, every connection closed. The locks of Do are released when their functions have returned; Close waits for them.
+// It waits until nothing is left, and is idempotent. When ctx ends first it returns an error that names the keys still in use, and
+// the rest ends by itself: within the health and connect timeouts, once those functions have returned.
 func (m *Manager) Close(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
-	if m.closing.CompareAndSwap(false, true) {
-		go m.close()
+	if !m.closing.Swap(true) { //arch:publishes that the manager closes: the first caller starts that
+		m.startClose()
 	}
 	select {
 	case <-m.closed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("lockkeeper: closing is still under way: %w", contextReason(ctx))
+		return fmt.Errorf("lockkeeper: closing is still under way: %w; %s", contextReason(ctx), m.supervisor.InUse())
 	}
 }
 
-// close is bounded by the sessions' own deadlines: a server that does not answer is given up when trust in it ends.
+// startClose starts the goroutine that closes. Joined by Close, through closed.
+func (m *Manager) startClose() { go m.close() }
+
+// close is bounded by the functions of Do, and by the sessions' own deadlines: a server that does not answer is given up when trust
+// in it ends.
 func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
-	m.pool.Wane()
-	_ = m.directory.Close(ctx)
-	m.registrations.close()
+	_ = m.supervisor.Close(ctx)
+	m.background.Wait()
 	_ = m.pool.Close(ctx)
 	m.log.stop()
 }

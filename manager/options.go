@@ -29,9 +29,10 @@ func WithWaitTimeout(d time.Duration) AcquireOption {
 	return func(o *acquireOptions) { o.waitTimeout = d }
 }
 
-// DetachHold lets the hold outlive the context: that bounds the wait only. The lock must then be released by hand, or it
-// is held until its session ends.
-func DetachHold() AcquireOption { return func(o *acquireOptions) { o.detach = true } }
+// WithDetachedHold lets the hold outlive the context, which then bounds the wait only. The lock must be released by hand, or it
+// is held until its session ends or the manager is closed. For Do, whose hold ends when its function has returned, it lets the function's
+// context outlive the one given.
+func WithDetachedHold() AcquireOption { return func(o *acquireOptions) { o.detach = true } }
 
 // WithDedicatedSession gives the lock a connection of its own, so that it is not lost with the session of others. It
 // waits for one if as many as [WithMaxSessions] allows are in use.

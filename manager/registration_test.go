@@ -8,13 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// All who come with one context share a registration with it, but for the first, who could not know that there would be
-// others.
-func TestOneRegistrationForAllUnderOneContext(t *testing.T) {
+// Each hold has one registration with its context, and its release takes that back. A detached hold has none.
+func TestEachHoldHasOneRegistration(t *testing.T) {
 	s, m := server(t), open(t)
 	ctx := newCounted(bounded(t))
 	const n = 30
@@ -25,79 +25,227 @@ func TestOneRegistrationForAllUnderOneContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		locks = append(locks, lock)
+		wantRegistered(t, ctx, i+1, i+1)
 	}
-	wantRegistered(t, ctx, 2, 2)
-	for _, i := range rand.Perm(n - 2) { // the two that came last stay
-		release(t, locks[i])
+	for i, which := range rand.Perm(n - 2) { // the two that came last stay
+		release(t, locks[which])
+		release(t, locks[which])
+		wantRegistered(t, ctx, n, n-i-1)
 	}
-	wantRegistered(t, ctx, 2, 1)
-
-	detached, err := m.Acquire(ctx, "detached", manager.DetachHold())
+	detached, err := m.Acquire(ctx, "detached", manager.WithDetachedHold())
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRegistered(t, ctx, 2, 1)
+	wantRegistered(t, ctx, n+1, 2)
 	ctx.end()()
 	for _, lock := range locks[n-2:] {
-		ended(t, "the end of a hold", lock.Lost())
-		if err := lock.Err(); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s ended by %v", lock.Key(), err)
-		}
+		ended(t, "the end of a hold", lock.Done())
+		wantIs(t, lock.Err(), context.Canceled)
 	}
 	eventually(t, "what the context held is released", func() bool { return len(held(t, s)) == 1 })
-	if err := detached.Err(); err != nil {
-		t.Errorf("the detached hold ended: %v", err)
-	}
+	wantHeld(t, detached)
 	release(t, detached)
 }
 
-// The registration of a context that is used again is kept when the last has left, until the manager is closed.
-func TestRegistrationIsKeptFromTheSecondUse(t *testing.T) {
-	m := open(t)
-	ctx, other := newCounted(bounded(t)), newCounted(bounded(t))
-	for round := range 4 {
-		lock, err := m.Acquire(ctx, "key")
+// The registration of a hold that ends without a release is taken back all the same: after a loss soon, and before Close returns.
+func TestRegistrationIsTakenBackWithoutRelease(t *testing.T) {
+	s, m := server(t), open(t)
+	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {
+		ctx := newCounted(bounded(t))
+		lock, err := m.Acquire(ctx, "lost", opts...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		theirs, err := m.Acquire(other, "theirs")
-		if err != nil {
-			t.Fatal(err)
-		}
-		release(t, lock)
-		if err := theirs.Release(other); err != nil {
-			t.Error(err)
-		}
-		wantRegistered(t, ctx, min(round, 1)+1, min(round, 1))
-		wantRegistered(t, other, min(round, 1)+1, min(round, 1))
+		terminate(t, s, held(t, s)[lock.ID()])
+		wantLost(t, lock)
+		eventually(t, "nothing is registered", func() bool { _, now := ctx.counts(); return now == 0 })
 	}
-	closeNow(t, m)
-	wantRegistered(t, ctx, 2, 0)
-	wantRegistered(t, other, 2, 0)
-}
 
-// A kept registration ends with its context, and a holder under it hears of that.
-func TestKeptRegistrationEndsWithItsContext(t *testing.T) {
-	m, free := open(t), bounded(t)
-	ctx := newCounted(free)
-	for range 3 {
-		lock, err := m.Acquire(ctx, "key")
-		if err != nil {
-			t.Fatal(err)
-		}
-		release(t, lock)
-	}
-	wantRegistered(t, ctx, 2, 1)
-	lock, err := m.Acquire(ctx, "key")
+	holder, waiter, worker := newCounted(bounded(t)), newCounted(bounded(t)), newCounted(bounded(t))
+	lock, err := m.Acquire(holder, "k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx.end()()
-	ended(t, "the end of the hold", lock.Lost())
-	if err := lock.Err(); !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended by %v", err)
+	waiting := acquiring(waiter, t, m, "k")
+	inside, worked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		worked <- m.Do(worker, "work", func(ctx context.Context) error { close(inside); <-ctx.Done(); return context.Cause(ctx) })
+	}()
+	ended(t, "the work has begun", inside)
+	closeNow(t, m)
+	wantRegistered(t, holder, 1, 0)
+	wantIs(t, lock.Err(), manager.ErrClosed)
+	wantIs(t, ended(t, "the waiter's answer", waiting).err, manager.ErrClosed)
+	wantRegistered(t, waiter, 1, 0)
+	wantIs(t, ended(t, "the end of the work", worked), manager.ErrClosed)
+	wantRegistered(t, worker, 1, 0)
+}
+
+// lent is a context of a framework's own type, which is given back and used for something else once the call that ends the
+// acquisition has returned.
+type lent struct {
+	context.Context // for its values
+	done            chan struct{}
+	mu              sync.Mutex
+	over, back      bool
+	late            []string // what was called after it was given back
+	funcs           map[*func()]bool
+	running         sync.WaitGroup
+}
+
+func newLent(parent context.Context) *lent {
+	return &lent{Context: parent, done: make(chan struct{}), funcs: make(map[*func()]bool)}
+}
+
+func (c *lent) touch(method string) (over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.back {
+		c.late = append(c.late, method)
 	}
-	release(t, acquire(t, m, "key"))
+	return c.over
+}
+
+func (c *lent) Done() <-chan struct{}       { c.touch("Done"); return c.done }
+func (c *lent) Value(key any) any           { c.touch("Value"); return c.Context.Value(key) }
+func (c *lent) Deadline() (time.Time, bool) { c.touch("Deadline"); return time.Time{}, false }
+
+func (c *lent) Err() error {
+	if c.touch("Err") {
+		return context.Canceled
+	}
+	return nil
+}
+
+// end ends the context, once.
+func (c *lent) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
+	}
+	c.over = true
+	close(c.done)
+	for f := range c.funcs {
+		c.running.Go(*f)
+	}
+	clear(c.funcs)
+}
+
+// giveBack ends the use of the context. What it does afterwards concerns nobody.
+func (c *lent) giveBack(t *testing.T, what string) {
+	t.Helper()
+	c.mu.Lock()
+	left := len(c.funcs)
+	c.back = true
+	c.mu.Unlock()
+	c.end()
+	c.running.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if left > 0 || len(c.late) > 0 {
+		t.Errorf("%s: %d registrations are left, and afterwards was called %q", what, left, c.late)
+	}
+}
+
+// lentWithAfterFunc is one that the context package registers with.
+type lentWithAfterFunc struct{ *lent }
+
+func (c lentWithAfterFunc) AfterFunc(f func()) (stop func() bool) {
+	c.touch("AfterFunc")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		c.running.Go(f)
+		return func() bool { return false }
+	}
+	c.funcs[&f] = true
+	return func() bool {
+		c.touch("stop")
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		there := c.funcs[&f]
+		delete(c.funcs, &f)
+		return there
+	}
+}
+
+// Contexts of foreign types end at any moment before they are given back, or after. Nothing touches them then.
+func TestContextsThatAreGivenBack(t *testing.T) {
+	m, other, free := open(t), open(t), bounded(t)
+	theirs := acquire(t, other, "theirs")
+	calls := map[string]func(ctx context.Context) error{
+		"Release": func(ctx context.Context) error {
+			lock, err := m.Acquire(ctx, "a")
+			if err == nil {
+				err = lock.Release(free)
+			}
+			return err
+		},
+		"Release with the context": func(ctx context.Context) error {
+			lock, err := m.Acquire(ctx, "b")
+			if err == nil {
+				err = lock.Release(ctx)
+			}
+			return err
+		},
+		"Done": func(ctx context.Context) error {
+			lock, err := m.Acquire(ctx, "c", manager.WithDedicatedSession())
+			if err == nil {
+				derived, cancel := context.WithCancel(lock.Context())
+				err = lock.Release(free)
+				cancel()
+				<-derived.Done()
+			}
+			return err
+		},
+		"detached": func(ctx context.Context) error {
+			lock, err := m.Acquire(ctx, "d", manager.WithDetachedHold())
+			if err == nil {
+				err = lock.Release(free)
+			}
+			return err
+		},
+		"Do": func(ctx context.Context) error { return m.Do(ctx, "e", func(context.Context) error { return nil }) },
+		"Do to its end": func(ctx context.Context) error {
+			return m.Do(ctx, "e", func(ctx context.Context) error { <-ctx.Done(); return nil })
+		},
+		"TryAcquire": func(ctx context.Context) error { _, err := m.TryAcquire(ctx, "theirs"); return err },
+		"timeout": func(ctx context.Context) error {
+			_, err := m.Acquire(ctx, "theirs", manager.WithWaitTimeout(time.Millisecond))
+			return err
+		},
+		"wait": func(ctx context.Context) error {
+			_, err := m.Acquire(ctx, "theirs", manager.WithRetryPolicy(manager.LinearRetry(3, time.Millisecond)))
+			return err
+		},
+	}
+	var all sync.WaitGroup
+	for what, call := range calls {
+		for _, withAfterFunc := range []bool{false, true} {
+			all.Go(func() {
+				for range 40 {
+					c := newLent(free)
+					var ctx context.Context = c
+					if withAfterFunc {
+						ctx = lentWithAfterFunc{c}
+					}
+					var ends sync.WaitGroup
+					ends.Add(1)
+					time.AfterFunc(rand.N(4*time.Millisecond), func() { defer ends.Done(); c.end() })
+					err := call(ctx)
+					if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, manager.ErrNotAcquired) &&
+						!errors.Is(err, manager.ErrWaitTimeout) {
+						t.Errorf("%s: %v", what, err)
+					}
+					c.giveBack(t, what)
+					ends.Wait()
+				}
+			})
+		}
+	}
+	all.Wait()
+	release(t, theirs)
 }
 
 // A release that the server does not confirm returns when its context ends: with the acquisition's own context too, and
@@ -105,16 +253,9 @@ func TestKeptRegistrationEndsWithItsContext(t *testing.T) {
 func TestReleaseEndsWithItsContext(t *testing.T) {
 	var n network
 	m := n.manager(t, server(t))
-	for _, uses := range []int{0, 3} { // a registration of its own, and one that is kept
+	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {
 		ctx, cancel := context.WithCancel(bounded(t))
-		for range uses {
-			lock, err := m.Acquire(ctx, "before")
-			if err != nil {
-				t.Fatal(err)
-			}
-			release(t, lock)
-		}
-		lock, err := m.Acquire(ctx, "key")
+		lock, err := m.Acquire(ctx, "key", opts...)
 		if err != nil {
 			t.Fatal(err)
 		}

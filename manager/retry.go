@@ -1,10 +1,14 @@
 package manager
 
 import (
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/lockkeeper/lockkeeper/actor"
 )
 
 // RetryPolicy says how often and how the server is asked for a lock.
@@ -14,11 +18,14 @@ type RetryPolicy struct {
 	// Contention by itself never fails an Acquire.
 	Attempts int
 	// Backoff makes the pauses between the attempts of one acquisition. A BackOff is not safe for concurrent use, so
-	// each acquisition makes one. It must not stop by itself: backoff.Stop counts as a pause of one second.
+	// each acquisition makes one. Both are called on a goroutine of the acquisition's. While they take their time, and for
+	// backoff.Stop, the pause is a second. If they panic, call runtime.Goexit, or give a negative pause, that acquisition fails.
 	Backoff func() backoff.BackOff
 	// PollFirst asks without waiting, with the pauses between, before the last attempt waits in the server's queue.
 	// Without it a lock that somebody holds is waited for at once, and polled only while no session for waiting is free.
 	PollFirst bool
+
+	step time.Duration // of a linear backoff
 }
 
 // The default: ten attempts that may fail, with pauses of 100, 200, ... 900 ms, four and a half seconds in all; most
@@ -30,7 +37,7 @@ const (
 
 // LinearRetry polls first: attempts-1 tries with pauses of step, 2*step, 3*step and so on between them, then one wait.
 func LinearRetry(attempts int, step time.Duration) RetryPolicy {
-	return RetryPolicy{Attempts: attempts, PollFirst: true, Backoff: linearBackoff(step)}
+	return RetryPolicy{Attempts: attempts, PollFirst: true, Backoff: linearBackoff(step), step: step}
 }
 
 func defaultRetry() RetryPolicy {
@@ -44,15 +51,73 @@ func (p RetryPolicy) validate() error {
 	if p.Backoff == nil {
 		return fmt.Errorf("Retry.Backoff is nil: it makes the pauses between attempts")
 	}
-	b := p.Backoff()
-	if b == nil {
-		return fmt.Errorf("Retry.Backoff gave nil: it makes the pauses between attempts")
-	}
-	_, ours := b.(*linear) // whose -1 is a step that the user gave
-	if first := b.NextBackOff(); first < 0 && (ours || first != backoff.Stop) {
-		return fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", first)
+	if p.step < 0 {
+		return fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", p.step)
 	}
 	return nil
+}
+
+// pausing waits for the keeper's decision, and answers its questions how long to pause. The user's backoff runs on a goroutine of
+// its own, so that one that takes its time keeps nobody.
+func (l *Lock) pausing(p *RetryPolicy) {
+	n := &nextPause{policy: p, result: make(chan pauseResult, 1)}
+	n.start()
+	for {
+		select {
+		case reply := <-l.claim.Replies():
+			if reply == actor.Decided {
+				return
+			}
+			n.start() // the last question was answered
+		case r := <-n.result:
+			if r.err != nil {
+				l.claim.Withdraw(r.err)
+				continue
+			}
+			l.claim.Pause(r.pause)
+		}
+	}
+}
+
+// nextPause asks a backoff for one pause after the other.
+type nextPause struct {
+	policy  *RetryPolicy
+	backoff backoff.BackOff // made at the first pause; of the goroutine that is under way
+	// Sent by the goroutine as its last act; received by pausing; never closed; capacity 1: one is under way.
+	result chan pauseResult
+}
+
+type pauseResult struct {
+	pause time.Duration
+	err   error
+}
+
+// start asks on a goroutine of its own. Joined by pausing, through result, unless the acquisition ends first: then nobody waits for
+// the user's function.
+func (n *nextPause) start() { go n.ask() }
+
+func (n *nextPause) ask() {
+	r := pauseResult{err: errors.New("Retry.Backoff called runtime.Goexit")}
+	defer func() {
+		if v := recover(); v != nil {
+			r.err = fmt.Errorf("Retry.Backoff panicked: %v\n%s", v, debug.Stack())
+		}
+		n.result <- r
+	}()
+	if n.backoff == nil {
+		n.backoff = n.policy.Backoff()
+	}
+	if n.backoff == nil {
+		r.err = errors.New("Retry.Backoff gave nil: it makes the pauses between attempts")
+		return
+	}
+	r.pause, r.err = n.backoff.NextBackOff(), nil
+	switch {
+	case r.pause == backoff.Stop:
+		r.pause = time.Second
+	case r.pause < 0:
+		r.err = fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", r.pause)
+	}
 }
 
 func linearBackoff(step time.Duration) func() backoff.BackOff {

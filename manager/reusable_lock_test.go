@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -21,7 +22,7 @@ func TestLockIsReusable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lock.Key() != "orders/42" || lock.Err() != nil || isEnded(lock.Lost()) || lock.Context().Err() != nil {
+		if lock.Key() != "orders/42" || lock.Err() != nil || isEnded(lock.Done()) || lock.Context().Err() != nil {
 			t.Fatalf("cycle %d: key %q, err %v, context %v", i, lock.Key(), lock.Err(), lock.Context().Err())
 		}
 		if i%50 == 0 {
@@ -213,12 +214,12 @@ func TestReleaseIsIdempotent(t *testing.T) {
 		"after its context": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, cancel context.CancelFunc) {
 			t.Helper()
 			cancel()
-			ended(t, "the end of the hold", lock.Lost())
+			ended(t, "the end of the hold", lock.Done())
 		}, nil},
 		"after its loss": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, _ context.CancelFunc) {
 			t.Helper()
 			terminate(t, s, held(t, s)[lock.ID()])
-			ended(t, "the loss", lock.Lost())
+			ended(t, "the loss", lock.Done())
 		}, manager.ErrLost},
 		"after Close": {func(t *testing.T, m *manager.Manager, lock *manager.Lock, _ context.CancelFunc) {
 			t.Helper()
@@ -246,5 +247,42 @@ func TestReleaseIsIdempotent(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// What is known counts, even if the context has ended: the lock was lost, or went to the next waiter.
+func TestReleaseWithAnEndedContextTellsWhatIsKnown(t *testing.T) {
+	s, m := server(t), open(t, manager.WithSharedSessions(1), manager.WithHandOffLimit(time.Hour, 1000))
+	past, cancel := context.WithCancel(bounded(t))
+	cancel()
+	const n = 30
+	var locks []*manager.Lock
+	for i := range n {
+		locks = append(locks, acquire(t, m, fmt.Sprint("key ", i)))
+	}
+	terminate(t, s, held(t, s)[locks[0].ID()])
+	for _, lock := range locks {
+		wantLost(t, lock)
+		for range 2 {
+			if err := lock.Release(past); !errors.Is(err, manager.ErrLost) || errors.Is(err, context.Canceled) {
+				t.Errorf("a release after the loss: %v", err)
+			}
+		}
+	}
+	lock := acquire(t, m, "handed on")
+	for range n {
+		next := acquiring(bounded(t), t, m, "handed on")
+		if err := lock.Release(past); err != nil {
+			t.Errorf("handed on: %v", err)
+		}
+		got := ended(t, "the hand-off", next)
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		lock = got.lock
+	}
+	release(t, lock)
+	if err := lock.Release(past); err != nil {
+		t.Errorf("released before: %v", err)
 	}
 }

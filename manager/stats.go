@@ -91,7 +91,7 @@ const lossKeeper = "keeper failed"
 
 // Stats may be called at any time, after Close too. It waits for the pool's owner, not for the network.
 func (m *Manager) Stats() Stats {
-	c, p := &m.directory.Counters, m.pool.Stats()
+	c, p := &m.supervisor.Counters, m.pool.Stats()
 	out := Stats{
 		Keys: int(c.Keys.Load()), Held: int(c.Held()), Waiting: int(c.Waiting()),
 		Sessions: SessionStats{Shared: p.Shared, Waiting: p.Waiting, Dedicated: p.Dedicated, Idle: p.Idle,

@@ -12,9 +12,9 @@ import (
 
 var batchSizes = []int{1, 10, 100, maxBatch}
 
-// batchOf makes a flight of so many entries, half of them unlocks as under load. One alone is a try.
-func batchOf(n int) *flight {
-	f := &flight{kind: flightOps, unlocks: n / 2}
+// batchOf makes a statement of so many entries, half of them unlocks as under load. One alone is a try.
+func batchOf(n int) *sending {
+	f := &sending{kind: sendLocks, unlocks: n / 2}
 	for i := range n {
 		op := OpTry
 		if i < f.unlocks {
@@ -33,10 +33,10 @@ func perLock(b *testing.B, n int) {
 func BenchmarkEncode(b *testing.B) {
 	for _, n := range batchSizes {
 		b.Run(fmt.Sprintf("locks=%d", n), func(b *testing.B) {
-			s, f := new(Session), batchOf(n)
+			e, f := new(encoder), batchOf(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.encodeOps(f); err != nil {
+				if _, err := f.encode(e); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -84,7 +84,7 @@ func BenchmarkDecode(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					done = f.take(message)
+					done = f.receive(message)
 				}
 				if f.check(); f.broken != nil {
 					b.Fatal(f.broken)
@@ -107,8 +107,8 @@ func newBell(id int64) *bell {
 	return c
 }
 
-func (c *bell) Done(r *Request)             { c.rung <- r.OK && r.Err == nil }
-func (c *bell) Lost(*Session, int64, error) {}
+func (c *bell) Done(r *Request)     { c.rung <- r.OK && r.Err == nil }
+func (c *bell) Lost(Session, int64) {}
 
 // pair takes the lock and releases it.
 func (c *bell) pair(p *Pool) bool {

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -11,34 +12,37 @@ import (
 // a second answer is seen and does not block a session.
 type caller struct {
 	r       Request
+	pool    *Pool           // that was asked for the lock; nil where a session was
+	unsent  <-chan struct{} // of the request under way
 	answers chan answer
 	losses  chan loss
 	seats   chan seated
+	told    chan *Holder
 }
 
 type answer struct {
-	ok      bool
-	err     error
-	session *Session
-	holder  *Holder
-	at      time.Time
-}
-
-type loss struct {
-	session   *Session
-	id        int64
+	ok, again bool
 	err       error
-	published error // what the session said of itself at that moment
+	session   Session
 	at        time.Time
 }
 
+type loss struct {
+	session Session
+	id      int64
+	err     error     // what the session said of itself at that moment
+	trusted time.Time // and how long it was trusted then
+	at      time.Time
+}
+
 type seated struct {
-	session *Session
+	session *Solo
 	err     error
 }
 
 func newCaller(id int64) *caller {
-	c := &caller{answers: make(chan answer, 8), losses: make(chan loss, 8), seats: make(chan seated, 8)}
+	c := &caller{answers: make(chan answer, 8), losses: make(chan loss, 8), seats: make(chan seated, 8),
+		told: make(chan *Holder, 8)}
 	c.r.ID, c.r.Client = id, c
 	return c
 }
@@ -52,36 +56,92 @@ func newCallers(ids []int64) []*caller {
 }
 
 func (c *caller) Done(r *Request) {
-	c.answers <- answer{ok: r.OK, err: r.Err, session: r.Session, holder: r.Holder, at: time.Now()}
+	c.answers <- answer{ok: r.OK, again: r.Again, err: r.Err, session: r.Session, at: time.Now()}
 }
 
-func (c *caller) Lost(s *Session, id int64, cause error) {
-	c.losses <- loss{session: s, id: id, err: cause, published: s.Lost(), at: time.Now()}
+func (c *caller) Lost(s Session, id int64) {
+	c.losses <- loss{session: s, id: id, err: s.Lost(), trusted: s.TrustedUntil(), at: time.Now()}
 }
 
-func (c *caller) Reserved(_ *Reservation, s *Session, err error) { c.seats <- seated{s, err} }
+func (c *caller) Reserved(_ *Reservation, s *Solo, err error) { c.seats <- seated{s, err} }
 
-func (c *caller) submit(s *Session, op Op) {
-	c.r.Op = op
-	s.Submit(&c.r)
+func (c *caller) Told(h *Holder) { c.told <- h }
+
+func (c *caller) submit(s Session, op Op) {
+	c.r.Op, c.r.OK, c.r.Again, c.r.Err = op, false, false, nil
+	c.pool = nil
+	c.unsent = s.Submit(&c.r)
+}
+
+// ask asks the pool for the lock.
+func (c *caller) ask(p *Pool) {
+	c.r.OK, c.r.Again, c.r.Err = false, false, nil
+	c.pool = p
+	c.unsent = p.Try(&c.r)
+}
+
+// await is the answer to the request under way. The pool is asked again where no session had room, or the request was never sent;
+// a session's end is the answer of the session.
+func (c *caller) await(t testing.TB) answer {
+	t.Helper()
+	bound := time.NewTimer(patience)
+	defer bound.Stop()
+	for range 1000 {
+		a, sent := answer{}, true
+		select {
+		case a = <-c.answers:
+		case <-c.unsent:
+			select {
+			case a = <-c.answers: // it was received, after all
+			default:
+				a, sent = answer{session: c.r.Session, err: c.r.Session.Lost(), at: time.Now()}, false
+			}
+		case <-bound.C:
+			t.Fatalf("the %v of %d was not answered", c.r.Op, c.r.ID)
+		}
+		if c.pool == nil || sent && !a.again {
+			return a
+		}
+		c.ask(c.pool)
+	}
+	panic(fmt.Sprintf("the pool was asked for lock %d again and again", c.r.ID))
 }
 
 // on runs one operation on a session and returns its answer.
-func (c *caller) on(t testing.TB, s *Session, op Op) answer {
+func (c *caller) on(t testing.TB, s Session, op Op) answer {
 	t.Helper()
 	c.submit(s, op)
-	return receive(t, c.answers)
+	return c.await(t)
 }
 
 // try asks the pool for the lock.
 func (c *caller) try(t testing.TB, p *Pool) answer {
 	t.Helper()
-	p.Try(&c.r)
-	return receive(t, c.answers)
+	c.ask(p)
+	return c.await(t)
+}
+
+// who asks for the holder of the caller's lock, again where the server is asked too often.
+func (c *caller) who(t testing.TB, p *Pool) *Holder {
+	t.Helper()
+	var holder *Holder
+	eventually(t, "who holds the lock is told", func() bool {
+		p.Who(c.r.ID, c)
+		select {
+		case holder = <-c.told:
+			return true
+		case <-time.After(2 * askGap):
+			return false
+		}
+	})
+	for len(c.told) > 0 {
+		holder = <-c.told
+	}
+	return holder
 }
 
 // take is try, where the answer must be yes.
-func (c *caller) take(t testing.TB, p *Pool) *Session {
+func (c *caller) take(t testing.TB, p *Pool) Session {
 	t.Helper()
 	a := c.try(t, p)
 	if !a.ok || a.err != nil {
@@ -91,7 +151,7 @@ func (c *caller) take(t testing.TB, p *Pool) *Session {
 }
 
 // release unlocks, and the server must have had the lock.
-func (c *caller) release(t testing.TB, s *Session) {
+func (c *caller) release(t testing.TB, s Session) {
 	t.Helper()
 	if a := c.on(t, s, OpUnlock); !a.ok || a.err != nil {
 		t.Fatalf("unlock %d: released=%v, %v", c.r.ID, a.ok, a.err)
@@ -108,8 +168,8 @@ func (c *caller) lost(t testing.TB, cause Cause) loss {
 	if l.id != c.r.ID {
 		t.Errorf("the loss of lock %d was told to the client of %d", l.id, c.r.ID)
 	}
-	if l.published == nil || l.published.Error() != l.err.Error() {
-		t.Errorf("lock %d: told of %v while the session said %v", l.id, l.err, l.published)
+	if l.trusted.After(l.at) {
+		t.Errorf("lock %d: told of its loss while it was trusted for %v", l.id, l.trusted.Sub(l.at))
 	}
 	none(t, c.losses, "told twice")
 	return l
@@ -133,7 +193,7 @@ func causeOf(t testing.TB, err error) Cause {
 }
 
 // reserve asks for a session of the caller's own and returns it.
-func (c *caller) reserve(t testing.TB, p *Pool, use Use) *Session {
+func (c *caller) reserve(t testing.TB, p *Pool, use Use) *Solo {
 	t.Helper()
 	p.Reserve(&Reservation{Client: c, Use: use})
 	got := receive(t, c.seats)
@@ -142,6 +202,20 @@ func (c *caller) reserve(t testing.TB, p *Pool, use Use) *Session {
 	}
 	return got.session
 }
+
+// ended is closed when a session has ended.
+func ended(s Session) <-chan struct{} {
+	switch s := s.(type) {
+	case *Shared:
+		return s.gone
+	case *Solo:
+		return s.gone
+	}
+	panic("not reached")
+}
+
+// first is the pool's first shared session.
+func (p *Pool) first() *Shared { return (*p.shared.Load())[0] }
 
 // quick is a config for tests that do not wait for trust to run out.
 func quick() Config {

@@ -21,14 +21,15 @@ type Config struct {
 	// It must be longer than the trust, else a lock is free before its holder hears. Default: twice the trust.
 	SessionTimeout time.Duration
 	// WaitSlice bounds one wait in the server's queue. A backend that waits holds a snapshot, which stops vacuum and
-	// CREATE INDEX CONCURRENTLY; between slices it lets go. Default 2 s, and never more than HealthInterval, so that
-	// what is granted at the end of a slice still has the whole HealthTimeout of trust left.
+	// CREATE INDEX CONCURRENTLY; between two slices it has none. Default 0.8 s, which is below deadlock_timeout: a server with
+	// log_lock_waits logs waits that last longer. It is never more than HealthInterval, so that what is granted at the end of a
+	// slice still has the whole HealthTimeout of trust left.
 	WaitSlice time.Duration
 	// ConnectTimeout bounds the opening of a session, its set-up included. Default 5 s.
 	ConnectTimeout time.Duration
 	// CloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
 	CloseTimeout time.Duration
-	// IdleTime is after how long an unused solo session is closed. Default 30 s.
+	// IdleTime is after how long an unused session is closed. Default 30 s, and never as long as SessionTimeout.
 	IdleTime time.Duration
 	// SharedSessions is the most sessions that hold many locks each. Default 4. When all of them hold a thousand and more
 	// there is one beside them for locks that come one at a time.
@@ -71,7 +72,7 @@ type Event struct {
 const (
 	defaultInterval        = 5 * time.Second
 	defaultTimeout         = 2 * time.Second
-	defaultSlice           = 2 * time.Second
+	defaultSlice           = 800 * time.Millisecond
 	defaultConnectTimeout  = 5 * time.Second
 	defaultCloseTimeout    = time.Second
 	defaultIdleTime        = 30 * time.Second
@@ -80,7 +81,7 @@ const (
 	defaultMaxSessions     = 64
 	defaultMaxLocks        = 100_000
 	defaultApplication     = "lockkeeper"
-	maxFarewell            = 250 * time.Millisecond
+	maxDrainDelay          = 250 * time.Millisecond
 	// What a server setting can say in whole milliseconds, and PostgreSQL's own upper limit for them (INT_MAX).
 	minDuration = 10 * time.Millisecond
 	maxDuration = (1<<31 - 1) * time.Millisecond
@@ -89,11 +90,17 @@ const (
 // Trust is how long a session that has stopped answering is believed in.
 func (c *Config) Trust() time.Duration { return c.HealthInterval + c.HealthTimeout }
 
-// farewell is how long a session that is given up here, while the server may well have it, stays connected after those who
-// hold locks on it were told: hanging up is what frees the locks then. It is a part of the time that the server would
-// have let pass by itself.
-func (c *Config) farewell() time.Duration {
-	return min((c.SessionTimeout-c.Trust())/4, maxFarewell)
+// drainDelay is how long a session that is given up here, while the server may well have it, stays connected after those who
+// hold locks on it were told: hanging up is what frees the locks then. It is a part of the time that the server would have
+// let pass by itself.
+func (c *Config) drainDelay() time.Duration {
+	return min((c.SessionTimeout-c.Trust())/4, maxDrainDelay)
+}
+
+// idleLimit is how long a session stays open that holds nothing and is asked for nothing. It asks nothing of the server
+// meanwhile, so it ends before the server would end it.
+func (c *Config) idleLimit() time.Duration {
+	return min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)
 }
 
 // WithDefaults fills the zero fields in and checks the rest. The error names the field.

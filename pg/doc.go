@@ -1,34 +1,65 @@
-// Package pg keeps PostgreSQL sessions that hold advisory locks, many locks on each.
+// Package pg keeps PostgreSQL sessions that hold advisory locks, thousands of locks on each.
 //
-// # Owners
+// The package serves package manager and carries no promise of compatibility.
 //
-// A [Session] is one connection. Who has its turn is its owner for the moment: it sends whatever requests have queued as
-// one statement, and accounts for the answer. The turn is taken by whoever submits a request to a session at rest, by the
-// reader when an answer is in, and by the session's own goroutine, which has the clock and the end; nobody waits for it.
-// The reader is always in a read, so that a dead connection is seen at once; it decodes the answer and tells each client.
-// While a statement is under way the next one collects. A [Pool] owns the sessions: it opens them as load asks, gives
-// whole sessions to keys that must wait, and replaces what was lost.
+// # Goroutines and channels
 //
-//	requests ──▶ inbox ──▶ owner ──▶ socket ──▶ server
-//	                         ▲                    │
-//	                         └─ flight ── reader ◀┘ ──▶ Client.Done
+//	                       ┌── requests ──▶ Shared.run or Solo.run ── sent ──▶ reader ──▶ Client.Done
+//	keeper ────────────────┤                  │      ▲    │                      │
+//	                       │                  │      │    └───── socket ─────────┘
+//	                       │                  │      └──── answered, failed ─────┘
+//	                       └── requests ──▶ Pool.run ◀── ended, polled, told, opened
 //
-// # Two kinds of use
+// A session is a connection with two goroutines: its owner, which sends statements, and its reader, which is always in a read, so that
+// the end of the connection is seen when it comes. The reader decodes each answer and tells the clients. [Shared] has many locks: what
+// has queued goes as one statement over two arrays, unlocks and tries, and two statements may be in the air. [Solo] has one key, to
+// wait for it in the server's queue or since its holder wants a session to itself. [Pool] opens sessions as load asks, gives solo
+// sessions out, polls for keys that wait without one, and forgets sessions that have ended.
 //
-//   - shared: thousands of locks. Only try and unlock are ever sent, in batches, so no wait delays a release.
-//     Those that wait and have no session to wait on are asked for together, again and again (poll.go).
-//   - solo: one key's own session, either to wait in the server's queue or because its user asked for isolation.
+//	channel            sent by                     received by        closed by  capacity
+//	session.requests   keepers, the pool           the owner          never      2,048 of a Shared, where requests wait without waking
+//	                                                                             anybody; 1 of a Solo, whose one client has one under way
+//	Shared.crowded     who finds requests full     the owner          never      1: one wish is enough
+//	session.sent       the owner                   the reader         never      2: as many statements are in the air (maxInAir)
+//	session.answered   the reader                  the owner          never      2: likewise
+//	session.failed     the reader                  the owner          never      2: likewise
+//	session.lastWord   the reader                  the owner          never      1: a server has one last word
+//	session.readEnded  -                           the owner          reader     nothing is sent
+//	session.orders     the pool                    the owner          never      2: one to stop, one of a failover
+//	session.gone       -                           senders            the owner  nothing is sent
+//	Pool.requests      keepers, Stats              Pool.run           never      0: run always receives
+//	Pool.grow          keepers                     Pool.run           never      1: one wish is enough
+//	Pool.opened        opening goroutines          Pool.run           never      0: run waits for each
+//	Pool.ended         sessions' owners            Pool.run           never      0: run waits for each
+//	Pool.polled        readers and owners          Pool.run           never      2: as many batches are under way (maxPollBatches)
+//	Pool.told          readers and owners          Pool.run           never      1: one question is under way
+//	Pool.stop          Close                       Pool.run           never      1: one wish to close is enough
+//	Pool.done          -                           callers, sessions  Pool.run   nothing is sent
+//
+// The pool sends to sessions only where that does not wait; sessions send to the pool, and readers to owners, into room that is there,
+// or as their last act. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
+//
+// # A session's end
+//
+// An owner that is to end publishes why, tells those who hold locks on it, gives them a moment where the server may well have the
+// session still, and hangs up (leave.go). It refuses requests until nobody can send one that would not be seen: it sets closed, receives
+// what is there, and closes gone. Whoever sends a request looks at closed afterwards: if it is set, the request may never have been
+// received, and gone tells when that is known.
+//
+// # Opening
+//
+// A connector makes connections (connector.go): it asks the source for one on a goroutine of the attempt's, since sources run code of
+// the user's; sets the session up in one flight (setup.go); and makes sure at [Open] that the server, and what stands before it, keeps
+// locks (probe.go).
 //
 // # What holds
 //
-//   - Every request is answered exactly once, also when the session dies.
-//   - No caller's context ever reaches a connection: cancelling a statement closes it, and every lock on it is lost.
-//   - An error does not mean "not acquired". After any error each id in doubt is unlocked once, which settles it, or the
-//     session is destroyed; until then nobody is answered.
-//   - A session is trusted until the send time of its last answered round trip, plus the health interval, plus the health
-//     timeout. Past that every lock on it is lost, whatever the socket says. The server is told to end a silent
-//     session later than that.
-//   - A session of which anything is in doubt is destroyed and never used again.
-//
-// Nothing here is safe without its owner: clients are called on the goroutines above and must not block.
+//   - Every request is answered exactly once, also when the session ends, unless its sender learns that it was never received.
+//   - No caller's context ever reaches a connection that holds locks: cancelling a statement closes it, and every lock on it is lost.
+//   - An error does not mean "not acquired". After any error each id in doubt is unlocked once, which settles it, or the session is
+//     ended; until then nobody is answered.
+//   - A session is trusted until the send time of its last answered round trip, plus the health interval, plus the health timeout. Past
+//     that every lock on it is lost, whatever the socket says. The server is told to end a silent session later than that.
+//   - A session that holds nothing asks nothing, and ends after a while.
+//   - A session of which anything is in doubt ends.
 package pg

@@ -74,7 +74,7 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 	})
 	submitTogether(s, callers, op)
 	for _, c := range callers {
-		a := receive(t, c.answers)
+		a := c.await(t)
 		switch {
 		case op == OpUnlock && (!a.ok || a.err != nil):
 			t.Errorf("unlock: %+v; it was settled, and is released now", a)
@@ -99,27 +99,6 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 	other.quiet(t)
 }
 
-// submitTogether makes one statement of several requests: the session is stopped from looking until all are there.
-func submitTogether(s *Session, callers []*caller, op Op) {
-	blocker := newCaller(1 << 50)
-	gate := &gateClient{caller: blocker, open: make(chan struct{})}
-	blocker.r.Client = gate
-	blocker.submit(s, OpWho)
-	synctest.Wait() // the reader is inside Done, and the flight has not come back
-	for _, c := range callers {
-		c.submit(s, op)
-	}
-	close(gate.open)
-}
-
-// gateClient holds a session's reader up.
-type gateClient struct {
-	*caller
-	open chan struct{}
-}
-
-func (g *gateClient) Done(*Request) { <-g.open }
-
 // What cannot be settled is given up, and the error has both stories.
 func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -139,7 +118,7 @@ func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		neighbour.lost(t, CauseDoubt)
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		if held := f.held(); len(held) != 0 {
 			t.Errorf("held: %v", held)
 		}
@@ -148,7 +127,7 @@ func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 }
 
 // agree checks that a session holds exactly what its clients were granted.
-func agree(t *testing.T, d database, s *Session, told map[int64]bool) {
+func agree(t *testing.T, d database, s Session, told map[int64]bool) {
 	t.Helper()
 	held := make(map[int64]bool)
 	for id, pid := range d.locks(t) {
@@ -194,7 +173,7 @@ func TestCancelledBatches(t *testing.T) {
 				if op == OpUnlock && !told[c.r.ID] {
 					continue
 				}
-				a := receive(t, c.answers)
+				a := c.await(t)
 				switch {
 				case a.err != nil:
 					cancelled++
@@ -213,7 +192,7 @@ func TestCancelledBatches(t *testing.T) {
 		stop.Store(true)
 		canceller.Wait()
 		if s.Lost() != nil {
-			receive(t, s.Ended())
+			receive(t, ended(s))
 			for _, c := range append(callers, first) {
 				if told[c.r.ID] {
 					c.lost(t, CauseDoubt)
@@ -270,8 +249,8 @@ func TestAGrantThatMeetsAnError(t *testing.T) {
 					<-time.After(slice - time.Millisecond + time.Duration(rand.IntN(2000))*time.Microsecond)
 					holder.submit(s, OpUnlock)
 				}
-				a := receive(t, waiter.answers)
-				if b := receive(t, holder.answers); !b.ok {
+				a := waiter.await(t)
+				if b := holder.await(t); !b.ok {
 					t.Fatalf("%+v", b)
 				}
 				if a.err != nil && (name != "cancel" || codeOf(a.err) != "57014" || own.Lost() != nil) {
@@ -317,7 +296,7 @@ func TestAFullLockTable(t *testing.T) {
 		}
 		resume()
 		for _, c := range callers {
-			a := receive(t, c.answers)
+			a := c.await(t)
 			switch {
 			case a.ok:
 				told[c.r.ID] = true
@@ -337,7 +316,7 @@ func TestAFullLockTable(t *testing.T) {
 		c.submit(s, OpUnlock)
 	}
 	for _, c := range holders {
-		if a := receive(t, c.answers); !a.ok || a.err != nil {
+		if a := c.await(t); !a.ok || a.err != nil {
 			t.Errorf("unlock %d: %+v", c.r.ID, a)
 		}
 		delete(told, c.r.ID)
@@ -383,7 +362,7 @@ func TestLostReplies(t *testing.T) {
 			case causeOf(t, a.err) != CauseConnection || !Transient(a.err):
 				t.Errorf("%v, cut after %d bytes: %+v", op, after, a)
 			}
-			receive(t, s.Ended())
+			receive(t, ended(s))
 			if op == OpUnlock { // the news of the loss may come beside the answer
 				for len(victim.losses) > 0 {
 					<-victim.losses

@@ -88,7 +88,7 @@ func TestRepeatedIDsAreFound(t *testing.T) {
 			seen[id] = true
 			entries[i].id = id
 		}
-		if id, found := repeated(entries); found != twice || found && !seen[id] {
+		if id, found := (&sending{entries: entries}).repeatedTry(); found != twice || found && !seen[id] {
 			t.Fatalf("%d ids: %v %v, expected %v", n, id, found, twice)
 		}
 	}
@@ -144,8 +144,10 @@ func TestAnswersOfAnotherForm(t *testing.T) {
 		"an answer too many": append(slices.Clone(good), good...),
 	}
 	wait := maps.Clone(single)
-	delete(wait, "empty") // that is what void looks like
-	wait["a value for void"] = answerTo('I', row("\x01"))
+	wait["text"] = answerTo('I', row("true"))
+	wait["a boolean"] = answerTo('I', row("\x01"))
+	wait["another letter"] = answerTo('I', row("y"))
+	wait["upper case"] = answerTo('I', row("T"))
 	batch := map[string][]pgproto3.BackendMessage{
 		"no row":               answerTo('I'),
 		"one column":           answerTo('I', row("tttt")),
@@ -178,7 +180,7 @@ func answerWrongly(t *testing.T, op Op, messages []pgproto3.BackendMessage, mayG
 		f := newFake(t)
 		p := fakePool(t, f, Config{SharedSessions: 1})
 		neighbours := newCallers(span(50, 5))
-		var s *Session
+		var s Session
 		for _, c := range neighbours {
 			s = c.take(t, p)
 		}
@@ -190,25 +192,25 @@ func answerWrongly(t *testing.T, op Op, messages []pgproto3.BackendMessage, mayG
 			}
 		}
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "try" || q.kind == "wait" || q.kind == "batch" {
+			if q.kind == "try" || q.kind == "wait" || q.kind == "batch" && len(arrayIDs(q.params[1])) == 2 {
 				q.answered = true
 				q.edit = func([]pgproto3.BackendMessage) []pgproto3.BackendMessage { return messages }
 			}
 		})
 		if op == OpUnlock {
-			blocker := &gateClient{caller: newCaller(1 << 50), open: make(chan struct{})}
-			blocker.r.Client = blocker
-			blocker.submit(s, OpWho)
-			synctest.Wait()
-			for i, c := range asked {
-				c.submit(s, map[bool]Op{true: OpUnlock, false: OpTry}[i < 2])
-			}
-			close(blocker.open)
+			gather(s, func() {
+				for i, c := range asked {
+					c.submit(s, map[bool]Op{true: OpUnlock, false: OpTry}[i < 2])
+				}
+			})
 		} else {
+			if op == OpWait {
+				s = asked[0].reserve(t, p, UseWaiting)
+			}
 			asked[0].submit(s, op)
 		}
 		for _, c := range asked {
-			a := receive(t, c.answers)
+			a := c.await(t)
 			if a.ok && !mayGrant {
 				t.Errorf("lock %d: %+v", c.r.ID, a)
 			}
@@ -216,8 +218,12 @@ func answerWrongly(t *testing.T, op Op, messages []pgproto3.BackendMessage, mayG
 				t.Errorf("lock %d: refused, as if the server had said so", c.r.ID)
 			}
 		}
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		for _, c := range neighbours {
+			if op == OpWait { // they are on another session
+				c.release(t, p.first())
+				continue
+			}
 			l := receive(t, c.losses)
 			if cause := causeOf(t, l.err); cause != CauseDoubt && cause != CauseConnection && cause != CauseServer && cause != CauseSilence {
 				t.Errorf("%v", l.err)
@@ -283,7 +289,7 @@ func FuzzAnswer(f *testing.F) {
 		if receive(t, neighbour.losses); a.ok {
 			receive(t, asked.losses)
 		}
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		neighbour.quiet(t)
 		asked.quiet(t)
 		closePool(t, p)

@@ -26,14 +26,7 @@ func TestWhoHoldsALock(t *testing.T) {
 		newCaller(1).take(t, other) // so that it has a session to ask on
 		for _, id := range []int64{7, -7, 1 << 62, -1 << 63, 1<<32 + 5} {
 			holder, asker := newCaller(id), newCaller(id)
-			ask := func() *Holder {
-				other.Who(&asker.r)
-				a := receive(t, asker.answers)
-				if a.err != nil || !a.ok {
-					t.Errorf("%+v", a)
-				}
-				return a.holder
-			}
+			ask := func() *Holder { return asker.who(t, other) }
 			if h := ask(); h != nil {
 				t.Errorf("nobody holds %d: %+v", id, h)
 			}
@@ -49,10 +42,8 @@ func TestWhoHoldsALock(t *testing.T) {
 		}
 		// The same number in the other key space, of two integers, is another lock.
 		d.exec(t, "SELECT pg_advisory_lock(0, 99)")
-		asker := newCaller(99)
-		other.Who(&asker.r)
-		if a := receive(t, asker.answers); a.holder != nil {
-			t.Errorf("%+v", a.holder)
+		if h := newCaller(99).who(t, other); h != nil {
+			t.Errorf("%+v", h)
 		}
 		d.exec(t, "SELECT pg_advisory_unlock(0, 99)")
 		closePool(t, p)
@@ -71,7 +62,7 @@ func TestEventsAndCounters(t *testing.T) {
 			events = append(events, fmt.Sprintf("%s %v pid=%v locks=%d %s", e.Kind, e.Use, e.PID > 0, e.Locks, e.Cause))
 		}})
 		callers := newCallers(span(1, 3))
-		var s *Session
+		var s Session
 		for _, c := range callers {
 			s = c.take(t, p)
 		}
@@ -79,7 +70,7 @@ func TestEventsAndCounters(t *testing.T) {
 		for _, c := range callers {
 			c.lost(t, CauseConnection)
 		}
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		f.change(func() { f.turnAway = "53300" })
 		if a := callers[0].try(t, p); codeOf(a.err) != "53300" {
 			t.Errorf("%+v", a)
@@ -162,7 +153,7 @@ func TestNoRoomAtTheServer(t *testing.T) {
 	own := waiter.reserve(t, p, UseWaiting)
 	waiter.submit(own, OpWait)
 	holder.release(t, s)
-	if a := receive(t, waiter.answers); !a.ok {
+	if a := waiter.await(t); !a.ok {
 		t.Errorf("%+v", a)
 	}
 }

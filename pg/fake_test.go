@@ -31,7 +31,7 @@ type fakeServer struct {
 	sessions map[uint32]*fakeSession
 	lastPID  uint32
 	start    string
-	lineage  string // cluster and timeline
+	timeline string // cluster and timeline
 	recovery string
 	done     sync.WaitGroup
 }
@@ -50,7 +50,7 @@ type fakeWaiter struct {
 func newFake(t testing.TB) *fakeServer {
 	t.Helper()
 	f := &fakeServer{version: "PostgreSQL 15 (fake)", locks: make(map[int64]*fakeLock),
-		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", lineage: "7000 00000001", recovery: "f"}
+		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", timeline: "7000 00000001", recovery: "f"}
 	t.Cleanup(func() {
 		for _, s := range f.all() {
 			s.conn.Close()
@@ -155,7 +155,7 @@ func (f *fakeServer) all() []*fakeSession {
 }
 
 // of finds the server's side of a session.
-func (f *fakeServer) of(t testing.TB, s *Session) *fakeSession {
+func (f *fakeServer) of(t testing.TB, s Session) *fakeSession {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -273,16 +273,18 @@ func (f *fakeServer) end(s *fakeSession) {
 func (f *fakeServer) identity(s *fakeSession) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprintf("%d %s %s fake fake", s.pid, f.recovery, f.start)
+	return fmt.Sprintf("%d %s %s 1700000001.5 fake", s.pid, f.recovery, f.start)
 }
 
 // kinds names the statements that this package sends by a part of their text; the first that fits counts.
 var kinds = []struct{ part, kind string }{
+	{"DO $lockkeeper$", "wait"}, {"SELECT pg_catalog.pg_advisory_lock", "plain wait"},
 	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
 	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
-	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"}, {"pg_advisory_lock", "wait"},
-	{"session_user", "ask"}, {"pg_locks", "who"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"},
-	{"pg_backend_pid", "pid"}, {"pg_cancel_backend", "cancel"}, {"pg_control_system", "lineage"}, {"version()", "version"},
+	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"},
+	{"pg_stat_get_activity", "ask"}, {"DISCARD ALL", "discard"}, {"RESET ROLE", "reset role"},
+	{"current_setting('application_name')", "name the session"}, {"pg_locks", "who"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"},
+	{"pg_backend_pid", "pid"}, {"pg_control_system", "timeline"}, {"version()", "version"},
 	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},
 	{"ROLLBACK", "rollback"},
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -24,6 +23,7 @@ type fakeSession struct {
 	gone     chan struct{}                 // closed when the client has hung up
 	messages chan pgproto3.FrontendMessage // so that a blocked statement sees the client go
 	inBlock  bool
+	inXact   []int64     // what is unlocked at the end of the transaction
 	hung     atomic.Bool // it answers nothing any more, not even a goodbye
 }
 
@@ -33,6 +33,7 @@ type question struct {
 	sql    string
 	params [][]byte
 	binary bool // the answer is to be in binary form
+	simple bool // it came as text, with more than one statement in it
 	reply
 }
 
@@ -135,31 +136,58 @@ func (s *fakeSession) answerAll() (hangUp bool) {
 			}
 			out = append(out, &pgproto3.NoData{})
 		case *pgproto3.Execute:
-			s.answer(q)
-			if q.never {
-				s.hung.Store(true)
+			if out, status = s.execute(out, q); q.never {
 				return false
 			}
-			out = s.compose(out, q)
-			status = q.status
-			if q.edit != nil {
-				out = q.edit(append(out, &pgproto3.ReadyForQuery{TxStatus: status}))
-				status = 0
+		case *pgproto3.Query:
+			q = &question{kind: kindOf(m.String), sql: m.String, params: [][]byte{[]byte(idIn(m.String))}, simple: true,
+				reply: reply{severity: "ERROR"}}
+			if out, status = s.execute(out, q); q.never {
+				return false
 			}
+			if !s.flush(out, status) || q.hangUp {
+				return true
+			}
+			out, status, q = nil, 'I', nil
 		case *pgproto3.Sync:
-			if status != 0 {
-				out = append(out, &pgproto3.ReadyForQuery{TxStatus: status})
-			}
-			for _, m := range out {
-				s.backend.Send(m)
-			}
-			if s.backend.Flush() != nil || q != nil && q.hangUp {
+			if !s.flush(out, status) || q != nil && q.hangUp {
 				return true
 			}
 			out, status, q = nil, 'I', nil
 		}
 	}
 	return true
+}
+
+// execute answers a question. A status of 0 says that the end of the answer is in it.
+func (s *fakeSession) execute(out []pgproto3.BackendMessage, q *question) ([]pgproto3.BackendMessage, byte) {
+	s.answer(q)
+	if q.never {
+		s.hung.Store(true)
+		return nil, 0
+	}
+	out = s.compose(out, q)
+	if q.edit != nil {
+		return q.edit(append(out, &pgproto3.ReadyForQuery{TxStatus: q.status})), 0
+	}
+	return out, q.status
+}
+
+func (s *fakeSession) flush(out []pgproto3.BackendMessage, status byte) bool {
+	if status != 0 {
+		out = append(out, &pgproto3.ReadyForQuery{TxStatus: status})
+	}
+	for _, m := range out {
+		s.backend.Send(m)
+	}
+	return s.backend.Flush() == nil
+}
+
+// idIn is the lock's id in the text of a wait.
+func idIn(sql string) string {
+	_, rest, _ := strings.Cut(sql, ":= '")
+	id, _, _ := strings.Cut(rest, "'")
+	return id
 }
 
 // compose writes an answer's messages. The description of the rows comes right before them, where NoData stood.
@@ -174,17 +202,23 @@ func (s *fakeSession) compose(out []pgproto3.BackendMessage, q *question) []pgpr
 		return append(out, &pgproto3.ErrorResponse{Severity: q.severity, SeverityUnlocalized: q.severity, Code: q.code,
 			Message: "the fake server was told to fail"})
 	}
-	if i := slices.IndexFunc(out, func(m pgproto3.BackendMessage) bool { _, ok := m.(*pgproto3.NoData); return ok }); i >= 0 {
-		description := &pgproto3.RowDescription{}
-		for range max(q.columns, columnsOf(q.rows)) {
-			description.Fields = append(description.Fields, pgproto3.FieldDescription{Name: []byte("column")})
-		}
-		out[i] = description
+	if q.simple {
+		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")}, s.describe(q))
+	} else if i := slices.IndexFunc(out, func(m pgproto3.BackendMessage) bool { _, ok := m.(*pgproto3.NoData); return ok }); i >= 0 {
+		out[i] = s.describe(q)
 	}
 	for _, row := range q.rows {
 		out = append(out, &pgproto3.DataRow{Values: row})
 	}
 	return append(out, &pgproto3.CommandComplete{CommandTag: []byte("SELECT")})
+}
+
+func (s *fakeSession) describe(q *question) *pgproto3.RowDescription {
+	description := &pgproto3.RowDescription{}
+	for range max(q.columns, columnsOf(q.rows)) {
+		description.Fields = append(description.Fields, pgproto3.FieldDescription{Name: []byte("column")})
+	}
+	return description
 }
 
 func columnsOf(rows [][][]byte) int {
@@ -219,148 +253,4 @@ func (q *question) id() int64 {
 	}
 	id, _ := strconv.ParseInt(string(q.params[0]), 10, 64)
 	return id
-}
-
-// answer is PostgreSQL's part.
-func (s *fakeSession) answer(q *question) {
-	if meddle := s.server.meddler(); meddle != nil {
-		meddle(s, q)
-	}
-	if q.answered || q.never {
-		return
-	}
-	switch q.kind {
-	case "set":
-		s.set(q)
-	case "read back":
-		for _, name := range elements(q.params[0]) {
-			if value, known := s.settings[name]; known {
-				q.text(name, value)
-			}
-		}
-		q.columns = 2
-	case "ask":
-		q.text(s.server.identity(s))
-	case "who am I":
-		q.text(strconv.Itoa(int(s.pid)) + " 2023-11-14")
-	case "pid":
-		q.text(strconv.Itoa(int(s.pid)))
-	case "database":
-		q.text("fake")
-	case "lineage":
-		q.text(s.server.lineage)
-	case "version":
-		q.text(s.server.version)
-	case "recovery":
-		q.text(s.server.recovery)
-	case "read only":
-		q.text("off")
-	case "begin", "rollback":
-		s.inBlock = q.kind == "begin"
-	case "try", "try in transaction":
-		q.bool(s.server.try(s, q.id()))
-	case "unlock":
-		q.bool(s.server.unlock(s, q.id()))
-	case "wait":
-		s.wait(q)
-	case "batch":
-		q.rows = [][][]byte{{s.each(q.params[0], s.server.unlock), s.each(q.params[1], s.server.try)}}
-	case "cancel":
-		s.cancel(q)
-	case "who":
-		q.columns = 4
-	default:
-		q.code = "0A000"
-	}
-}
-
-func (s *fakeSession) set(q *question) {
-	values := elements(q.params[1])
-	for i, name := range elements(q.params[0]) {
-		_, known := s.settings[name]
-		if s.server.settings == nil || known {
-			if s.settings == nil {
-				s.settings = make(map[string]string)
-			}
-			s.settings[name] = values[i]
-			q.text(name, values[i])
-		}
-	}
-	q.columns = 2
-}
-
-func elements(array []byte) []string {
-	return strings.Split(strings.Trim(string(array), `{}"`), `","`)
-}
-
-func (s *fakeSession) each(array []byte, f func(*fakeSession, int64) bool) []byte {
-	var letters []byte
-	for _, id := range arrayIDs(array) {
-		letters = append(letters, map[bool]byte{true: 't', false: 'f'}[f(s, id)])
-	}
-	return letters
-}
-
-// arrayIDs reads int8[] in binary form.
-func arrayIDs(array []byte) []int64 {
-	if len(array) < 20 {
-		return nil
-	}
-	var ids []int64
-	for rest := array[20:]; len(rest) >= 12; rest = rest[12:] {
-		ids = append(ids, int64(binary.BigEndian.Uint64(rest[4:])))
-	}
-	return ids
-}
-
-func (s *fakeSession) wait(q *question) {
-	select {
-	case <-s.canceled: // it came before there was something to cancel
-	default:
-	}
-	id := q.id()
-	w := s.server.enqueue(s, id)
-	slice, err := strconv.Atoi(s.settings["lock_timeout"])
-	if err != nil {
-		slice = 1 << 30
-	}
-	timer := time.NewTimer(time.Duration(slice) * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-w.granted:
-	case <-timer.C:
-		q.code = "55P03"
-	case <-s.canceled:
-		q.code = "57014"
-	case <-s.gone:
-		q.never = true
-	}
-	if q.code != "" && !s.server.leave(w, id) && q.code == "55P03" {
-		q.code = "" // granted in that moment
-	}
-	q.rows = [][][]byte{{{}}}
-}
-
-func (s *fakeSession) cancel(q *question) {
-	pid := binary.BigEndian.Uint32(q.params[0])
-	s.server.mu.Lock()
-	target := s.server.sessions[pid]
-	s.server.mu.Unlock()
-	if target != nil {
-		select {
-		case target.canceled <- struct{}{}:
-		default:
-		}
-	}
-	q.bool(target != nil)
-}
-
-// say sends a message that nobody asked for.
-func (s *fakeSession) say(m pgproto3.BackendMessage) error {
-	raw, err := m.Encode(nil)
-	if err != nil {
-		return err
-	}
-	_, err = s.conn.Write(raw)
-	return err
 }

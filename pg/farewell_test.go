@@ -15,7 +15,7 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 		cause  Cause
 	}{
 		"silence":         {func(_ *fakeSession, q *question) { q.never = true }, CauseSilence},
-		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.text("4711 f 1700000000.5 fake fake") }, CauseBackend},
+		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.text("4711 f 1700000000.5 1700000001.5 fake") }, CauseBackend},
 		"doubt":           {func(_ *fakeSession, q *question) { q.answered = true; q.code = "XX000" }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -30,11 +30,11 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 					}
 				})
 				holder.lost(t, c.cause)
-				wait(p.config.farewell() - time.Millisecond)
+				wait(p.config.drainDelay() - time.Millisecond)
 				if f.held()[1] == "" {
 					t.Error("the server had freed the lock before its holder could do anything")
 				}
-				receive(t, s.Ended())
+				receive(t, ended(s))
 				synctest.Wait()
 				if f.held()[1] != "" {
 					t.Error("the server still has the lock")

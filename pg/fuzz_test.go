@@ -98,13 +98,10 @@ func replyOnce(t *testing.T, which int, raw []byte, hangUp bool) {
 		"unlock": func() { held.submit(s, OpUnlock) },
 		"ask":    func() {},
 		"batch": func() {
-			blocker := &gateClient{caller: newCaller(1 << 50), open: make(chan struct{})}
-			blocker.r.Client = blocker
-			blocker.submit(s, OpWho)
-			synctest.Wait()
-			held.submit(s, OpUnlock)
-			asked.submit(s, OpTry)
-			close(blocker.open)
+			gather(s, func() {
+				held.submit(s, OpUnlock)
+				asked.submit(s, OpTry)
+			})
 		},
 	}
 	asks[want.kind]()

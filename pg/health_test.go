@@ -15,18 +15,22 @@ import (
 
 const trust = defaultInterval + defaultTimeout
 
-func TestAnIdleSessionIsAskedEachInterval(t *testing.T) {
+func TestASessionWithLocksIsAskedEachInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		begin := time.Now()
 		p := openPool(t, f.source(t), Config{})
 		holder := newCaller(1)
 		shared := holder.take(t, p)
-		solo := newCaller(2).reserve(t, p, UseWaiting)
+		other := newCaller(2)
+		solo := other.reserve(t, p, UseWaiting)
+		if a := other.on(t, solo, OpWait); !a.ok {
+			t.Fatalf("%+v", a)
+		}
 		asked := make(map[uint32][]time.Duration)
 		f.onStatement(func(s *fakeSession, q *question) {
 			if q.kind != "ask" {
-				t.Errorf("an idle session was sent %q", q.kind)
+				t.Errorf("a session at rest was sent %q", q.kind)
 			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -36,12 +40,12 @@ func TestAnIdleSessionIsAskedEachInterval(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		want := []time.Duration{5 * time.Second, 10 * time.Second, 15 * time.Second, 20 * time.Second}
-		for _, s := range []*Session{shared, solo} {
+		for _, s := range []Session{shared, solo} {
 			if !slices.Equal(asked[s.PID()], want) {
-				t.Errorf("the %v session was asked at %v", s.Use(), asked[s.PID()])
+				t.Errorf("the %T session was asked at %v", s, asked[s.PID()])
 			}
 			if until := s.TrustedUntil().Sub(begin); until != 20*time.Second+trust {
-				t.Errorf("the %v session is trusted until %v", s.Use(), until)
+				t.Errorf("the %T session is trusted until %v", s, until)
 			}
 		}
 		holder.quiet(t)
@@ -90,13 +94,13 @@ func TestTrustCountsFromTheSending(t *testing.T) {
 		})
 		wait(3 * time.Second)
 		c := newCaller(1)
-		p.Try(&c.r)
+		c.ask(p)
 		wait(1400 * time.Millisecond)
-		session := (*p.shared.Load())[0]
+		session := p.first()
 		if until := session.TrustedUntil().Sub(begin); until != trust {
 			t.Errorf("before the answer: trusted until %v", until)
 		}
-		if a := receive(t, c.answers); !a.ok {
+		if a := c.await(t); !a.ok {
 			t.Fatalf("%+v", a)
 		}
 		if until := session.TrustedUntil().Sub(begin); until != 3*time.Second+trust {
@@ -138,11 +142,11 @@ func TestSilenceIsLossWhenTheTrustIsOver(t *testing.T) {
 					t.Errorf("lost at %v and trusted until %v", now, s.TrustedUntil())
 				}
 				if busy > 0 {
-					if a := receive(t, late.answers); a.ok || causeOf(t, a.err) != CauseSilence {
+					if a := late.await(t); a.ok || causeOf(t, a.err) != CauseSilence {
 						t.Errorf("the request under way was told %+v", a)
 					}
 				}
-				receive(t, s.Ended())
+				receive(t, ended(s))
 				holder.quiet(t)
 				late.quiet(t)
 			})
@@ -166,8 +170,8 @@ func TestALateAnswerRenewsNothing(t *testing.T) {
 		blocker := &blockingClient{caller: newCaller(2), entered: make(chan struct{}), leave: make(chan struct{})}
 		blocker.r.Client = blocker
 		blocker.r.ID = 2
-		p.Try(&blocker.r)
-		receive(t, blocker.answers)
+		blocker.ask(p)
+		blocker.await(t)
 		<-blocker.entered // its Lost is under way: the session has not closed its socket yet
 		close(answered)
 		synctest.Wait()
@@ -185,28 +189,29 @@ type blockingClient struct {
 	entered, leave chan struct{}
 }
 
-func (b *blockingClient) Lost(s *Session, id int64, cause error) {
+func (b *blockingClient) Lost(s Session, id int64) {
 	close(b.entered)
 	<-b.leave
-	b.caller.Lost(s, id, cause)
+	b.caller.Lost(s, id)
 }
 
 // A grant that arrives while its session is being given up is told of its loss before the server hears of anything, and
 // so before anybody else can have the lock.
 func TestAGrantInTheLastMoment(t *testing.T) {
-	noLeaks(t)
-	f := newFake(t)
-	p := openPool(t, f.source(t), Config{HealthInterval: 50 * time.Millisecond, HealthTimeout: 50 * time.Millisecond})
-	c := &slowClient{caller: newCaller(1), server: f}
-	c.r.Client = c
-	p.Try(&c.r)
-	if a := receive(t, c.answers); !a.ok {
-		t.Fatalf("%+v", a)
-	}
-	c.lost(t, CauseSilence)
-	if !c.heldWhenLost {
-		t.Error("the server had freed the lock before its holder was told")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		c := &slowClient{caller: newCaller(1), server: f}
+		c.r.Client = c
+		c.ask(p)
+		if a := c.await(t); !a.ok {
+			t.Fatalf("%+v", a)
+		}
+		c.lost(t, CauseSilence)
+		if !c.heldWhenLost {
+			t.Error("the server had freed the lock before its holder was told")
+		}
+	})
 }
 
 // slowClient keeps the session's reader in Done until the trust has passed, as a processor that is wanted elsewhere may.
@@ -218,14 +223,14 @@ type slowClient struct {
 
 func (c *slowClient) Done(r *Request) {
 	if r.OK {
-		<-time.After(time.Until(r.Session.TrustedUntil()) + 100*time.Millisecond)
+		<-time.After(time.Until(r.Session.TrustedUntil()) + time.Millisecond)
 	}
 	c.caller.Done(r)
 }
 
-func (c *slowClient) Lost(s *Session, id int64, cause error) {
+func (c *slowClient) Lost(s Session, id int64) {
 	c.heldWhenLost = c.server.held()[id] != ""
-	c.caller.Lost(s, id, cause)
+	c.caller.Lost(s, id)
 }
 
 func TestWhatAnswersIsCompared(t *testing.T) {
@@ -234,16 +239,16 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 		cause  Cause
 	}{
 		"another backend": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.text("4711 f 1700000000.5 fake fake")
+			q.text("4711 f 1700000000.5 1700000001.5 fake")
 		}, CauseBackend},
 		"another server": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.text(fmt.Sprint(s.pid, " f 1800000000.5 fake fake"))
+			q.text(fmt.Sprint(s.pid, " f 1800000000.5 1700000001.5 fake"))
 		}, CauseBackend},
 		"another database": {func(_ *fakeServer, s *fakeSession, q *question) {
 			q.text(fmt.Sprint(s.pid, " f 1700000000.5 other fake"))
 		}, CauseBackend},
 		"in recovery": {func(f *fakeServer, s *fakeSession, q *question) {
-			q.text(fmt.Sprint(s.pid, " t 1700000000.5 fake fake"))
+			q.text(fmt.Sprint(s.pid, " t 1700000000.5 1700000001.5 fake"))
 		}, CauseRecovery},
 		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.text("") }, CauseBackend},
 		"no row":        {func(*fakeServer, *fakeSession, *question) {}, CauseBackend},
@@ -256,7 +261,7 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 				f := newFake(t)
 				p := openPool(t, f.source(t), Config{})
 				holders := newCallers(span(1, 3))
-				var s *Session
+				var s Session
 				for _, h := range holders {
 					s = h.take(t, p)
 				}
@@ -269,7 +274,7 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 				for _, h := range holders {
 					h.lost(t, c.cause)
 				}
-				receive(t, s.Ended())
+				receive(t, ended(s))
 				if held := f.held(); len(held) != 0 {
 					t.Errorf("left at the server: %v", held)
 				}
@@ -292,7 +297,7 @@ func TestAFrozenServer(t *testing.T) {
 	d := newServer(t, nil)
 	p := openDSN(t, d.dsn(), short())
 	holders := newCallers(span(1, 50))
-	var s *Session
+	var s Session
 	for _, h := range holders {
 		s = h.take(t, p)
 	}
@@ -311,7 +316,7 @@ func TestAFrozenServer(t *testing.T) {
 			t.Errorf("lost before anything happened")
 		}
 	}
-	if a := receive(t, late.answers); a.ok || causeOf(t, a.err) != CauseSilence {
+	if a := late.await(t); a.ok || causeOf(t, a.err) != CauseSilence {
 		t.Errorf("the request under way: %+v", a)
 	}
 	// Its backends hold the locks still: that the client knew before is the whole point.

@@ -55,19 +55,3 @@ func serverError(e *pgconn.PgError) error {
 	}
 	return e
 }
-
-// room is how many more locks the session may hold.
-func (s *Session) room() int { return s.config.MaxLocksPerSession - len(s.held) }
-
-// full reports whether no lock should be asked for on the session. Any goroutine may call it.
-func (s *Session) full() bool { return s.locks.Load() >= int64(s.config.MaxLocksPerSession) }
-
-// handBack gives requests for locks that the session has no room for to the pool, which knows of another session, opens one,
-// or refuses them.
-func (s *Session) handBack(requests []*Request) {
-	for _, r := range requests {
-		s.waiting.Add(-1)
-		s.pool.post(poolMessage{kind: poolPending, request: r})
-	}
-	s.pool.afterEnd()
-}

@@ -23,13 +23,13 @@ func TestLocksOfASessionAreBounded(t *testing.T) {
 			callers := newCallers(span(1, 60))
 			var begin sync.WaitGroup
 			for _, c := range callers {
-				begin.Go(func() { p.Try(&c.r) })
+				begin.Go(func() { c.ask(p) })
 			}
 			begin.Wait()
 			var holders, refused []*caller
-			var where []*Session
+			var where []Session
 			for _, c := range callers {
-				switch a := receive(t, c.answers); {
+				switch a := c.await(t); {
 				case a.ok:
 					holders, where = append(holders, c), append(where, a.session)
 				case errors.Is(a.err, ErrTooManyLocks) && !Transient(a.err) && strings.Contains(a.err.Error(), "10 on each of 2"):
@@ -48,10 +48,7 @@ func TestLocksOfASessionAreBounded(t *testing.T) {
 			if a := refused[1].try(t, p); !errors.Is(a.err, ErrTooManyLocks) {
 				t.Errorf("%+v", a)
 			}
-			p.Who(&refused[1].r)
-			if a := receive(t, refused[1].answers); !a.ok || a.err != nil {
-				t.Errorf("%+v", a)
-			}
+			refused[1].who(t, p)
 			refused[0].release(t, last)
 			for i, c := range holders[1:] {
 				c.release(t, where[i+1])
@@ -70,7 +67,7 @@ func TestAReservationThatDoesNotWait(t *testing.T) {
 		p := openPool(t, f.source(t), Config{SharedSessions: 1, MaxSessions: 3})
 		newCaller(1).take(t, p)
 		first, second, patient, third := newCaller(2), newCaller(3), newCaller(4), newCaller(5)
-		var own *Session
+		var own *Solo
 		for _, c := range []*caller{first, second} { // there is room for these
 			p.Reserve(&Reservation{Client: c, Use: UseDedicated, Now: true})
 			got := receive(t, c.seats)
@@ -107,7 +104,7 @@ func TestTheServersLimits(t *testing.T) {
 		{pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"}, ErrTooManyConnections},
 		{pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, nil},
 	} {
-		for _, err := range []error{serverError(&c.server), connectError(fmt.Errorf("failed to connect: %w", &c.server), "")} {
+		for _, err := range []error{serverError(&c.server), connectError(t.Context(), fmt.Errorf("failed to connect: %w", &c.server), "")} {
 			if !Transient(err) {
 				t.Errorf("not transient: %v", err)
 			}
@@ -128,7 +125,7 @@ func TestTheServersLimits(t *testing.T) {
 func TestSourcesPrintNothing(t *testing.T) {
 	f := newFake(t)
 	p := openPool(t, f.source(t), Config{})
-	idle := &Pool{config: p.config, source: p.source} // one that lives changes while it is printed
+	idle := &Pool{config: p.config, connector: newConnector(p.connector.source, p.config)} // one that lives changes while it is printed
 	config, err := pgxpool.ParseConfig("host=127.0.0.1 port=1 user=fake password=secret dbname=fake sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +143,7 @@ func TestSourcesPrintNothing(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{idle, p.source, fromPool, fromDB} {
+	for _, v := range []any{idle, idle.connector, p.connector.source, fromPool, fromDB} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
 			for _, shown := range []any{v, &v, []any{v}, map[string]any{"x": v}, struct{ v any }{v}} {
 				text := fmt.Sprintf(verb, shown)

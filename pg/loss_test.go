@@ -69,7 +69,7 @@ func TestASessionThatTheServerEnds(t *testing.T) {
 						t.Errorf("lock %d was lost because %v", lost.id, lost.err)
 					}
 				}
-				a := receive(t, l.waiting.answers)
+				a := l.waiting.await(t)
 				told := a.err
 				if a.ok { // by a server that had already ended the holder's session, and was about to end this one
 					told = receive(t, l.waiting.losses).err
@@ -82,7 +82,7 @@ func TestASessionThatTheServerEnds(t *testing.T) {
 				l.dedicated.release(t, l.dedicated.r.Session)
 			}
 			crowd.makesProgress(t)
-			var next *Session
+			var next Session
 			eventually(t, "a new session takes the lost locks", func() bool {
 				a := l.shared[0].try(t, p)
 				next = a.session
@@ -115,7 +115,7 @@ func restart(t *testing.T, d database, mode pgserver.StopMode) {
 // lockers are clients of every kind: many on the shared session, one that was granted its lock by waiting, one with a
 // session of its own, and one whose wait is under way.
 type lockers struct {
-	session                    *Session
+	session                    Session
 	shared                     []*caller
 	waited, dedicated, waiting *caller
 }
@@ -152,7 +152,7 @@ func startCrowd(t *testing.T, p *Pool, n int64) *crowd {
 	t.Helper()
 	c := &crowd{callers: newCallers(span(1000, n))}
 	for _, member := range c.callers {
-		c.done.Go(func() { c.work(member, p) })
+		c.done.Go(func() { c.work(t, member, p) })
 	}
 	t.Cleanup(func() {
 		c.stop.Store(true)
@@ -162,18 +162,16 @@ func startCrowd(t *testing.T, p *Pool, n int64) *crowd {
 	return c
 }
 
-func (c *crowd) work(member *caller, p *Pool) {
+func (c *crowd) work(t *testing.T, member *caller, p *Pool) {
 	for !c.stop.Load() {
-		p.Try(&member.r)
-		a := <-member.answers
+		a := member.try(t, p)
 		if a.err != nil && !Transient(a.err) {
 			c.fail("a try failed for good: %v", a.err)
 		}
 		if !a.ok {
 			continue
 		}
-		member.submit(a.session, OpUnlock)
-		b := <-member.answers
+		b := member.on(t, a.session, OpUnlock)
 		if b.err == nil && !b.ok {
 			c.fail("the lock %d was granted and not there", member.r.ID)
 		}
@@ -225,7 +223,7 @@ func TestTheLossOfOneSessionLeavesTheOthers(t *testing.T) {
 	d.exec(t, "SELECT pg_terminate_backend(%d)", l.dedicated.r.Session.PID())
 	d.exec(t, "SELECT pg_terminate_backend(%d)", l.waiting.r.Session.PID())
 	l.dedicated.lost(t, CauseServer)
-	if a := receive(t, l.waiting.answers); a.ok || causeOf(t, a.err) != CauseServer {
+	if a := l.waiting.await(t); a.ok || causeOf(t, a.err) != CauseServer {
 		t.Errorf("the wait under way was told %+v", a)
 	}
 	l.waited.release(t, l.waited.r.Session)
@@ -255,7 +253,7 @@ func TestAnIdleSessionSeesItsEndAtOnce(t *testing.T) {
 	eventually(t, "one session lies idle", func() bool { return p.Stats().Idle == 1 })
 	d.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", d.name)
 	c.lost(t, CauseServer)
-	receive(t, s.Ended())
+	receive(t, ended(s))
 	eventually(t, "the idle session is thrown away", func() bool { return p.Stats().Idle == 0 })
 	own := idle.reserve(t, p, UseWaiting)
 	if a := idle.on(t, own, OpWait); !a.ok {
@@ -270,7 +268,7 @@ func TestRequestsThatMeetTheEndOfTheirSession(t *testing.T) {
 	p := openDSN(t, d.dsn(), quick())
 	for range 30 {
 		callers := newCallers(span(1, 64))
-		var s *Session
+		var s Session
 		eventually(t, "a session", func() bool {
 			a := callers[0].try(t, p)
 			s = a.session
@@ -283,16 +281,16 @@ func TestRequestsThatMeetTheEndOfTheirSession(t *testing.T) {
 		d.exec(t, "SELECT pg_terminate_backend(%d)", s.PID())
 		done.Wait()
 		callers[0].lost(t, CauseServer)
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		for _, c := range callers[1:] {
-			a := receive(t, c.answers)
+			a := c.await(t)
 			if a.ok {
 				c.lost(t, CauseServer)
 			} else if causeOf(t, a.err) != CauseServer {
 				t.Errorf("told %+v", a)
 			}
 			c.submit(s, OpTry) // to a session that has ended
-			if a := receive(t, c.answers); a.ok || causeOf(t, a.err) != CauseServer {
+			if a := c.await(t); a.ok || causeOf(t, a.err) != CauseServer {
 				t.Errorf("told %+v", a)
 			}
 			c.quiet(t)

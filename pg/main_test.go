@@ -96,7 +96,7 @@ type eye struct{ conn *pgconn.PgConn }
 
 func (e *eye) close() {
 	if e.conn != nil {
-		closeConn(e.conn, patience)
+		closeConn(e.conn)
 	}
 }
 
@@ -189,4 +189,24 @@ func (d database) isEmpty(t testing.TB) {
 	eventually(t, "no session and no lock is left at the server", func() bool {
 		return d.backends(t) == 0 && len(d.locks(t)) == 0 && len(d.queued(t)) == 0
 	})
+}
+
+// closeConn closes a connection that is still pgx's. After a failure pgx does so by itself, and gives a server that
+// hangs 15 s; here it has as long as a test has patience, and a moment more where pgx is busy elsewhere.
+func closeConn(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = conn.Close(ctx)
+	select {
+	case <-conn.CleanupDone():
+		return
+	case <-ctx.Done():
+	}
+	closeSocket(conn.Conn())
+	moment := time.NewTimer(patience)
+	defer moment.Stop()
+	select {
+	case <-conn.CleanupDone():
+	case <-moment.C:
+	}
 }

@@ -1,12 +1,9 @@
 package pg
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +21,11 @@ func polling(t *testing.T, config Config, test func(t *testing.T, f *fakeServer,
 	})
 }
 
-func (c *caller) poll(p *Pool) { p.Poll(&c.r) }
+func (c *caller) poll(p *Pool) {
+	c.pool, c.unsent = nil, nil
+	c.r.OK, c.r.Again, c.r.Err = false, false, nil
+	p.Poll(&c.r)
+}
 
 // pollsEnd checks that the pool has forgotten all polls, and with them its clock.
 func pollsEnd(t *testing.T, f *fakeServer, p *Pool) {
@@ -37,8 +38,8 @@ func pollsEnd(t *testing.T, f *fakeServer, p *Pool) {
 		}
 	})
 	wait(time.Second)
-	if asked.Load() != 0 || p.polls.out.Load() != 0 {
-		t.Errorf("%d statements in a second, %d under way, and nobody polls", asked.Load(), p.polls.out.Load())
+	if asked.Load() != 0 || len(p.poller.under) != 0 {
+		t.Errorf("%d statements in a second, %d batches under way, and nobody polls", asked.Load(), len(p.poller.under))
 	}
 	f.onStatement(nil)
 }
@@ -52,7 +53,7 @@ func TestAPollIsGrantedSoonAfterTheRelease(t *testing.T) {
 		none(t, c.answers, "an answer while the lock is held")
 		begin := time.Now()
 		f.unlock(other, 1)
-		a := receive(t, c.answers)
+		a := c.await(t)
 		if took := a.at.Sub(begin); !a.ok || a.err != nil || took > pollSoonest {
 			t.Errorf("%+v after %v", a, took)
 		}
@@ -74,12 +75,12 @@ func TestAPollAfterAPoll(t *testing.T) {
 			c.poll(p)
 			wait(7 * time.Millisecond)
 			p.StopPolling(&c.r)
-			if a := receive(t, c.answers); a.ok || a.err != nil {
+			if a := c.await(t); a.ok || a.err != nil {
 				t.Fatalf("stopped: %+v", a)
 			}
 			c.poll(p)
 			f.unlock(other, 1)
-			c.release(t, receive(t, c.answers).session)
+			c.release(t, c.await(t).session)
 			p.StopPolling(&c.r) // too late
 		}
 		pollsEnd(t, f, p)
@@ -112,7 +113,7 @@ func TestAPollIsStopped(t *testing.T) {
 				if c.before > 0 {
 					wait(c.before)
 				}
-				if asking := p.polls.out.Load() == 1; asking != (c.before == pollSoonest) {
+				if asking := len(p.poller.under) == 1; asking != (c.before == pollSoonest) {
 					t.Errorf("it is being asked for: %v", asking)
 				}
 				p.StopPolling(&caller.r)
@@ -126,7 +127,7 @@ func TestAPollIsStopped(t *testing.T) {
 					f.unlock(other, 1)
 				}
 				close(answer)
-				a := receive(t, caller.answers)
+				a := caller.await(t)
 				if a.ok != c.ok || a.err != nil {
 					t.Errorf("%+v", a)
 				}
@@ -177,7 +178,7 @@ func TestPollsTakeTurns(t *testing.T) {
 			}
 		}
 		for at, ids := range ticks {
-			if ids > pollsOut {
+			if ids > maxPollBatches*maxBatch {
 				t.Errorf("%d locks were asked for at %v", ids, at)
 			}
 		}
@@ -187,7 +188,7 @@ func TestPollsTakeTurns(t *testing.T) {
 		for _, c := range []*caller{callers[0], callers[n/2], callers[n-1]} {
 			begin := time.Now()
 			f.unlock(other, c.r.ID)
-			a := receive(t, c.answers)
+			a := c.await(t)
 			if took := a.at.Sub(begin); !a.ok || took > n*pollShare+pollTick {
 				t.Errorf("lock %d: %+v after %v", c.r.ID, a, took)
 			}
@@ -196,8 +197,8 @@ func TestPollsTakeTurns(t *testing.T) {
 		slow := make(chan struct{})
 		f.onStatement(func(*fakeSession, *question) { <-slow })
 		wait(2 * time.Second)
-		if out := p.polls.out.Load(); out > pollsOut {
-			t.Errorf("%d are under way while the server does not answer", out)
+		if out := len(p.poller.under); out > maxPollBatches {
+			t.Errorf("%d batches are under way while the server does not answer", out)
 		}
 		close(slow)
 		f.onStatement(nil)
@@ -213,14 +214,14 @@ func TestPollsTakeTurns(t *testing.T) {
 func TestPollInterval(t *testing.T) {
 	for n, want := range map[int]time.Duration{1: pollSoonest, 2000: 20 * time.Millisecond, 10_000: 100 * time.Millisecond,
 		50_000: 500 * time.Millisecond, 1_000_000: pollLatest} {
-		l := polls{list: make([]*poll, n)}
+		l := poller{list: make([]*poll, n)}
 		if got := l.interval(); got != want {
 			t.Errorf("%d are asked for within %v, should be %v", n, got, want)
 		}
 		asked := 0
 		for range 100 * int(want/pollTick) {
 			portion := l.portion()
-			if asked += portion; portion > pollsOut {
+			if asked += portion; portion > maxPollBatches*maxBatch {
 				t.Fatalf("%d polls at a tick", portion)
 			}
 		}
@@ -240,11 +241,14 @@ func TestASessionIsLostUnderPolls(t *testing.T) {
 		}
 		f.onStatement(func(_ *fakeSession, q *question) { q.never = q.kind == "batch" })
 		wait(pollTick)
-		asking := int(p.polls.out.Load())
-		s := (*p.shared.Load())[0]
+		asking := 0
+		for _, b := range p.poller.under {
+			asking += len(b.polls)
+		}
+		s := p.first()
 		f.onStatement(nil)
 		f.of(t, s).conn.Close()
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		wait(time.Second)
 		failed := 0
 		for _, c := range callers {
@@ -254,12 +258,12 @@ func TestASessionIsLostUnderPolls(t *testing.T) {
 				continue
 			}
 			failed++
-			if a := receive(t, c.answers); a.ok || causeOf(t, a.err) != CauseConnection || !Transient(a.err) {
+			if a := c.await(t); a.ok || causeOf(t, a.err) != CauseConnection || !Transient(a.err) {
 				t.Fatalf("%+v", a)
 			}
 			c.quiet(t)
 		}
-		if failed != asking || asking == 0 || asking > pollsOut {
+		if failed != asking || asking == 0 || asking > maxPollBatches*maxBatch {
 			t.Errorf("%d polls failed, %d were under way", failed, asking)
 		}
 		pollsEnd(t, f, p)
@@ -269,7 +273,7 @@ func TestASessionIsLostUnderPolls(t *testing.T) {
 // stopped takes the answer to a poll that was stopped at rest, which is there at once.
 func (c *caller) stopped(t *testing.T) {
 	t.Helper()
-	if a := receive(t, c.answers); a.ok || a.err != nil {
+	if a := c.await(t); a.ok || a.err != nil {
 		t.Errorf("%+v", a)
 	}
 	c.quiet(t)
@@ -281,10 +285,10 @@ func TestALockOfAPollIsLost(t *testing.T) {
 		c := newCaller(1)
 		for range 2 {
 			c.poll(p)
-			c.release(t, receive(t, c.answers).session)
+			c.release(t, c.await(t).session)
 		}
 		c.poll(p)
-		s := receive(t, c.answers).session
+		s := c.await(t).session
 		synctest.Wait()
 		f.of(t, s).conn.Close()
 		if l := c.lost(t, CauseConnection); l.session != s {
@@ -292,79 +296,6 @@ func TestALockOfAPollIsLost(t *testing.T) {
 		}
 		pollsEnd(t, f, p)
 		c.quiet(t)
-	})
-}
-
-// Where no session can be opened a poll hears why.
-func TestPollsWithoutASession(t *testing.T) {
-	polling(t, Config{SharedSessions: 1}, func(t *testing.T, f *fakeServer, p *Pool, _ *fakeSession) {
-		f.change(func() { f.dial = func(context.Context, string) error { return syscall.ECONNREFUSED } })
-		first := (*p.shared.Load())[0]
-		f.of(t, first).conn.Close()
-		receive(t, first.Ended())
-		callers := newCallers(span(1, 3000))
-		for _, c := range callers {
-			c.poll(p)
-		}
-		for _, c := range callers {
-			if a := receive(t, c.answers); a.ok || !errors.Is(a.err, syscall.ECONNREFUSED) || !Transient(a.err) {
-				t.Fatalf("%+v", a)
-			}
-			c.quiet(t)
-		}
-		pollsEnd(t, f, p)
-		f.change(func() { f.dial = nil })
-		callers[0].poll(p)
-		callers[0].release(t, receive(t, callers[0].answers).session)
-	})
-}
-
-// Close ends them all, at rest and under way, and those that come after.
-func TestCloseEndsPolls(t *testing.T) {
-	polling(t, Config{}, func(t *testing.T, f *fakeServer, p *Pool, other *fakeSession) {
-		callers := newCallers(span(1, 3000))
-		for _, c := range callers {
-			f.try(other, c.r.ID)
-			c.poll(p)
-		}
-		answer := make(chan struct{})
-		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "batch" {
-				<-answer
-			}
-		})
-		wait(pollTick)
-		if p.polls.out.Load() == 0 {
-			t.Error("none is under way")
-		}
-		closed := make(chan struct{})
-		go func() { closePool(t, p); close(closed) }()
-		synctest.Wait()
-		late := newCaller(5000)
-		late.poll(p)
-		if a := receive(t, late.answers); !errors.Is(a.err, ErrClosed) {
-			t.Errorf("while it closes: %+v", a)
-		}
-		close(answer)
-		receive(t, closed)
-		late.poll(p)
-		if a := receive(t, late.answers); !errors.Is(a.err, ErrClosed) {
-			t.Errorf("after: %+v", a)
-		}
-		p.StopPolling(&late.r)
-		late.quiet(t)
-		reasons := map[bool]int{}
-		for _, c := range callers {
-			a := receive(t, c.answers)
-			if a.ok || a.err == nil {
-				t.Fatalf("%+v", a)
-			}
-			reasons[errors.Is(a.err, ErrClosed)]++
-			c.quiet(t)
-		}
-		if reasons[true] == 0 {
-			t.Errorf("%d were answered with %v, %d otherwise", reasons[true], ErrClosed, reasons[false])
-		}
 	})
 }
 
@@ -390,7 +321,7 @@ func TestPollsInAnyOrder(t *testing.T) {
 			}
 			c := callers[0]
 			f.unlock(other, c.r.ID)
-			c.release(t, receive(t, c.answers).session)
+			c.release(t, c.await(t).session)
 			c.quiet(t)
 			callers = callers[1:]
 		}

@@ -1,11 +1,6 @@
 package pg
 
-import (
-	"sync/atomic"
-	"time"
-
-	"github.com/lockkeeper/lockkeeper/internal/mailbox"
-)
+import "time"
 
 // Op is what a request asks of a session.
 type Op uint8
@@ -15,44 +10,62 @@ const (
 	OpTry    Op = iota // take the lock if it is free; never waits
 	OpWait             // wait in the server's queue, for one slice at most; only on a solo session
 	OpUnlock           // release
-	OpWho              // who holds the id; best effort
-	opCancel           // end what the backend whose pid is the id is doing
+	opWho              // who holds the id; best effort
+	opPoll             // OpTry for all of a batch
 )
 
-func (o Op) String() string {
-	return [...]string{"try", "wait", "unlock", "who", "cancel"}[o]
-}
+func (o Op) String() string { return [...]string{"try", "wait", "unlock", "who", "poll"}[o] }
 
-// Client is who asks. Its methods are called on a session's goroutines, at most one at a time for one request, and
-// must not block.
+// Client is who asks for a lock. Its methods are called on the goroutines of sessions and of the pool, and must not block:
+// a send to a channel with room is all that they may do.
 type Client interface {
 	// Done gives the answer to a request, which is its client's again.
 	Done(r *Request)
-	// Lost says that s is gone, and with it the lock on id that the client was granted there. It can come late, and
-	// beside the answer to an unlock: compare [Session.Lost] of the session that the lock is on now.
-	Lost(s *Session, id int64, cause error)
+	// Lost says that s has ended, and with it the lock on id that the client was granted there. It is called at most once for
+	// each grant, and never after the answer to its unlock.
+	Lost(s Session, id int64)
 }
 
-// Request is one operation on one id. Its client sets the first fields, submits it and leaves it alone until Done.
+// Request is one operation on one id. Its client sets the first fields, submits it, and leaves it alone until Done.
 type Request struct {
 	Client Client
 	ID     int64
 	Op     Op
-	// Attended promises that [Request.Attend] is called for the answer, or else [Request.MustRead].
-	Attended bool
-	// OK is the server's answer: granted, or released. For a wait, false without an error says that its slice is over.
-	OK        bool
-	abandoned atomic.Bool
-	// Err says why there is no answer. The id is known not to be held by the session after it, or the session is gone
-	// and its locks with it.
+
+	// OK is the server's answer: granted, or released. For a wait, false without Err says that its slice is over.
+	OK bool
+	// Again: no session with room was there, and there may be one now. Nothing was asked.
+	Again bool
+	// Err says why there is no answer. The id is known not to be held by the session after it, or the session has ended and
+	// its locks with it.
 	Err error
 	// Session is where the operation ran; for a granted lock, where it is held.
-	Session *Session
-	at      atomic.Pointer[Session] // as Session, for Attend
-	node    mailbox.Node[*Request]
-	poll    *poll // the latest that it was handed to; its client's
-	// Holder answers OpWho; nil where nobody holds the id or the question was not asked.
-	Holder *Holder
+	Session Session
+
+	polls   *pollBatch // of opPoll
+	inquiry *inquiry   // of opWho
+	poll    *poll      // the pool's, while it polls for the request
+}
+
+// answer gives the request back to its client.
+func (r *Request) answer(s Session, ok bool, err error) {
+	r.Session, r.OK, r.Err = s, ok, err
+	r.Client.Done(r)
+}
+
+// Session is a connection on which locks are held: a [Shared] or a [Solo]. Any goroutine may call its methods.
+type Session interface {
+	// Submit gives a request to the session's owner. It waits until the owner has room for it, never for the server. unsent is
+	// nil, unless the session had ended by then: the channel is closed once the session has answered all that it received,
+	// and without an answer by then the request was never sent.
+	Submit(r *Request) (unsent <-chan struct{})
+	// PID is the backend's process number.
+	PID() uint32
+	// TrustedUntil is when the session's locks are lost unless an answer comes. Whoever hands out a grant, or is asked whether
+	// one still stands, compares it with the clock: a process that was stopped wakes before its timers fire.
+	TrustedUntil() time.Time
+	// Lost is why the session's locks are gone, nil while they are not.
+	Lost() error
 }
 
 // Holder is who holds a lock, as PostgreSQL tells it.
@@ -62,55 +75,3 @@ type Holder struct {
 	ClientAddr      string    // empty for a local socket, or where the role may not see it
 	SessionSince    time.Time // when that session began: PostgreSQL does not record when it was granted the lock
 }
-
-func (r *Request) post(to *mailbox.Mailbox[*Request]) {
-	r.node.Value = r
-	to.Post(&r.node)
-}
-
-func (r *Request) answer(s *Session, ok bool, err error) {
-	r.Session, r.OK, r.Err = s, ok, err
-	r.Client.Done(r)
-}
-
-// entry is what a session keeps of a request that it sent: after Done the request may be in use again.
-type entry struct {
-	id     int64
-	op     Op
-	ok     bool
-	client Client
-	req    *Request
-}
-
-// flight is one statement under way. Owner and reader pass it back and forth; who has it may touch it.
-type flight struct {
-	kind     flightKind
-	sent     time.Time
-	deadline time.Time // when the answer must be here at the latest
-	entries  []entry   // of a batch: unlocks first, then tries
-	unlocks  int
-	single   bool // the statement was a plain one, answered with a boolean and not with letters
-
-	// The answer, filled in by the reader.
-	rows      int
-	completed bool   // the command came to its end
-	letters   []byte // 't' or 'f' for each entry, in order
-	broken    error  // the answer was not of the expected form
-	identity  string
-	holder    *Holder
-	err       error // the server's error
-	answered  bool  // the clients have been told
-
-	// Of a settling flight: the error that put the entries in doubt, and which of them that was.
-	doubt error
-}
-
-type flightKind uint8
-
-const (
-	flightOps    flightKind = iota
-	flightSettle            // unlocks of ids in doubt: either letter is an answer
-	flightAsk
-	flightWho
-	flightCancel
-)

@@ -1,315 +1,317 @@
 package pg
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/lockkeeper/lockkeeper/internal/mailbox"
 )
 
-// Use is what a session is for.
-type Use uint8
+// maxInAir is how many statements a shared session has sent that are not answered. Two spare the server the wait for the next
+// one, and the owner a wake-up for each answer. (Measured: a third more pairs at a thousand keys than with one; a third
+// statement gains nothing.)
+const maxInAir = 2
 
-// The uses.
-const (
-	UseShared    Use = iota // many locks
-	UseWaiting              // one key that waits, or got its lock by waiting
-	UseDedicated            // one key whose user asked for a connection of its own
-)
+// session is what both kinds of session are made of: a connection, the goroutine that reads it, and how far it is trusted. Two
+// goroutines belong to it: the owner, which is run of [Shared] or [Solo], and the reader, which is read.
+type session struct {
+	pool   *Pool
+	config *Config
+	connection
+	self Session // the Shared or Solo that this is part of
+	use  Use     // for events; written before the owner starts
 
-func (u Use) String() string { return [...]string{"shared", "waiting", "dedicated"}[u] }
+	// Sent by keepers and the pool; received by the owner; never closed; capacity as the kind says.
+	requests chan *Request
+	// Sent by the owner; received by the reader; never closed; capacity maxInAir: as many statements are in the air at most.
+	sent chan *sending
+	// Sent by the reader: statements whose clients it has told; received by the owner, when it next has a use for them; never
+	// closed; capacity maxInAir, as before.
+	answered chan *sending
+	// Sent by the reader: statements that the owner must look at soon; received by the owner; never closed; capacity maxInAir.
+	failed chan *sending
+	// Sent by the reader; received by the owner; never closed; capacity 1: a server has one last word.
+	lastWord chan *serverEndError
+	// Closed by the reader at its end, after which readErr may be read; received by the owner; nothing is sent.
+	readEnded chan struct{}
+	readErr   error
+	// Sent by the pool; received by the owner; never closed; capacity 2: one order to stop and one failover at most.
+	orders chan order
+	// Closed by the owner at its end: all that it received is answered; received by senders of requests; nothing is sent.
+	gone chan struct{}
 
-// Session is one connection and the locks on it. See the package's text for who owns what.
-type Session struct {
-	pool     *Pool
-	config   *Config
-	use      atomic.Uint32 // a Use; set by the pool when it hands a solo session out
-	pid      uint32
-	identity string // the answer to the health question, which never changes
-	lineage  lineage
-	light    bool // for locks that come one at a time; set by the pool before the session is shared
-	conn     net.Conn
-	front    *pgproto3.Frontend // its receiving half is the reader's; we encode for ourselves
-	base     time.Time          // what trusted counts from; carries the monotonic clock
-
-	toReader chan *flight  // capacity 1: sent by the owner, at most one is under way; received by the reader
-	answers  chan *flight  // capacity 1: sent by the reader; received by the owner
-	readDone chan struct{} // closed by the reader at its end, after which readErr may be read
-	readErr  error
-	over     chan struct{}             // closed by whoever had the turn when it found that the session ends, and kept it
-	ending   chan struct{}             // closed by the owner: no request is sent any more
-	ended    chan struct{}             // closed by the owner at its end: nothing of the session is left
-	lost     atomic.Pointer[LossError] // published by the owner before it tells the clients
-
-	// Every request writes these, so they are on a line of a processor's cache of their own.
-	_       mailbox.Apart
-	inbox   mailbox.Mailbox[*Request]
-	waiting atomic.Int64 // requests posted and not yet answered: what the pool chooses by
-	_       mailbox.Apart
-
-	locks   atomic.Int64 // length of held, published for the same reason
-	trusted atomic.Int64 // until when, in nanoseconds since base; written by the reader at each answer
-
-	duty       atomic.Uint32             // who reads; see attend.go
-	attended   atomic.Uint32             // answers that callers read
-	callReader chan struct{}             // capacity 1: the duty goes back to the reader, sent by whoever gives it
-	readEnd    atomic.Pointer[time.Time] // when reading is to end for good
-
-	// Of who has the duty to read.
-	incoming   *flight // the statement whose answer is coming in
-	lastWord   *serverEndError
-	readFailed error
-	readBy     time.Time // the read deadline that the socket has for callers
-	alone      int       // statements in a row that had one caller each
-	landedAt   time.Time
-
-	turn      mailbox.Turn                   // who has it owns what is below
-	telling   mailbox.Turn                   // the reader's while it tells clients, the owner's while it publishes lost
-	fatal     atomic.Pointer[serverEndError] // the server's last word, from the reader
-	deposedBy atomic.Pointer[lineage]        // a promotion that the pool has seen
-	gather    atomic.Int64                   // so many must wait for a statement to be sent before the pause is over; see gather.go
-	rest      *time.Timer                    // calls rested
-	signals   atomic.Uint32                  // what the owner is to look at: signal bits
-	out       atomic.Bool                    // a statement is under way: what queues has to wait; written with the turn
+	trusted atomic.Int64              // written by the reader: until when the session is trusted, in nanoseconds since asked
+	lost    atomic.Pointer[LossError] // written by the owner, before it tells the clients
+	closed  atomic.Bool               // written by the owner: it receives requests for the last time
+	inAir   atomic.Int64              // written by the owner, which adds a statement that it sends, and by the reader, which takes it off
+	locks   atomic.Int64              // written by the owner, which adds what it asks for, and by the reader, which takes off what is not held
 
 	// The owner's.
-	armed    time.Time  // when the timer will fire
-	rearm    bool       // something is due earlier than the timer may know
-	loss     *LossError // why it ends, nil for an orderly end
-	held     map[int64]Client
-	backlog  []*Request
-	current  *flight
-	spare    *flight // the last flight, to be filled again
-	encode   encoder
-	asked    time.Time // when the health question was last sent
+	air      []*sending // sent, and not yet back from the reader; oldest first
+	free     []*sending // to be filled again
+	enc      encoder
+	loss     *LossError // why the session ends; nil while it does not
 	timer    *time.Timer
-	canWrite time.Time  // the write deadline that the socket has
-	wait     *Request   // the wait under way
-	cancel   *canceller // the cancellation of our own wait under way: until it is answered nothing else is sent
-	cancelAt time.Time  // when to cancel it again, should it still be under way
-	parked   *flight    // a failed wait that is settled after that
+	armed    time.Time // when the timer fires
+	askedAt  time.Time // when the health question was last sent
+	usedAt   time.Time // when a statement of a client's was last sent
+	canWrite time.Time // the write deadline that the socket has
 }
 
-func newSession(p *Pool, c *connected) *Session {
-	s := &Session{
-		pool: p, config: &p.config, pid: c.pid, identity: c.identity, lineage: c.lineage, conn: c.conn, front: c.front, base: c.answered,
-		toReader: make(chan *flight, 1), answers: make(chan *flight, 1), readDone: make(chan struct{}),
-		callReader: make(chan struct{}, 1), over: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
-		held: make(map[int64]Client), asked: c.asked, timer: time.NewTimer(p.config.HealthInterval),
+func newSession(p *Pool, c *connection, use Use, room int) session {
+	now := time.Now()
+	return session{
+		pool: p, config: &p.config, connection: *c, use: use,
+		requests: make(chan *Request, room), sent: make(chan *sending, maxInAir), answered: make(chan *sending, maxInAir),
+		failed: make(chan *sending, maxInAir), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
+		orders: make(chan order, 2), gone: make(chan struct{}),
+		timer: time.NewTimer(p.config.HealthInterval), armed: now.Add(p.config.HealthInterval), askedAt: c.asked, usedAt: now,
 	}
-	s.trust(c.asked)
-	s.rest = time.AfterFunc(restMost, s.rested)
-	s.rest.Stop()
-	go s.read()
-	go s.run()
-	return s
 }
 
-// PID is the backend's process number.
-func (s *Session) PID() uint32 { return s.pid }
+// kind is what differs between a [Shared] and a [Solo] where their owner deals with answers and with the end.
+type kind interface {
+	// record keeps account of the ids of a statement whose clients have been told.
+	record(f *sending)
+	// settled does so for a failed one, of whose ids none is held any more.
+	settled(f *sending)
+	// holders gives each id that is held, and forgets it.
+	holders(each func(id int64, client Client))
+	// unlockRefused is called before an unlock is refused: its client hears of the loss by that, and only by that.
+	unlockRefused(id int64)
+	// queued gives each request that was received and not sent, and forgets it.
+	queued(each func(*Request))
+}
 
-// Use is what the session is for.
-func (s *Session) Use() Use { return Use(s.use.Load()) }
+// order is what the pool tells a session's owner: to stop, or that another server has taken its server's place.
+type order struct{ failedOver *timeline }
 
-// TrustedUntil is when the session's locks are lost unless an answer comes. It may be called from any goroutine: whoever
-// hands out a grant, or is asked whether one still stands, compares it with the clock, since a process that was
-// stopped wakes before its timers fire.
-func (s *Session) TrustedUntil() time.Time {
-	if loss := s.lost.Load(); loss != nil && loss.Cause != CauseClosed {
-		return s.base // also where an answer came after the loss: the reader does not know of it
+// PID implements [Session], as do TrustedUntil and Lost.
+func (s *session) PID() uint32 { return s.pid }
+
+// TrustedUntil is in the past once the session is lost, also where an answer came after the loss.
+func (s *session) TrustedUntil() time.Time {
+	if s.lost.Load() != nil {
+		return s.asked
 	}
-	return s.base.Add(time.Duration(s.trusted.Load()))
+	return s.asked.Add(time.Duration(s.trusted.Load()))
 }
 
-func (s *Session) trust(sent time.Time) {
-	s.trusted.Store(int64(sent.Add(s.config.Trust()).Sub(s.base)))
+func (s *session) trust(sent time.Time) {
+	s.trusted.Store(int64(sent.Add(s.config.Trust()).Sub(s.asked)))
 }
 
-// Lost is why the session's locks are gone, nil while they are not. It may be called from any goroutine.
-func (s *Session) Lost() error {
+// Lost implements [Session].
+func (s *session) Lost() error {
 	if loss := s.lost.Load(); loss != nil {
 		return loss
 	}
 	return nil
 }
 
-// Ended is closed when nothing of the session is left.
-func (s *Session) Ended() <-chan struct{} { return s.ended }
-
-// Submit hands a request to the session. It never blocks, and Done is called exactly once, possibly at once.
-func (s *Session) Submit(r *Request) {
-	attended := r.Attended // it may be in use again when it has been sent
-	s.queue(r)
-	s.deal(attended)
+// unsentNow is the channel that Submit returns once it has sent a request. The owner sets closed before it receives for the last
+// time: whoever finds it unset after sending has been received, or will be.
+func (s *session) unsentNow() <-chan struct{} {
+	if s.closed.Load() {
+		return s.gone
+	}
+	return nil
 }
 
-// submitAll is Submit of many at once, so that the first does not go alone.
-func (s *Session) submitAll(all []*Request) {
-	for _, r := range all {
-		s.queue(r)
-	}
-	s.deal(false)
-}
-
-func (s *Session) queue(r *Request) {
-	r.Session, r.OK, r.Err = s, false, nil
-	if r.at.Load() != s { // to store costs more than to look
-		r.at.Store(s)
-	}
-	if r.abandoned.Load() {
-		r.abandoned.Store(false)
-	}
-	s.waiting.Add(1)
-	r.post(&s.inbox)
-}
-
-// deal sees to it that what has been queued is dealt with.
-func (s *Session) deal(attended bool) {
-	select {
-	case <-s.ending:
-		// The owner may have looked for the last time before this request came. Whoever takes it answers it.
-		s.sweep()
-	default:
-		s.work()
-		if !attended {
-			s.MustRead()
-		}
+// lose ends the session. The owner's loop sees it.
+func (s *session) lose(cause Cause, err error) {
+	if s.loss == nil {
+		s.loss = &LossError{Cause: cause, PID: s.pid, Err: err}
 	}
 }
 
-// The signals.
-const (
-	signalTimer   = 1 << iota // something may be due
-	signalRead                // the reader has ended
-	signalNudge               // a wait was abandoned, or its cancellation answered
-	signalFatal               // the server has said that it ends the session
-	signalStop                // end in good order
-	signalDeposed             // a standby of its server has been promoted
-)
-
-func (s *Session) signal(bit uint32) {
-	s.signals.Or(bit)
-	s.work()
-	s.MustRead()
+// readLost ends the session since the reader has ended.
+func (s *session) readLost() {
+	cause := CauseConnection
+	if _, said := errors.AsType[*serverEndError](s.readErr); said {
+		cause = CauseServer
+	}
+	s.lose(cause, s.readErr)
 }
 
-// stop asks for an orderly end. It does no harm twice.
-func (s *Session) stop() { s.signal(signalStop) }
-
-// Abandon asks that a wait end soon: its answer may still be a grant.
-func (s *Session) Abandon(r *Request) {
-	r.abandoned.Store(true)
-	s.signal(signalNudge)
+func (s *session) obey(o order) {
+	if o.failedOver == nil {
+		s.lose(CauseClosed, nil)
+		return
+	}
+	s.lose(CauseFailedOver, fmt.Errorf("the server is on timeline %d, and a standby was promoted to timeline %d",
+		s.timeline.number, o.failedOver.number))
 }
 
-// run is the session's own goroutine. Statements are sent and their answers accounted for by whoever submits a request
-// to a session at rest, and by the reader; what is left is the clock, and the end, which may take time.
-func (s *Session) run() {
+// newSending is an empty statement.
+func (s *session) newSending(kind sendingKind) *sending {
+	f := new(sending)
+	if n := len(s.free); n > 0 {
+		f, s.free = s.free[n-1], s.free[:n-1]
+	}
+	f.reset(kind)
+	return f
+}
+
+// recordAnswered takes back what the reader has delivered.
+func (s *session) recordAnswered(k kind) {
 	for {
 		select {
-		case <-s.timer.C:
-			s.signal(signalTimer)
-		case <-s.over:
-			s.finish()
-			return
-		}
-	}
-}
-
-// work acts as the owner as long as there is something to do and nobody else is at it. It never waits.
-func (s *Session) work() {
-	for s.pending() && s.turn.Try() {
-		if over := s.step(); over {
-			close(s.over) // the turn is kept: finish needs it, and nobody else ever will
-			return
-		}
-		s.turn.Give()
-	}
-}
-
-func (s *Session) pending() bool {
-	return s.signals.Load() != 0 || len(s.answers) > 0 && s.waiting.Load() >= s.gather.Load() || !s.out.Load() && !s.inbox.Empty()
-}
-
-// step looks at everything once, and reports whether the session is to end.
-func (s *Session) step() (over bool) {
-	signals := s.signals.Swap(0)
-	select {
-	case f := <-s.answers:
-		s.landed(f)
-	default:
-	}
-	if s.loss == nil && signals&signalNudge != 0 {
-		s.nudged()
-	}
-	if s.loss == nil && signals&signalFatal != 0 {
-		s.lose(CauseServer, s.fatal.Load())
-	}
-	if s.loss == nil && signals&signalRead != 0 {
-		s.readEnded()
-	}
-	if s.loss == nil && signals&signalDeposed != 0 {
-		s.lose(CauseDeposed, fmt.Errorf("it is on timeline %d, and a standby has been promoted to timeline %d",
-			s.lineage.timeline, s.deposedBy.Load().timeline))
-	}
-	if s.loss == nil && signals&signalTimer != 0 {
-		s.checkTime()
-	}
-	if s.loss != nil || signals&signalStop != 0 {
-		return true
-	}
-	s.sendNext()
-	if s.loss != nil {
-		return true
-	}
-	if signals != 0 || s.rearm || s.current == nil && s.armed.After(s.asked.Add(s.config.HealthInterval)) {
-		s.rearm = false
-		s.setTimer()
-	}
-	s.out.Store(s.current != nil || s.cancel != nil)
-	return false
-}
-
-// setTimer aims at whatever is due first: the answer under way, the next health question, the end of trust.
-func (s *Session) setTimer() {
-	due := s.asked.Add(s.config.HealthInterval)
-	switch {
-	case s.wait != nil && !s.cancelAt.IsZero():
-		due = s.cancelAt
-	case s.current != nil:
-		due = s.current.deadline
-	case s.cancel != nil: // its answer comes by itself, or with the end of the session that it was sent on
-		due = time.Now().Add(s.config.Trust())
-	}
-	if until := s.TrustedUntil(); len(s.held) > 0 && until.Before(due) {
-		due = until
-	}
-	s.armed = due
-	s.timer.Reset(time.Until(due))
-}
-
-func (s *Session) checkTime() {
-	now := time.Now()
-	if s.wait != nil && !s.cancelAt.IsZero() && !now.Before(s.cancelAt) {
-		s.cancelAt = time.Time{}
-		s.nudged()
-	}
-	switch {
-	case s.current != nil && !now.Before(s.current.deadline), !now.Before(s.TrustedUntil()) && len(s.held) > 0:
-		// An answer may lie ready that the clock overtook (this process was stopped, or starved): it counts, if what
-		// it renews reaches to now.
-		select {
-		case f := <-s.answers:
-			s.landed(f)
-			if s.loss != nil || now.Before(s.TrustedUntil()) {
-				return
-			}
+		case f := <-s.answered:
+			k.record(f)
 		default:
+			return
 		}
+	}
+}
+
+// look deals with a statement that the reader has left to the owner.
+func (s *session) look(k kind, f *sending) {
+	s.recordAnswered(k) // they came before
+	if f.told.Load() {
+		k.record(f)
+		return
+	}
+	s.outOfAir(f)
+	switch {
+	case f.broken != nil:
+		s.air = append(s.air, f) // nobody has been answered: leave does it
+		s.lose(CauseDoubt, f.broken)
+	case f.err != nil && f.kind == sendLocks:
+		s.settle(f)
+	case f.err != nil:
+		s.air = append(s.air, f)
+		s.lose(CauseDoubt, errors.Join(f.doubt, f.err))
+	case f.kind == sendSettle && f.entries[0].op == OpWait && f.entries[0].ok:
+		// The block of a wait may have been stopped where it held the lock twice: between its try and its unlock. It is unlocked
+		// until there is nothing to unlock.
+		f.err = f.doubt
+		s.settle(f)
+	case f.kind == sendSettle:
+		k.settled(f)
+		s.tellSettled(f)
+		s.recycle(f)
+	default:
+		s.identified(f)
+		s.recycle(f)
+	}
+}
+
+// tellSettled answers the requests of a failed statement, now that none of its ids is held.
+func (s *session) tellSettled(f *sending) {
+	if f.whole != nil {
+		f.whole.answer(s.self, false, f.doubt)
+		return
+	}
+	for i := range f.entries {
+		e := &f.entries[i]
+		switch {
+		case e.op == OpUnlock:
+			e.req.answer(s.self, true, nil)
+		case e.op == OpWait && (isSliceOver(f.doubt) || !f.plain && isLanguageMissing(f.doubt)): // the next wait is a plain one
+			e.req.answer(s.self, false, nil)
+		default:
+			e.req.answer(s.self, false, f.doubt)
+		}
+	}
+}
+
+// outOfAir takes a statement out of those in the air.
+func (s *session) outOfAir(f *sending) {
+	for i := range s.air {
+		if s.air[i] == f {
+			s.air = append(s.air[:i], s.air[i+1:]...)
+			return
+		}
+	}
+}
+
+func (s *session) recycle(f *sending) { s.free = append(s.free, f) }
+
+// ask sends the health question.
+func (s *session) ask() {
+	message, err := s.enc.int4(&askStatement, textFormat)
+	s.askedAt = time.Now()
+	s.write(s.newSending(sendAsk), message, err, s.askedAt.Add(s.config.HealthTimeout))
+}
+
+// settle unlocks once every id of a failed statement. The boolean tells what became of it: true, it was held and is free now;
+// false, it was not. Nobody is answered before.
+func (s *session) settle(f *sending) {
+	f.kind, f.doubt, f.err = sendSettle, f.err, nil
+	f.rows, f.completed, f.letters = 0, false, f.letters[:0]
+	message, err := f.encode(&s.enc)
+	s.write(f, message, err, s.answerBy())
+}
+
+// identified looks at the answer to the health question.
+func (s *session) identified(f *sending) {
+	same, recovery := sameBackend(s.identity, f.identity)
+	if same {
+		return
+	}
+	cause := CauseBackend
+	if recovery {
+		cause = CauseRecovery
+	}
+	s.lose(cause, fmt.Errorf("%q answered, %q was expected (backend, in recovery, start of the server, start of the backend, database)",
+		f.identity, s.identity))
+}
+
+// answerBy is when a statement's answer must be here: as long as the session is trusted, and never sooner than that of a health
+// question.
+func (s *session) answerBy() time.Time {
+	least := time.Now().Add(s.config.HealthTimeout)
+	if until := s.TrustedUntil(); until.After(least) {
+		return until
+	}
+	return least
+}
+
+// write sends a statement. The socket's buffer has room for it, since few statements are in the air, so that the write returns at
+// once; a deadline stands in case it does not, renewed only now and then, as each renewal costs a timer.
+func (s *session) write(f *sending, message []byte, err error, deadline time.Time) {
+	f.sent, f.deadline = time.Now(), deadline
+	s.air = append(s.air, f)
+	if err == nil && s.canWrite.Before(f.sent.Add(s.config.HealthTimeout)) {
+		s.canWrite = f.sent.Add(2 * s.config.HealthTimeout)
+		err = s.conn.SetWriteDeadline(s.canWrite)
+	}
+	if err != nil {
+		s.lose(CauseDoubt, err)
+		return
+	}
+	s.inAir.Add(1)
+	s.sent <- f // it has room: no more than maxInAir are in the air
+	if _, err := s.conn.Write(message); err != nil {
+		// The server may have said why, and the reader is about to read it. Its end tells, or the statement's deadline.
+		_ = s.conn.SetReadDeadline(deadline)
+	}
+}
+
+// overdue ends the session where an answer is late, or where it holds locks and is not trusted any more.
+func (s *session) overdue(now time.Time, holds bool) {
+	if len(s.air) > 0 && !now.Before(s.air[0].deadline) || holds && !now.Before(s.TrustedUntil()) {
 		s.lose(CauseSilence, fmt.Errorf("no answer within %v", s.config.Trust()))
+	}
+}
+
+// setTimer aims at whatever is due first. It leaves a timer alone that fires too early: whoever looks then sets it again. asks says
+// that the session has locks, or has asked for some, and room for the health question: it is sent when it is due. Only locks that
+// it holds can be lost: it may have asked for others when its trust had run out, since a session without locks asks nothing.
+func (s *session) setTimer(asks, holds bool) {
+	at := s.usedAt.Add(s.config.idleLimit())
+	if len(s.air) > 0 {
+		at = s.air[0].deadline
+	}
+	if next := s.askedAt.Add(s.config.HealthInterval); asks && (len(s.air) == 0 || next.Before(at)) {
+		at = next
+	}
+	if until := s.TrustedUntil(); holds && until.Before(at) {
+		at = until
+	}
+	if s.armed.IsZero() || at.Before(s.armed) {
+		s.armed = at
+		s.timer.Reset(time.Until(at))
 	}
 }

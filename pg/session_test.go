@@ -22,11 +22,11 @@ func TestManyLocksOnOneSession(t *testing.T) {
 	ids := append(span(-1000, 2000), math.MinInt64, math.MaxInt64)
 	callers := newCallers(ids)
 	for _, c := range callers {
-		p.Try(&c.r)
+		c.ask(p)
 	}
-	var session *Session
+	var session Session
 	for _, c := range callers {
-		a := receive(t, c.answers)
+		a := c.await(t)
 		if !a.ok || a.err != nil {
 			t.Fatalf("lock %d: %+v", c.r.ID, a)
 		}
@@ -52,7 +52,7 @@ func TestManyLocksOnOneSession(t *testing.T) {
 		c.submit(session, OpUnlock)
 	}
 	for _, c := range callers {
-		if a := receive(t, c.answers); !a.ok || a.err != nil {
+		if a := c.await(t); !a.ok || a.err != nil {
 			t.Errorf("unlock %d: %+v", c.r.ID, a)
 		}
 		c.quiet(t)
@@ -88,7 +88,7 @@ func TestAnswersOfABatchAreInOrder(t *testing.T) {
 	}
 	gate()
 	for _, c := range callers {
-		if a := receive(t, c.answers); a.err != nil || a.ok == taken[c.r.ID] {
+		if a := c.await(t); a.err != nil || a.ok == taken[c.r.ID] {
 			t.Errorf("lock %d: granted=%v %v; taken by somebody else: %v", c.r.ID, a.ok, a.err, taken[c.r.ID])
 		}
 	}
@@ -110,7 +110,7 @@ func TestAnswersOfABatchAreInOrder(t *testing.T) {
 	}
 	gate()
 	for _, c := range slices.Concat(released, more) {
-		if a := receive(t, c.answers); !a.ok || a.err != nil {
+		if a := c.await(t); !a.ok || a.err != nil {
 			t.Errorf("lock %d: %+v", c.r.ID, a)
 		}
 		c.quiet(t)
@@ -129,7 +129,7 @@ func TestAnswersOfABatchAreInOrder(t *testing.T) {
 }
 
 // stall stops a session's backend, so that requests queue up until the returned function lets it go on.
-func stall(t testing.TB, s *Session) (resume func()) {
+func stall(t testing.TB, s Session) (resume func()) {
 	t.Helper()
 	signal(t, s.PID(), syscall.SIGSTOP)
 	return func() { signal(t, s.PID(), syscall.SIGCONT) }
@@ -163,7 +163,7 @@ func TestWhatHasQueuedIsOneStatement(t *testing.T) {
 		f := newFake(t)
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
 		held := newCallers(span(1, 100))
-		var session *Session
+		var session Session
 		for _, c := range held {
 			session = c.take(t, p)
 		}
@@ -177,19 +177,21 @@ func TestWhatHasQueuedIsOneStatement(t *testing.T) {
 				statements = append(statements, [2]int{len(arrayIDs(q.params[0])), len(arrayIDs(q.params[1]))})
 			}
 		})
-		first := newCaller(5000)
-		p.Try(&first.r)
-		synctest.Wait() // it is under way, and not answered
+		first := newCallers(span(5000, maxInAir))
+		for _, c := range first {
+			c.ask(p)
+			synctest.Wait() // it is under way, and not answered
+		}
 		tries := newCallers(span(1000, 600))
 		for i, c := range tries {
-			p.Try(&c.r)
+			c.ask(p)
 			if i < len(held) {
 				held[i].submit(session, OpUnlock)
 			}
 		}
 		close(release)
-		for _, c := range slices.Concat(held, tries, []*caller{first}) {
-			if a := receive(t, c.answers); !a.ok || a.err != nil {
+		for _, c := range slices.Concat(held, tries, first) {
+			if a := c.await(t); !a.ok || a.err != nil {
 				t.Errorf("lock %d: %+v", c.r.ID, a)
 			}
 			c.quiet(t)
@@ -203,10 +205,9 @@ func TestWhatHasQueuedIsOneStatement(t *testing.T) {
 
 // I9: PostgreSQL stacks a session's own lock without a word, and both callers would believe that they have it.
 func TestNoSessionLocksOneIDTwice(t *testing.T) {
-	ask := map[string]func(t *testing.T, p *Pool, s *Session, second *caller){
-		"try of a held id":   func(t *testing.T, p *Pool, s *Session, second *caller) { second.submit(s, OpTry) },
-		"wait for a held id": func(t *testing.T, p *Pool, s *Session, second *caller) { second.submit(s, OpWait) },
-		"unlock of an id that is not held": func(t *testing.T, p *Pool, s *Session, second *caller) {
+	ask := map[string]func(t *testing.T, p *Pool, s Session, second *caller){
+		"try of a held id": func(t *testing.T, p *Pool, s Session, second *caller) { second.submit(s, OpTry) },
+		"unlock of an id that is not held": func(t *testing.T, p *Pool, s Session, second *caller) {
 			second.r.ID = 8
 			second.submit(s, OpUnlock)
 		},
@@ -219,12 +220,12 @@ func TestNoSessionLocksOneIDTwice(t *testing.T) {
 				first, second := newCaller(7), newCaller(7)
 				s := first.take(t, p)
 				ask(t, p, s, second)
-				a := receive(t, second.answers)
+				a := second.await(t)
 				if a.ok || a.err == nil || !strings.Contains(a.err.Error(), "BUG: ") {
 					t.Errorf("the second caller was told %+v", a)
 				}
 				first.lost(t, CauseDoubt) // nobody knows how often it is held
-				receive(t, s.Ended())
+				receive(t, ended(s))
 				if held := f.held(); len(held) != 0 {
 					t.Errorf("held: %v", held)
 				}
@@ -239,32 +240,26 @@ func TestOneStatementNeverTriesOneIDTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
-		blocker := newCaller(1)
-		blocker.take(t, p)
-		release := make(chan struct{})
+		s := newCaller(1).take(t, p)
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "who" {
-				<-release
+			if q.kind == "batch" {
+				t.Errorf("it was sent")
 			}
 		})
-		p.Who(&blocker.r)
-		synctest.Wait()
 		callers := newCallers(append(span(100, 50), 7, 200, 7))
-		for _, c := range callers {
-			p.Try(&c.r)
-		}
-		close(release)
+		gather(s, func() {
+			for _, c := range callers {
+				c.submit(s, OpTry)
+			}
+		})
 		granted := 0
 		for _, c := range callers {
-			if a := receive(t, c.answers); a.ok && c.r.ID == 7 {
+			if a := c.await(t); a.ok && c.r.ID == 7 {
 				granted++
 			}
 		}
 		if granted > 1 {
 			t.Errorf("%d callers were granted one lock", granted)
-		}
-		if n := p.Stats().Operations; n != 1 {
-			t.Errorf("%d operations were sent after the first", n-1)
 		}
 	})
 }
@@ -276,7 +271,7 @@ func TestUnlockOfWhatTheServerDoesNotHave(t *testing.T) {
 		f := newFake(t)
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
 		victim, batched, other := newCaller(7), newCaller(8), newCaller(9)
-		var s *Session
+		var s Session
 		for _, c := range []*caller{victim, batched, other} {
 			s = c.take(t, p)
 		}
@@ -284,13 +279,17 @@ func TestUnlockOfWhatTheServerDoesNotHave(t *testing.T) {
 		if a := victim.on(t, s, OpUnlock); a.ok || a.err != nil {
 			t.Errorf("told %+v about a lock that was not there", a)
 		}
+		synctest.Wait() // at once, and not when the session is next used
+		if s.Lost() == nil {
+			t.Error("the session is trusted still")
+		}
 		for _, c := range []*caller{batched, other} {
 			c.lost(t, CauseDoubt)
 		}
 		if err := s.Lost(); err == nil || !strings.Contains(err.Error(), "did not have the lock 7") {
 			t.Errorf("the session ended because %v", err)
 		}
-		receive(t, s.Ended())
+		receive(t, ended(s))
 		victim.quiet(t)
 		// The next lock is on another session.
 		if next := victim.take(t, p); next == s {

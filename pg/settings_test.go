@@ -55,7 +55,7 @@ func (d database) needsSessionTimeout(t testing.TB) {
 }
 
 // ask sends a statement on a connection that has left pgx's hands.
-func (c *connected) ask(t testing.TB, sql string) [][]string {
+func (c *connection) ask(t testing.TB, sql string) [][]string {
 	t.Helper()
 	raw, err := (&pgproto3.Query{String: sql}).Encode(nil)
 	if err != nil {
@@ -105,7 +105,7 @@ func TestEverySettingIsSet(t *testing.T) {
 	for kind, dsn := range map[string]string{"unix": d.dsn(), "tcp": d.tcpDSN()} {
 		t.Run(kind, func(t *testing.T) {
 			p := openDSN(t, dsn, config)
-			c, err := p.connect(within(t))
+			c, err := p.connector.open(within(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func TestAHostileSearchPathChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeConn(conn, patience)
+	defer closeConn(conn)
 	if _, err := conn.Exec(within(t), hostileSQL).ReadAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestAHostileSearchPathChangesNothing(t *testing.T) {
 	}
 	resume()
 	for i, c := range fooled {
-		if a := receive(t, c.answers); a.err != nil || a.ok != (i >= len(taken)) {
+		if a := c.await(t); a.err != nil || a.ok != (i >= len(taken)) {
 			t.Errorf("lock %d: %+v", c.r.ID, a)
 		}
 	}
@@ -242,23 +242,20 @@ func TestAHostileSearchPathChangesNothing(t *testing.T) {
 	waiter.submit(own, OpWait)
 	eventually(t, "the wait is in the real queue", func() bool { return d.queued(t)[2] == own.PID() })
 	asker := newCaller(2)
-	p.Who(&asker.r)
-	if a := receive(t, asker.answers); a.holder == nil || a.holder.PID != locks[2] {
-		t.Errorf("lock 2 is held by %d, and the answer was %+v", locks[2], a.holder)
+	if h := asker.who(t, p); h == nil || h.PID != locks[2] {
+		t.Errorf("lock 2 is held by %d, and the answer was %+v", locks[2], h)
 	}
-	own.Abandon(&waiter.r)
-	if a := receive(t, waiter.answers); a.ok || a.err != nil {
-		t.Errorf("the abandoned wait: %+v", a)
+	if a := waiter.await(t); a.ok || a.err != nil {
+		t.Errorf("the wait: %+v", a)
 	}
 	fooled[15].release(t, s)
 	resume = stall(t, s)
-	newCaller(2000).submit(s, OpWho) // what queues behind it is one statement
 	for _, c := range fooled[16:] {
 		c.submit(s, OpUnlock)
 	}
 	resume()
 	for _, c := range fooled[16:] {
-		if a := receive(t, c.answers); !a.ok || a.err != nil {
+		if a := c.await(t); !a.ok || a.err != nil {
 			t.Errorf("unlock %d: %+v", c.r.ID, a)
 		}
 	}
@@ -322,7 +319,7 @@ func TestASettingThatTheServerDoesNotTake(t *testing.T) {
 		s := newCaller(1).take(t, p)
 		newCaller(1).reserve(t, p, UseWaiting) // a second session says nothing new
 		have := f.of(t, s).settings
-		for name, want := range map[string]string{"statement_timeout": "0", "lock_timeout": "2000",
+		for name, want := range map[string]string{"statement_timeout": "0", "lock_timeout": fmt.Sprint(defaultSlice.Milliseconds()),
 			"idle_in_transaction_session_timeout": "0", "tcp_keepalives_idle": "99", "application_name": "lockkeeper"} {
 			if have[name] != want {
 				t.Errorf("%s is %q, expected %q", name, have[name], want)

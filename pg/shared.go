@@ -1,177 +1,308 @@
 package pg
 
-import "slices"
-
-// How the shared session for a new lock is chosen.
-
-const (
-	// locksPerRequest: a statement on a session takes the server longer the more locks the session holds, about as much
-	// for this many as for one more request in the batch.
-	locksPerRequest = 20
-	// secondAt and moreAt are how much must queue on the least loaded session before another is opened. Two are twice
-	// as fast as one from a handful of goroutines on; more only pay where batches are large or sessions full.
-	secondAt = 2
-	moreAt   = 1024
-	// fullAt is how many locks the least loaded session may hold before another is opened.
-	fullAt = 1000
-	// Where all sessions hold that many there is one more, the light one, for locks that are asked for one at a time, while
-	// the others are at rest: each would cost the server a millisecond or two on a session with tens of thousands.
-	// What comes in crowds, which is how a session fills, never goes there: at most lightWaiting at a time, until there are
-	// lightLocks.
-	lightWaiting = 16
-	lightLocks   = fullAt
+import (
+	"fmt"
+	"time"
 )
 
-// roomForSolo reports whether another solo session fits. The last place is a shared session's: without one no lock can
-// be tried and no wait cancelled.
-func (p *Pool) roomForSolo() bool {
-	kept := 0
-	if p.inUse[UseShared]+p.opening[UseShared] == 0 {
-		kept = 1
-	}
-	return p.total()+kept < p.config.MaxSessions
+// Shared is a session that holds many locks. Only tries and unlocks are sent on it, as many as have queued in one statement, so
+// that no wait delays a release.
+type Shared struct {
+	session
+	lone bool // for locks that come one at a time; see Pool.choose
+
+	// Sent by whoever finds requests full; received by the owner; never closed; capacity 1: one wish is as good as many.
+	crowded chan struct{}
+
+	// The owner's.
+	ids     map[int64]lockOn
+	held    int // of ids: those that it holds
+	backlog []*Request
 }
 
-// total counts the seats that are taken or about to be; idle ones do not count, as they can be given to anybody.
-func (p *Pool) total() int {
-	n := 0
-	for use := range p.inUse {
-		n += p.inUse[use] + p.opening[use]
-	}
-	return n
+// lockOn is an id that the session has asked for, or holds.
+type lockOn struct {
+	client Client
+	last   *sending // the latest statement that the id is in, while it has not been recorded
+	held   bool
 }
 
-// share and unshare change the snapshot; the pool's owner and an ending session may do so at the same time.
-func (p *Pool) share(s *Session) {
-	p.updateShared(func(old []*Session) []*Session { return append(old, s) })
+// sharedRoom is the capacity of requests: enough for the requests of one answer's clients to wait there, where they wake nobody.
+const sharedRoom = 4 * maxBatch
+
+func startShared(p *Pool, c *connection, lone bool) *Shared {
+	s := &Shared{session: newSession(p, c, UseShared, sharedRoom), lone: lone, crowded: make(chan struct{}, 1),
+		ids: make(map[int64]lockOn)}
+	s.self = s
+	s.trust(c.asked)
+	s.start()
+	return s
+}
+
+// start starts the owner and the reader. Joined by the pool: the owner waits for the reader, and reports its own end to the pool.
+func (s *Shared) start() {
+	go s.read()
+	go s.run()
+}
+
+// Submit implements [Session].
+func (s *Shared) Submit(r *Request) (unsent <-chan struct{}) {
+	r.Session = s
 	select {
-	case <-s.ending: // it may have taken itself out before it was in
-		p.unshare(s)
+	case s.requests <- r:
+		return s.unsentNow()
+	default:
+		return s.submitCrowded(r)
+	}
+}
+
+// submitCrowded is Submit where requests is full. It is not inlined: Submit would need the room on a keeper's stack.
+//
+//go:noinline
+func (s *Shared) submitCrowded(r *Request) (unsent <-chan struct{}) {
+	select {
+	case s.crowded <- struct{}{}:
 	default:
 	}
+	select {
+	case s.requests <- r:
+		return s.unsentNow()
+	case <-s.gone:
+		return s.gone
+	}
 }
 
-func (p *Pool) unshare(s *Session) {
-	p.updateShared(func(old []*Session) []*Session {
-		return slices.DeleteFunc(old, func(other *Session) bool { return other == s })
-	})
+// run is the owner's goroutine. Two cases are open only when they matter: requests are left in their channel, where they wake
+// nobody, while as many statements as may be are in the air; answers are left in theirs until the owner has a use for them.
+func (s *Shared) run() {
+	for s.loss == nil {
+		full := len(s.air) >= maxInAir
+		select {
+		case r := <-open(s.requests, !full):
+			s.collect(r)
+		case f := <-open(s.answered, full):
+			s.record(f)
+		case <-s.crowded:
+			s.collect(nil)
+		case f := <-s.failed:
+			s.look(s, f)
+		case <-s.timer.C:
+			s.armed = time.Time{}
+			s.recordAnswered(s)
+			s.overdue(time.Now(), s.held > 0)
+			s.closeIdle()
+		case w := <-s.lastWord:
+			s.lose(CauseServer, w)
+		case <-s.readEnded:
+			s.readLost()
+		case o := <-s.orders:
+			s.obey(o)
+		}
+		s.sendNext()
+		s.setTimer(len(s.ids) > 0 && len(s.air) < maxInAir, s.held > 0)
+	}
+	s.leave(s)
 }
 
-func (p *Pool) updateShared(change func([]*Session) []*Session) {
+// open is c if the case is open, and else nil, which is never ready.
+func open[T any](c chan T, isOpen bool) chan T {
+	if isOpen {
+		return c
+	}
+	return nil
+}
+
+// collect takes r, and what has queued behind it, into the backlog.
+func (s *Shared) collect(r *Request) {
+	if r != nil {
+		s.backlog = append(s.backlog, r)
+	}
 	for {
-		old := p.shared.Load()
-		fresh := change(slices.Clone(*old))
-		if p.shared.CompareAndSwap(old, &fresh) {
+		select {
+		case r := <-s.requests:
+			s.backlog = append(s.backlog, r)
+		default:
 			return
 		}
 	}
 }
 
-func (s *Session) load() int64 { return s.waiting.Load() + s.locks.Load()/locksPerRequest }
+// record implements kind: it keeps account of which ids the session holds, after the reader has told the clients. An id that is in a later statement
+// is left to that.
+func (s *Shared) record(f *sending) {
+	s.outOfAir(f)
+	for i := range f.entries {
+		e := &f.entries[i]
+		if e.op == OpUnlock && !e.ok {
+			s.lose(CauseDoubt, fmt.Errorf("the server did not have the lock %d that it was told to release", e.id))
+		}
+		s.keep(f, e, e.ok && e.op != OpUnlock)
+	}
+	s.recycle(f)
+}
 
-// Try submits an OpTry to a shared session. Without one, the request waits until one has been opened, or could not be.
-// It never blocks.
-func (p *Pool) Try(r *Request) {
-	r.Op = OpTry
-	if s := p.choose(); s != nil {
-		s.Submit(r)
+func (s *Shared) keep(f *sending, e *entry, held bool) {
+	on, known := s.ids[e.id]
+	switch {
+	case !known || on.last != f:
+	case held:
+		s.ids[e.id] = lockOn{client: on.client, held: true}
+		s.held++
+	default:
+		delete(s.ids, e.id)
+	}
+}
+
+// settled implements kind.
+func (s *Shared) settled(f *sending) {
+	for i := range f.entries {
+		s.keep(f, &f.entries[i], false)
+	}
+	s.locks.Add(-int64(len(f.entries)))
+}
+
+// sendNext sends what has queued, and the health question when it is due, as far as statements may be in the air.
+func (s *Shared) sendNext() {
+	if len(s.air) > 0 {
+		s.recordAnswered(s)
+	}
+	for s.loss == nil && len(s.air) < maxInAir {
+		switch {
+		case len(s.ids) > 0 && time.Since(s.askedAt) >= s.config.HealthInterval:
+			s.ask()
+		case len(s.backlog) == 0:
+			return
+		case s.backlog[0].Op == opWho || s.backlog[0].Op == opPoll:
+			r := s.backlog[0]
+			s.backlog = s.backlog[:copy(s.backlog, s.backlog[1:])]
+			s.sendWhole(r)
+		default:
+			s.sendBatch()
+		}
+	}
+}
+
+// sendBatch sends the tries and unlocks at the head of the backlog, up to the first request of another kind. Tries that there is
+// no room for go back to their clients.
+func (s *Shared) sendBatch() {
+	f := s.newSending(sendLocks)
+	n, tries, room := 0, 0, s.config.MaxLocksPerSession-int(s.locks.Load())
+	for ; n < len(s.backlog) && n < maxBatch; n++ {
+		r := s.backlog[n]
+		if r.Op != OpTry && r.Op != OpUnlock {
+			break
+		}
+		if r.Op != OpTry {
+			continue
+		}
+		if tries++; tries > room {
+			break
+		}
+	}
+	if n == 0 {
+		s.noRoom()
 		return
 	}
-	p.pend(r)
+	f.add(s.backlog[:n], OpUnlock)
+	f.unlocks = len(f.entries)
+	f.add(s.backlog[:n], OpTry)
+	rest := copy(s.backlog, s.backlog[n:])
+	clear(s.backlog[rest:])
+	s.backlog = s.backlog[:rest]
+	s.sendLocks(f)
+	s.pool.stats.batch(n)
 }
 
-// pend has a try wait for a shared session.
-func (p *Pool) pend(r *Request) {
-	p.post(poolMessage{kind: poolPending, request: r})
-	p.afterEnd()
+// noRoom gives the try at the head of the backlog back.
+func (s *Shared) noRoom() {
+	r := s.backlog[0]
+	s.backlog = s.backlog[:copy(s.backlog, s.backlog[1:])]
+	r.Again = true
+	r.answer(s, false, nil)
 }
 
-// Who submits an OpWho where that can be done at once; otherwise it answers without a holder.
-func (p *Pool) Who(r *Request) {
-	r.Op, r.Holder = OpWho, nil
-	if s := p.any(); s != nil {
-		s.Submit(r)
+// sendWhole sends a request that is a statement of its own.
+func (s *Shared) sendWhole(r *Request) {
+	if r.Op == opWho {
+		f := s.newSending(sendWho)
+		f.whole = r
+		message, err := s.enc.int4(&whoStatement, textFormat, uint32(uint64(r.ID)>>32), uint32(uint64(r.ID)))
+		s.write(f, message, err, s.answerBy())
 		return
 	}
-	r.answer(nil, false, nil)
+	f := s.newSending(sendLocks)
+	f.whole = r
+	for _, p := range r.polls.polls {
+		f.entries = append(f.entries, entry{id: p.id, op: opPoll, client: p.client})
+	}
+	s.sendLocks(f)
 }
 
-func (p *Pool) submitCancel(r *Request) bool {
-	s := p.any()
-	if s != nil {
-		s.Submit(r)
+func (s *Shared) sendLocks(f *sending) {
+	if err := s.account(f); err != nil {
+		s.air = append(s.air, f)
+		s.lose(CauseDoubt, err)
+		return
 	}
-	return s != nil
+	message, err := f.encode(&s.enc)
+	s.write(f, message, err, s.answerBy())
+	s.usedAt = f.sent
 }
 
-// any is a shared session for what takes no lock.
-func (p *Pool) any() *Session {
-	if s := p.choose(); s != nil {
-		return s
+// account keeps track of what is asked for. A session that is asked to lock what it has, or to release what it has not, ends:
+// PostgreSQL stacks a session's own lock without a word, and that it is asked to is our own broken invariant.
+func (s *Shared) account(f *sending) error {
+	s.locks.Add(int64(len(f.entries) - f.unlocks))
+	if id, twice := f.repeatedTry(); twice {
+		return fmt.Errorf("BUG: two tries of id %d in one statement", id)
 	}
-	for _, s := range *p.shared.Load() { // full ones are as good
-		return s
+	for i := range f.entries {
+		e := &f.entries[i]
+		on, known := s.ids[e.id]
+		if e.op == OpUnlock {
+			if !known {
+				return fmt.Errorf("BUG: unlock of id %d, which this session does not hold", e.id)
+			}
+			if on.held {
+				s.held--
+			}
+			s.ids[e.id] = lockOn{client: on.client, last: f}
+			continue
+		}
+		// A client that was refused may ask again before its statement was recorded. Any other try of the id is one too many.
+		if known && (on.held || on.last != nil && (!on.last.told.Load() || on.last.grants(e.id))) {
+			return fmt.Errorf("BUG: try of id %d, which this session holds or has asked for", e.id)
+		}
+		s.ids[e.id] = lockOn{client: e.client, last: f}
 	}
 	return nil
 }
 
-// choose is the session for a new lock, nil where there is none with room.
-func (p *Pool) choose() *Session {
-	var best, light *Session
-	var least int64
-	busy, n := false, 0
-	for _, s := range *p.shared.Load() {
-		if s.light {
-			light = s
-			continue
-		}
-		n++
-		load := s.load()
-		busy = busy || s.waiting.Load() > 0
-		if (best == nil || load < least) && !s.full() {
-			best, least = s, load
-		}
-	}
-	switch {
-	case best == nil: // the light one is not there to go beyond a limit
-		return nil
-	case n < p.config.SharedSessions:
-		at := int64(secondAt)
-		if n > 1 {
-			at = moreAt
-		}
-		if best.waiting.Load() >= at || best.locks.Load() >= fullAt {
-			p.askToGrow()
-		}
-	case busy || best.locks.Load() < fullAt:
-	case light == nil:
-		p.askToGrow()
-	case light.locks.Load() < lightLocks && light.waiting.Load() < lightWaiting:
-		return light
-	}
-	return best
-}
-
-func (p *Pool) askToGrow() {
-	if p.growing.CompareAndSwap(false, true) {
-		p.post(poolMessage{kind: poolGrow})
+// closeIdle ends a session that has had nothing to do for a while. Without locks nothing was asked meanwhile either.
+func (s *Shared) closeIdle() {
+	if len(s.ids)+len(s.air)+len(s.backlog) == 0 && time.Since(s.usedAt) >= s.config.idleLimit() {
+		s.lose(CauseClosed, nil)
 	}
 }
 
-// mayShare reports whether another shared session is to be opened, and whether that would be the light one. The pool's
-// owner calls it.
-func (p *Pool) mayShare() (another, light bool) {
-	heavy, n, haveLight := true, 0, false
-	for _, s := range *p.shared.Load() {
-		if s.light {
-			haveLight = true
-			continue
+// holders implements kind.
+func (s *Shared) holders(each func(id int64, client Client)) {
+	for id, on := range s.ids {
+		if on.held {
+			delete(s.ids, id)
+			s.held--
+			each(id, on.client)
 		}
-		n++
-		heavy = heavy && s.locks.Load() >= fullAt
 	}
-	if n < p.config.SharedSessions {
-		return true, false
+}
+
+// unlockRefused implements kind.
+func (s *Shared) unlockRefused(id int64) { delete(s.ids, id) }
+
+// queued implements kind.
+func (s *Shared) queued(each func(*Request)) {
+	for _, r := range s.backlog {
+		each(r)
 	}
-	return heavy && !haveLight, true
+	s.backlog = nil
 }

@@ -6,11 +6,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
-	"time"
+	"io"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -30,7 +31,7 @@ type configSource struct{ config func() *pgx.ConnConfig }
 func FromDSN(dsn string) (Source, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, connectError(err, "")
+		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
 	}
 	return FromConfig(config)
 }
@@ -48,7 +49,18 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	return s.connectChecked(ctx, nil)
+	var conn *pgconn.PgConn
+	w, err := s.connectChecked(ctx, newAttempt(defaultConnectTimeout), func(_ context.Context, w *wire) error {
+		conn = w.pg
+		return nil
+	})
+	if err == nil {
+		err = w.release()
+	}
+	if err != nil {
+		return nil, connectError(ctx, err, s.config().Password)
+	}
+	return conn, nil
 }
 
 // database is the one that is asked for; the server takes the user's name where none is.
@@ -60,59 +72,72 @@ func (s configSource) database() string {
 	return config.Database
 }
 
-func (s configSource) connectChecked(ctx context.Context,
-	check func(context.Context, *pgconn.PgConn) error) (*pgconn.PgConn, error) {
-	config := s.hurried(ctx)
-	if validate := config.ValidateConnect; check != nil {
-		config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-			if validate != nil {
-				if err := validate(ctx, conn); err != nil {
-					return err
-				}
-			}
-			return check(ctx, conn)
-		}
+// connectChecked logs in, and checks the connection. The user's functions are called here, on the attempt's goroutine.
+func (s configSource) connectChecked(ctx context.Context, a *attempt,
+	check func(context.Context, *wire) error) (*wire, error) {
+	config := s.config().Config.Copy()
+	d := newDialer(ctx, a, config)
+	var kept *socket
+	defer func() { d.closeAll(kept) }() // also where a function of the user's panics
+	// No function of the user's runs on a goroutine that is not ours: these two would, or would stay with the session.
+	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if ctx.Value(connecting{}) == nil {
-			return nil, errNoCancel
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { return pgproto3.NewFrontend(r, w) }
+	config.DialFunc, config.LookupFunc = d.Dial, d.Lookup
+	validate, after := config.ValidateConnect, config.AfterConnect
+	var w *wire
+	accept := func(conn *pgconn.PgConn) error {
+		if after != nil {
+			if err := after(ctx, conn); err != nil {
+				d.final = &hookError{"AfterConnect", err}
+				return d.final
+			}
 		}
-		return dial(ctx, network, addr)
+		if conn.IsClosed() { // by a function of the user's; pgx may still be at it
+			return pgconn.ErrConnClosed
+		}
+		w = newWire(a, conn)
+		w.used = validate != nil || after != nil
+		if w.socket = d.last(); w.socket != nil {
+			w.socket.limit.Store(0)
+		}
+		err := check(ctx, w)
+		if errors.Is(err, ErrUnsafe) {
+			d.final = err
+		}
+		return err
+	}
+	config.AfterConnect = nil
+	config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if validate != nil {
+			if err := validate(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return accept(conn)
 	}
 	conn, err := pgconn.ConnectConfig(context.WithValue(ctx, connecting{}, true), config)
+	if err == nil && (w == nil || w.pg != conn) { // ValidateConnect preferred another, which there is none of
+		err = accept(conn)
+	}
 	if err != nil {
-		return nil, connectError(err, s.config().Password)
+		return nil, secretError{err, s.config().Password}
 	}
-	return conn, nil
-}
-
-// connecting marks the contexts in which a connection is made. Whatever else pgx dials is a request to cancel what a
-// connection did that has failed: of no use here, where the connection is closed, and at a server that hangs it takes 15 s.
-type connecting struct{}
-
-var errNoCancel = errors.New("nothing is cancelled, the connection is closed")
-
-// hurried gives each of several hosts its share of the time that there is: one that accepts connections and says nothing
-// must not use up what another could be reached in.
-func (s configSource) hurried(ctx context.Context) *pgconn.Config {
-	config := &s.config().Config
-	hosts := map[string]bool{}
-	for _, h := range config.Fallbacks { // with and without TLS are two
-		hosts[fmt.Sprint(h.Host, " ", h.Port)] = true
-	}
-	hosts[fmt.Sprint(config.Host, " ", config.Port)] = true
-	copied := config.Copy()
-	if deadline, bounded := ctx.Deadline(); bounded && len(hosts) > 1 && config.ConnectTimeout == 0 {
-		copied.ConnectTimeout = time.Until(deadline) / time.Duration(len(hosts))
-	}
-	return copied
+	kept = w.socket
+	return w, nil
 }
 
 type poolSource struct{ pool func() *pgxpool.Pool }
 
 // FromPool makes a source of the user's own pool. Each session takes one connection out of it for good: a connection
 // that may still hold a lock never goes back. The pool's size bounds those it keeps, not those that were taken out.
+//
+// What was left in the session is removed first, by DISCARD ALL: locks, role, settings, subscriptions, temporary tables.
+//
+// pgxpool calls BeforeConnect, AfterConnect and the functions of its ConnConfig on goroutines of its own. A panic there ends
+// the program, and runtime.Goexit costs the pool a place for good; nobody but such a function itself can prevent that. A
+// source of [FromConfig] has neither trouble.
 func FromPool(pool *pgxpool.Pool) (Source, error) {
 	if pool == nil {
 		return nil, errors.New("the pgxpool.Pool is nil")
@@ -123,7 +148,7 @@ func FromPool(pool *pgxpool.Pool) (Source, error) {
 func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	conn, err := s.pool().Acquire(ctx)
 	if err != nil {
-		return nil, connectError(err, s.pool().Config().ConnConfig.Password)
+		return nil, connectError(ctx, err, s.pool().Config().ConnConfig.Password)
 	}
 	return conn.Hijack().PgConn(), nil
 }
@@ -131,7 +156,8 @@ func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 type dbSource struct{ db func() *sql.DB }
 
 // FromDB makes a source of a database/sql pool on pgx's stdlib driver. As with [FromPool], a session's connection is
-// taken out of it for good.
+// taken out of it for good, and what was left in it is removed. A function of the driver's that panics costs the sql.DB a
+// place for good.
 func FromDB(db *sql.DB) (Source, error) {
 	if db == nil {
 		return nil, errors.New("the sql.DB is nil")
@@ -145,7 +171,7 @@ func FromDB(db *sql.DB) (Source, error) {
 func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	conn, err := s.db().Conn(ctx)
 	if err != nil {
-		return nil, connectError(err, "")
+		return nil, connectError(ctx, err, "")
 	}
 	var taken *pgconn.PgConn
 	err = conn.Raw(func(driverConn any) error {

@@ -217,7 +217,8 @@ func TestTheUsersOwnPool(t *testing.T) {
 			p := openPool(t, user.source, quick())
 			ask()
 			callers := newCallers(span(1, 3))
-			sessions := []*Session{callers[0].take(t, p), callers[1].reserve(t, p, UseWaiting), callers[2].reserve(t, p, UseDedicated)}
+			dedicated := callers[2].reserve(t, p, UseDedicated)
+			sessions := []Session{callers[0].take(t, p), callers[1].reserve(t, p, UseWaiting), dedicated}
 			for i, c := range callers[1:] {
 				if a := c.on(t, sessions[i+1], OpTry); !a.ok {
 					t.Fatalf("%+v", a)
@@ -237,7 +238,7 @@ func TestTheUsersOwnPool(t *testing.T) {
 				}
 			}
 			callers[2].release(t, sessions[2])
-			p.Return(sessions[2])
+			p.Return(dedicated)
 			closePool(t, p)
 			ask()
 			ask()
@@ -280,7 +281,7 @@ func TestAUsersPoolWithoutAFreeConnection(t *testing.T) {
 	hurried := quick()
 	hurried.ConnectTimeout = 50 * time.Millisecond
 	_, err = Open(within(t), source, hurried)
-	if !errors.Is(err, context.DeadlineExceeded) || !Transient(err) || !strings.Contains(err.Error(), "timed out") {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || !Transient(err) || !strings.Contains(err.Error(), "timed out") {
 		t.Errorf("%v", err)
 	}
 	theirs.Release()

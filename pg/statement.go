@@ -2,6 +2,7 @@ package pg
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -23,7 +24,8 @@ var (
 	unlockStatement = statement{"lockkeeper_unlock",
 		"SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
 
-	waitStatement = statement{"lockkeeper_wait",
+	// For servers without PL/pgSQL; see waitSQL.
+	plainWaitStatement = statement{"lockkeeper_wait",
 		"SELECT pg_catalog.pg_advisory_lock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
 
 	// One round trip for many locks. Each function is called once per id, outside any filter (a plan may evaluate a
@@ -34,13 +36,6 @@ var (
  (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_try_advisory_lock(t.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
     FROM pg_catalog.unnest($2::pg_catalog.int8[]) AS t(id))`,
 		[]uint32{pgtype.Int8ArrayOID, pgtype.Int8ArrayOID}}
-
-	// The health question. A bare SELECT 1 proves nothing behind a pooler, which answers it from any backend, and a proxy
-	// may answer a bare pg_backend_pid() itself; inside an expression it has to ask the server. Whatever makes a session
-	// this session is in the answer, which must never change.
-	askStatement = statement{"lockkeeper_ask", `SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ',
- pg_catalog.pg_is_in_recovery(), ' ', pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), ' ',
- pg_catalog.current_database(), ' ', session_user)`, nil}
 
 	// Who holds one id. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
 	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, a.client_addr::pg_catalog.text,
@@ -53,18 +48,49 @@ var (
   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) LIMIT 1`,
 		[]uint32{pgtype.OIDOID, pgtype.OIDOID}}
 
-	// Ends the statement that another session of ours is in, without a connection of its own.
-	cancelStatement = statement{"lockkeeper_cancel",
-		"SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)", []uint32{pgtype.Int4OID}}
-
-	statements = []*statement{&tryStatement, &unlockStatement, &waitStatement, &batchStatement, &askStatement,
-		&whoStatement, &cancelStatement}
+	statements = []*statement{&tryStatement, &unlockStatement, &plainWaitStatement, &batchStatement, &askStatement, &whoStatement}
 )
+
+// waitSQL waits for a lock in the server's queue, for as long as lock_timeout says, and answers t or f. A plain wait whose time is
+// over is an ERROR line in the server's log; inside a block that catches it, it is none. The error does not say that the lock was not
+// granted: the grant and the end of the time may meet. So the lock is tried: mostly another has it, and the answer is f. Where
+// the try succeeds the lock was free, or was held already and is now held twice; one unlock later the lock table tells which.
+// (The try is for the same mode: one for a shared lock would fail where others queue, although this session holds the lock.)
+const waitSQL = `DO $lockkeeper$
+DECLARE
+ id CONSTANT pg_catalog.int8 := '%d'::pg_catalog.int8;
+ answer pg_catalog.text := 't';
+BEGIN
+ BEGIN
+  PERFORM pg_catalog.pg_advisory_lock(id);
+ EXCEPTION WHEN lock_not_available OR query_canceled THEN
+  answer := 'f';
+  IF pg_catalog.pg_try_advisory_lock(id) THEN
+   PERFORM pg_catalog.pg_advisory_unlock(id);
+   IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
+    AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) THEN
+    answer := 't';
+   END IF;
+  END IF;
+ END;
+ PERFORM pg_catalog.set_config('lockkeeper.answer', answer, false);
+END
+$lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
 // encoder writes the messages of one statement: bind, execute, sync. Its buffers are kept from one to the next.
 type encoder struct {
 	out, a, b []byte
 	params    [][]byte
+	plainWait bool // the server has no PL/pgSQL
+}
+
+func (e *encoder) wait(id int64) ([]byte, error) {
+	if e.plainWait {
+		return e.int8(&plainWaitStatement, id)
+	}
+	var err error
+	e.out, err = (&pgproto3.Query{String: fmt.Sprintf(waitSQL, id)}).Encode(e.out[:0])
+	return e.out, err
 }
 
 var (

@@ -27,10 +27,11 @@ type Stats struct {
 	Refused map[string]string
 }
 
-var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseDeposed, CauseDoubt, CauseClosed}
+var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseDoubt, CauseClosed}
 
-// stats are counters that sessions write and anybody reads.
+// stats are counters that anybody reads.
 type stats struct {
+	// Written by the owners and readers of sessions.
 	batches, operations atomic.Uint64
 	largest             atomic.Int64
 	losses              [len(causes)]atomic.Uint64
@@ -42,7 +43,7 @@ func (s *stats) batch(n int) {
 	s.operations.Add(uint64(n))
 	for {
 		old := s.largest.Load()
-		if int64(n) <= old || s.largest.CompareAndSwap(old, int64(n)) {
+		if int64(n) <= old || s.largest.CompareAndSwap(old, int64(n)) { //arch:publishes the largest of all sessions' statements
 			return
 		}
 	}
@@ -56,8 +57,8 @@ func (s *stats) lost(cause Cause, locks int) {
 	}
 }
 
-func (s *stats) roundTrip(d time.Duration, f *flight) {
-	if f.kind == flightOps && f.entries[0].op == OpWait {
+func (s *stats) roundTrip(d time.Duration, f *sending) {
+	if f.kind == sendLocks && f.entries[0].op == OpWait {
 		return
 	}
 	s.trips.Record(d)
@@ -66,13 +67,24 @@ func (s *stats) roundTrip(d time.Duration, f *flight) {
 // Stats reads the counters. It blocks for as long as the pool's owner takes to come round to it, not on the network.
 func (p *Pool) Stats() Stats {
 	reply := make(chan Stats, 1)
-	p.post(poolMessage{kind: poolStats, stats: reply})
 	select {
-	case s := <-reply:
-		return s
+	case p.requests <- readStats{reply}:
+		return <-reply
 	case <-p.done:
 		return p.counters()
 	}
+}
+
+// snapshot is for the pool's owner, as inUse and the rest are its.
+func (p *Pool) snapshot() Stats {
+	out := p.counters()
+	out.Shared, out.Waiting, out.Dedicated = len(p.sharedAll), p.inUse[UseWaiting], p.inUse[UseDedicated]
+	for _, n := range p.opening {
+		out.Opening += n
+	}
+	out.Idle = p.idle()
+	out.Queued = p.queues[UseWaiting].n + p.queues[UseDedicated].n
+	return out
 }
 
 func (p *Pool) counters() Stats {
@@ -84,10 +96,10 @@ func (p *Pool) counters() Stats {
 			out.Losses[causes[i]] = n
 		}
 	}
-	if l := p.lineage.Load(); l != nil {
-		out.Timeline = l.timeline
+	if l := p.connector.timeline.Load(); l != nil {
+		out.Timeline = l.number
 	}
-	if refused := p.refused.Load(); refused != nil {
+	if refused := p.connector.refused.Load(); refused != nil {
 		maps.Copy(out.Refused, *refused)
 	}
 	return out

@@ -29,8 +29,6 @@ type stormClient struct {
 	me     int64
 	owners *owners
 	lost   atomic.Int64
-
-	attended bool // as promised: the request is not ours to look at
 }
 
 func (c *stormClient) Done(r *Request) {
@@ -41,7 +39,7 @@ func (c *stormClient) Done(r *Request) {
 	c.caller.Done(r)
 }
 
-func (c *stormClient) Lost(s *Session, id int64, cause error) {
+func (c *stormClient) Lost(s Session, id int64) {
 	c.owners.of[id].CompareAndSwap(c.me, 0)
 	c.lost.Add(1)
 }
@@ -114,34 +112,20 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 	t.Logf("%d grants, %d faults, %d losses", grants.Load(), faults.Load(), losses.Load())
 }
 
-func (c *stormClient) promise(attended bool) { c.attended, c.r.Attended = attended, attended }
-
-// attend keeps the promise that Attended made, one way or the other.
-func (c *stormClient) attend() {
-	switch {
-	case c.attended && c.me%2 == 0:
-		c.r.Attend(nil)
-	case c.attended:
-		c.r.MustRead()
-	}
-}
-
 // round is one thing that a client may do.
 func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted int64) {
 	c.r.ID = random.Int64N(int64(len(c.owners.of)))
-	c.promise(random.IntN(2) == 0)
 	if random.IntN(3) > 0 {
-		p.Try(&c.r)
-		c.attend()
-		return c.held(t, receive(t, c.answers), random)
+		c.ask(p)
+		return c.held(t, c.await(t), random)
 	}
 	if random.IntN(3) == 0 {
-		p.Poll(&c.r)
+		c.poll(p)
 		if random.IntN(2) == 0 {
 			<-time.After(time.Duration(random.Int64N(int64(2 * pollSoonest))))
 			p.StopPolling(&c.r)
 		}
-		return c.held(t, receive(t, c.answers), random)
+		return c.held(t, c.await(t), random)
 	}
 	use := []Use{UseWaiting, UseDedicated}[random.IntN(2)]
 	r := &Reservation{Client: c, Use: use}
@@ -160,16 +144,9 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 		op := OpTry
 		if use == UseWaiting {
 			op = OpWait
-			c.promise(false)
 		}
 		c.submit(got.session, op)
-		if op == OpTry {
-			c.attend()
-		}
-		if random.IntN(2) == 0 {
-			got.session.Abandon(&c.r)
-		}
-		granted += c.held(t, receive(t, c.answers), random)
+		granted += c.held(t, c.await(t), random)
 	}
 	p.Return(got.session)
 	return granted
@@ -187,10 +164,7 @@ func (c *stormClient) held(t *testing.T, a answer, random *rand.Rand) int64 {
 		_ = a.session.TrustedUntil()
 	}
 	c.owners.of[c.r.ID].CompareAndSwap(c.me, 0)
-	c.promise(random.IntN(2) == 0)
-	c.submit(a.session, OpUnlock)
-	c.attend()
-	b := receive(t, c.answers)
+	b := c.on(t, a.session, OpUnlock)
 	if !b.ok && a.session.Lost() == nil {
 		t.Errorf("unlock %d: %+v", c.r.ID, b)
 	}

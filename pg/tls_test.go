@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"net/url"
@@ -102,17 +103,24 @@ func TestTLS(t *testing.T) {
 	if err == nil || Transient(err) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of somebody else's: %v", err)
 	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("W9: x509's own error is not in text and chain: %v", err)
+	}
+	_, err = Open(within(t), sourceOf(t, strings.Replace(strict(d.tcpDSN(), "verify-full", root), "127.0.0.1", "localhost", 1)), quick())
+	if _, ok := errors.AsType[x509.HostnameError](err); !ok || !strings.Contains(err.Error(), "localhost") || Transient(err) {
+		t.Errorf("W9: a certificate for another host: %v", err)
+	}
 	box := newProxy(t, "tcp", d.TCPAddr())
 	config := quick()
 	config.CloseTimeout = 200 * time.Millisecond
 	p := openDSN(t, strict(box.through(t, d.tcpDSN()), "verify-full", root), config)
 	callers := newCallers(span(1, 300))
-	var s *Session
+	var s Session
 	for _, c := range callers {
-		p.Try(&c.r)
+		c.ask(p)
 	}
 	for _, c := range callers {
-		a := receive(t, c.answers)
+		a := c.await(t)
 		if !a.ok {
 			t.Fatalf("%+v", a)
 		}

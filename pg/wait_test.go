@@ -2,8 +2,6 @@ package pg
 
 import (
 	"errors"
-	"math/rand/v2"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +23,7 @@ func TestTheEndOfASliceIsNoError(t *testing.T) {
 		holder, waiter := newCaller(1), newCaller(1)
 		s := holder.take(t, p)
 		own := waiter.reserve(t, p, UseWaiting)
-		for range 4 { // 8 s: the health question was sent after 6 s, and is due again after 11 s
+		for range 10 { // 8 s: the health question was sent after 6 s, and is due again after 11 s
 			begin := time.Now()
 			a := waiter.on(t, own, OpWait)
 			if a.ok || a.err != nil {
@@ -36,10 +34,10 @@ func TestTheEndOfASliceIsNoError(t *testing.T) {
 			}
 		}
 		waiter.submit(own, OpWait)
-		wait(time.Second)
-		sent := time.Now().Add(-time.Second)
+		sent := time.Now()
+		wait(defaultSlice / 2)
 		holder.release(t, s)
-		if a := receive(t, waiter.answers); !a.ok || a.err != nil {
+		if a := waiter.await(t); !a.ok || a.err != nil {
 			t.Errorf("%+v", a)
 		}
 		// The grant is as old as the question: nobody knows when the server made it.
@@ -52,82 +50,6 @@ func TestTheEndOfASliceIsNoError(t *testing.T) {
 		waiter.release(t, own)
 		waiter.quiet(t)
 	})
-}
-
-// An abandoned wait ends long before its slice, whenever it is abandoned, and its session can be used again.
-func TestAnAbandonedWaitEndsSoon(t *testing.T) {
-	noLeaks(t)
-	d := newDatabase(t)
-	p := openDSN(t, d.dsn(), patient())
-	holder, waiter := newCaller(1), newCaller(1)
-	s := holder.take(t, p)
-	own := waiter.reserve(t, p, UseWaiting)
-	for i := range 400 {
-		waiter.submit(own, OpWait)
-		switch i % 8 {
-		case 0:
-			eventually(t, "the wait is in the queue", func() bool { return len(d.queued(t)) == 1 })
-		case 1, 2, 3:
-			for range rand.IntN(20000) { // a moment in which the statement is sent, or read, or has begun
-				_ = own.TrustedUntil()
-			}
-		}
-		own.Abandon(&waiter.r)
-		if a := receive(t, waiter.answers); a.ok || a.err != nil || a.session != own {
-			t.Fatalf("abandoned for the %dth time: %+v", i, a)
-		}
-	}
-	if queued := d.queued(t); len(queued) != 0 {
-		t.Errorf("still in the queue: %v", queued)
-	}
-	holder.release(t, s)
-	if a := waiter.on(t, own, OpWait); !a.ok {
-		t.Errorf("the session is of no use any more: %+v", a)
-	}
-	own.Abandon(&waiter.r) // too late: it has been answered
-	waiter.release(t, own)
-	if a := waiter.on(t, own, OpWait); !a.ok {
-		t.Errorf("an abandon that came too late ended the next wait: %+v", a)
-	}
-	waiter.release(t, own)
-	p.Return(own)
-	holder.quiet(t)
-	waiter.quiet(t)
-}
-
-func TestAGrantThatMeetsAnAbandon(t *testing.T) {
-	noLeaks(t)
-	d := newDatabase(t)
-	p := openDSN(t, d.dsn(), patient())
-	holder, waiter := newCaller(1), newCaller(1)
-	own := waiter.reserve(t, p, UseWaiting)
-	granted := 0
-	for range 200 {
-		s := holder.take(t, p)
-		waiter.submit(own, OpWait)
-		eventually(t, "the wait is in the queue", func() bool { return len(d.queued(t)) == 1 })
-		var both sync.WaitGroup
-		both.Go(func() { holder.submit(s, OpUnlock) })
-		both.Go(func() { own.Abandon(&waiter.r) })
-		both.Wait()
-		if a := receive(t, holder.answers); !a.ok {
-			t.Fatalf("%+v", a)
-		}
-		a := receive(t, waiter.answers)
-		if a.err != nil || a.session != own {
-			t.Fatalf("%+v", a)
-		}
-		if holds := d.locks(t)[1]; a.ok != (holds == own.PID()) {
-			t.Fatalf("granted: %v, and backend %d of %d holds the lock", a.ok, holds, own.PID())
-		}
-		if a.ok {
-			granted++
-			waiter.release(t, own)
-		}
-	}
-	t.Logf("%d of 200 were granted", granted)
-	holder.quiet(t)
-	waiter.quiet(t)
 }
 
 // A backend whose client is gone must leave the queue: else it is granted the lock, and nobody knows.
@@ -147,7 +69,7 @@ func TestAnOrphanIsNotGranted(t *testing.T) {
 	waiter.submit(own, OpWait)
 	eventually(t, "the wait is in the queue", func() bool { return d.queued(t)[1] == own.PID() })
 	box.hangUp()
-	if a := receive(t, waiter.answers); a.ok || causeOf(t, a.err) != CauseConnection {
+	if a := waiter.await(t); a.ok || causeOf(t, a.err) != CauseConnection {
 		t.Errorf("%+v", a)
 	}
 	eventually(t, "the orphan has left the queue", func() bool { return len(d.queued(t)) == 0 })
@@ -210,12 +132,9 @@ func TestADedicatedSession(t *testing.T) {
 	p := openDSN(t, d.dsn(), config)
 	shared := newCaller(1).take(t, p)
 	callers := newCallers(span(10, 5))
-	var sessions []*Session
+	var sessions []*Solo
 	for _, c := range callers[:3] {
 		s := c.reserve(t, p, UseDedicated)
-		if s.Use() != UseDedicated {
-			t.Errorf("use: %v", s.Use())
-		}
 		if a := c.on(t, s, OpTry); !a.ok || a.session != s {
 			t.Errorf("%+v", a)
 		}
@@ -241,7 +160,7 @@ func TestADedicatedSession(t *testing.T) {
 	}
 	callers[1].release(t, sessions[1])
 	p.Return(sessions[1])
-	if got := receive(t, callers[4].seats); got.session != sessions[1] || got.session.Use() != UseWaiting {
+	if got := receive(t, callers[4].seats); got.session != sessions[1] {
 		t.Errorf("%+v", got)
 	}
 	if n := d.backends(t); n != 4 {
@@ -256,31 +175,35 @@ func TestUnusedSessionsAreClosed(t *testing.T) {
 		holder := newCaller(1)
 		shared := holder.take(t, p)
 		solo := newCallers(span(10, 3))
-		for _, c := range solo {
-			c.r.Session = c.reserve(t, p, UseWaiting)
+		own := make([]*Solo, len(solo))
+		for i, c := range solo {
+			own[i] = c.reserve(t, p, UseWaiting)
 		}
-		for _, c := range solo[1:] {
-			p.Return(c.r.Session)
+		if a := solo[0].on(t, own[0], OpWait); !a.ok {
+			t.Fatalf("%+v", a)
 		}
-		wait(defaultIdleTime - time.Second)
+		for _, s := range own[1:] {
+			p.Return(s)
+		}
+		wait(p.config.idleLimit() - time.Second)
 		if stats := p.Stats(); stats.Idle != 2 {
 			t.Errorf("before their time: %+v", stats)
 		}
-		wait(defaultIdleTime)
+		wait(p.config.idleLimit())
 		if stats := p.Stats(); stats.Idle != 0 || stats.Waiting != 1 || stats.Shared != 1 {
 			t.Errorf("after their time: %+v", stats)
 		}
 		if n := len(f.all()); n != 2 {
 			t.Errorf("the server has %d sessions", n)
 		}
-		if solo[0].r.Session.Lost() != nil || shared.Lost() != nil {
+		if own[0].Lost() != nil || shared.Lost() != nil {
 			t.Error("one that is in use was closed")
 		}
 		holder.quiet(t)
 	})
 }
 
-// Solo sessions may not take the last room: while there is no shared session, no try and no cancellation can be sent.
+// Solo sessions may not take the last room: while there is no shared session, no try can be sent.
 func TestSoloSessionsLeaveRoomForASharedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -292,7 +215,7 @@ func TestSoloSessionsLeaveRoomForASharedOne(t *testing.T) {
 		}
 		wait(time.Second)
 		f.of(t, shared).conn.Close()
-		receive(t, shared.Ended())
+		receive(t, ended(shared))
 		wait(time.Second)
 		if a := newCaller(2).try(t, p); !a.ok {
 			t.Errorf("no shared session could be opened: %+v", a)
@@ -300,64 +223,5 @@ func TestSoloSessionsLeaveRoomForASharedOne(t *testing.T) {
 		if n := len(f.all()); n > 3 {
 			t.Errorf("%d sessions", n)
 		}
-	})
-}
-
-// Nobody is there to cancel an abandoned wait: its session is given up, so that the wait ends all the same.
-func TestAnAbandonedWaitWithoutAnySharedSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		p := openPool(t, f.source(t), Config{})
-		holder, waiter := newCaller(1), newCaller(1)
-		own := waiter.reserve(t, p, UseWaiting)
-		blocked := holder.reserve(t, p, UseWaiting)
-		if a := holder.on(t, blocked, OpWait); !a.ok {
-			t.Fatalf("%+v", a)
-		}
-		begin := time.Now()
-		waiter.submit(own, OpWait)
-		wait(time.Millisecond)
-		shared := (*p.shared.Load())[0]
-		f.of(t, shared).conn.Close()
-		receive(t, shared.Ended())
-		own.Abandon(&waiter.r)
-		a := receive(t, waiter.answers)
-		if a.ok || causeOf(t, a.err) != CauseDoubt || a.at.Sub(begin) >= defaultSlice {
-			t.Errorf("after %v: %+v", a.at.Sub(begin), a)
-		}
-		receive(t, own.Ended())
-		if held := f.held(); len(held) != 1 {
-			t.Errorf("held: %v", held)
-		}
-		holder.release(t, blocked)
-		waiter.quiet(t)
-	})
-}
-
-// The shared session that was to carry the cancellation dies first.
-func TestACancellationThatIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		p := openPool(t, f.source(t), Config{})
-		holder, waiter := newCaller(1), newCaller(1)
-		blocked := holder.reserve(t, p, UseDedicated)
-		if a := holder.on(t, blocked, OpTry); !a.ok {
-			t.Fatalf("%+v", a)
-		}
-		own := waiter.reserve(t, p, UseWaiting)
-		newCaller(2).take(t, p)
-		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "cancel" {
-				q.answered, q.hangUp, q.code, q.severity = true, true, "57P01", "FATAL"
-			}
-		})
-		waiter.submit(own, OpWait)
-		wait(time.Millisecond)
-		own.Abandon(&waiter.r)
-		a := receive(t, waiter.answers)
-		if a.ok || a.err != nil && causeOf(t, a.err) != CauseDoubt {
-			t.Errorf("%+v", a)
-		}
-		waiter.quiet(t)
 	})
 }

@@ -1,5 +1,6 @@
 // Mutants puts realistic bugs back, one after the other, into a copy of the tree, and looks which check finds each: first
-// the simulation, and where that finds nothing the ordinary tests. It prints a table, and fails where a bug is not found.
+// the test that is named for the bug, if there is one, then the simulation, and where neither finds it all tests. It prints
+// a table, and fails where a bug is not found.
 package main
 
 import (
@@ -23,17 +24,18 @@ func main() {
 	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug; with 0 there is none")
 	seed := flag.Uint64("seed", 1, "seed of the simulations")
 	first := flag.Bool("first", true, "look first whether all is well without any bug")
-	tests := flag.Bool("tests", true, "where the simulation finds nothing, ask the ordinary tests")
+	tests := flag.Bool("tests", true, "ask the ordinary tests too: first the one that is named for a bug")
+	all := flag.Bool("all", true, "where neither that test nor the simulation finds a bug, ask all tests")
 	own := flag.Bool("own", true, "run the regression test that is named for a bug too, which must fail")
 	flag.Parse()
-	b := bench{span: *span, seed: *seed, tests: *tests, own: *own}
-	if err := b.all(os.Stdout, *run, *first); err != nil {
+	b := bench{span: *span, seed: *seed, tests: *tests, all: *all, own: *own}
+	if err := b.run(os.Stdout, *run, *first); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func (b *bench) all(out io.Writer, run string, first bool) error {
+func (b *bench) run(out io.Writer, run string, first bool) error {
 	pattern, err := regexp.Compile(run)
 	if err != nil {
 		return err
@@ -61,7 +63,7 @@ func (b *bench) all(out io.Writer, run string, first bool) error {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		switch {
-		case row == nil && b.span == 0 && !b.tests:
+		case row == nil && !b.asked(m):
 			row = &finding{by: "not asked"}
 		case row == nil:
 			missed = append(missed, m.name)
@@ -82,6 +84,9 @@ func (b *bench) all(out io.Writer, run string, first bool) error {
 	}
 	return nil
 }
+
+// asked reports whether any check was asked.
+func (b *bench) asked(m mutant) bool { return b.span > 0 || b.tests && (b.all || m.test != "") }
 
 // copyTree copies what git knows, and what it would know.
 func copyTree(to string) error {
@@ -114,6 +119,7 @@ type bench struct {
 	span  time.Duration
 	seed  uint64
 	tests bool
+	all   bool
 	own   bool
 }
 
@@ -174,29 +180,67 @@ func (b *bench) try(m mutant) (*finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := b.simulate(m.simulations())
-	if found != nil || err != nil || !b.tests {
-		return found, err
+	if out, err := b.goCommand("build", "./actor", "./pg", "./manager"); err != nil {
+		return nil, fmt.Errorf("it does not compile: %s", tail(out))
 	}
-	for _, tests := range []string{"./actor", "./pg", "./manager"} {
-		if out, err := b.goCommand("test", "-failfast", "-timeout", "200s", tests); err != nil {
-			return &finding{by: "tests of " + strings.TrimPrefix(tests, "./"), check: firstFailure(out)}, nil
+	if m.test != "" && b.tests {
+		if found, err := b.named(m); found != nil || err != nil {
+			return found, err
 		}
 	}
-	if m.stress != "" {
-		if _, err := b.goCommand("test", "-timeout", "200s", "./actor", "-run", m.stress); err != nil {
-			return &finding{by: "tests of actor, for long", check: m.stress}, nil
+	found, err := b.simulate(m.simulations())
+	if found != nil || err != nil || !b.tests || !b.all {
+		return found, err
+	}
+	for _, tests := range []string{"actor", "pg", "manager"} {
+		if out, err := b.goCommand("test", "-failfast", "-timeout", "200s", "./"+tests); err != nil {
+			return failure(tests, out)
 		}
 	}
 	return nil, nil
 }
 
+// named runs the test that is named for a bug.
+func (b *bench) named(m mutant) (*finding, error) {
+	tests, name, _ := strings.Cut(m.test, " ")
+	args := []string{"test", "-v", "-count=1", "-failfast", "-timeout", "100s", "./" + tests, "-run", "^" + name + "$"}
+	if m.race {
+		args = slices.Insert(args, 1, "-race")
+	}
+	out, err := b.goCommand(args...)
+	switch {
+	case err == nil && !bytes.Contains(out, []byte("=== RUN   "+name)):
+		return nil, fmt.Errorf("there is no test %s: %s", m.test, tail(out))
+	case err == nil:
+		return nil, nil
+	}
+	return failure(tests, out)
+}
+
+// failure says which test of a package failed.
+func failure(tests string, out []byte) (*finding, error) {
+	found := &finding{by: "tests of " + tests}
+	switch {
+	case bytes.Contains(out, []byte("[build failed]")):
+		return nil, fmt.Errorf("it does not compile: %s", tail(out))
+	case bytes.Contains(out, []byte("WARNING: DATA RACE")):
+		found.check = "data race in "
+	case bytes.Contains(out, []byte("panic: test timed out")):
+		found.check = "no end of "
+	}
+	if m := failText.FindSubmatch(out); m != nil {
+		found.check += string(m[1])
+	} else if m := runningText.FindSubmatch(out); m != nil {
+		found.check += string(m[1])
+	} else {
+		found.check += "the process ended: " + tail(out)
+	}
+	return found, nil
+}
+
 func (b *bench) goCommand(args ...string) ([]byte, error) {
 	cmd := exec.Command("go", args...) //nolint:noctx,gosec // bounded by go test's own timeout
 	cmd.Dir = b.dir
-	if len(args) > 1 && args[len(args)-2] == "-run" { // a test of its own, which may take long
-		cmd.Env = append(os.Environ(), "LOCKKEEPER_STRESS=1")
-	}
 	return cmd.CombinedOutput()
 }
 
@@ -207,6 +251,8 @@ var (
 	panicText = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.{1,100})`)
 	bugNumber = regexp.MustCompile(`^old bug (\d):`)
 	failText  = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	// runningText is what go test says of the tests that ran when the time was over, or when the process ended by a panic.
+	runningText = regexp.MustCompile(`(?m)^\s*(Test\w+) \(\d`)
 )
 
 // simulate runs the simulations one after the other until one finds something.
@@ -237,13 +283,6 @@ func (b *bench) simulate(names []string) (*finding, error) {
 			short: string(short[1]) + " steps"}, nil
 	}
 	return nil, nil
-}
-
-func firstFailure(out []byte) string {
-	if m := failText.FindSubmatch(out); m != nil {
-		return string(m[1])
-	}
-	return "the process ended: " + tail(out)
 }
 
 func tail(out []byte) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,31 @@ func TestEveryBugStillFits(t *testing.T) {
 				t.Errorf("%s: in %s the text to be changed is there %d times: %q", m.name, e.file, n, e.old)
 			}
 			changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+		}
+	}
+}
+
+// Tests get other names, and each bug has to be told: the test that is named for it is there.
+func TestEveryNamedTestIsThere(t *testing.T) {
+	for _, m := range mutants {
+		if m.test == "" {
+			continue
+		}
+		folder, name, _ := strings.Cut(m.test, " ")
+		files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := false
+		for _, file := range files {
+			raw, err := os.ReadFile(file) //nolint:gosec // a file of ours
+			if err != nil {
+				t.Fatal(err)
+			}
+			there = there || bytes.Contains(raw, []byte("\nfunc "+name+"("))
+		}
+		if !there {
+			t.Errorf("%s: %s has no %s", m.name, folder, name)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -82,7 +83,10 @@ func outcome(err error) string {
 
 func explore(t *testing.T, name string, steps int, seen *tally, play func(*testing.T, *sim.Source) error) {
 	plan := sim.Plan{Seed: *simSeed, For: *simFor, Steps: steps, Workers: *simWorkers, ShrinkFor: 15 * time.Second,
-		Run: func(src *sim.Source) error { return inBubble(t, src, play) }}
+		Run: func(src *sim.Source) error {
+			defer watch(src).Stop()
+			return inBubble(t, src, play)
+		}}
 	if plan.Seed == 0 {
 		plan.Seed = rand.Uint64()
 	}
@@ -121,6 +125,17 @@ func explore(t *testing.T, name string, steps int, seen *tally, play func(*testi
 		}
 	}
 }
+
+// watch ends the process when a history takes longer than any should: somebody is busy for ever, in one instant of virtual time.
+func watch(src *sim.Source) *time.Timer {
+	return time.AfterFunc(historyLimit, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("a history does not end: -sim.history=%v", src.Taken()))
+	})
+}
+
+// historyLimit is for one history, which takes milliseconds.
+const historyLimit = 20 * time.Second
 
 func repeatOne(t *testing.T, plan sim.Plan, repeat func(seed uint64, short string) string) {
 	h, err := sim.ParseHistory(*simHistory)

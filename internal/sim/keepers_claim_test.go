@@ -11,27 +11,33 @@ import (
 
 var errGaveUp = errors.New("the caller gave up")
 
-// claim is one caller, and what it was told.
+// claim is one caller, and what it was told. The history's goroutine is its caller; some of what a caller waits for is waited
+// for on goroutines of the claim's, which say by the fields under mu that it has come.
 type claim struct {
 	actor.Claim
-	w            *world
-	p            *process
-	n            int
-	answered     bool
-	ended        []error // what End was called with
-	tooLate      bool    // it was ended before the keeper could have made up its mind to grant
-	told         []error // by its watch
-	unregistered int
-	tenure       int // the server's grant that it holds by
+	w         *world
+	p         *process
+	n         int
+	silent    bool // it does not answer AskPause
+	pauses    int  // answered
+	answered  bool
+	tooLate   bool // it gave up, and the keeper knew that, before it was granted
+	releasing bool
+	tenure    int // the server's grant that it holds by
 	// When it came: how often the server had said no, and had failed; and how many were before it.
 	noes, failures, opFailures int
 	others                     bool
-}
 
-// Unregister is the claim's registration with its caller's context.
-func (c *claim) Unregister() bool {
-	c.unregistered++
-	return true
+	// With mu.
+	gaveUp    bool    // by ContextEnded or Withdraw
+	ended     []error // by which it must be over, if it holds: the end of its context, and the release
+	sent      bool    // Submit has returned
+	submitted bool    // the history's goroutine has seen that
+	unordered bool    // it was sent while others were on their way
+	submitErr error
+	told      []error // by HoldEnds
+	known     bool    // the outcome
+	pending   int     // goroutines that wait for it
 }
 
 func (c *claim) String() string { return fmt.Sprintf("claim %d of %v on %d", c.n, c.p, c.ID) }
@@ -44,9 +50,127 @@ func (c *claim) live() bool {
 	return c.Session.Lost() == nil && time.Now().Before(c.Session.TrustedUntil())
 }
 
-func (c *claim) end(cause error) {
-	c.ended = append(c.ended, cause)
-	c.End(cause)
+// HoldEnds implements actor.Owner.
+func (c *claim) HoldEnds(cause error) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.told = append(c.told, cause)
+}
+
+// submit sends the claim. It returns when the keeper has it.
+func (c *claim) submit() {
+	err := c.p.sup.Submit(&c.Claim)
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.sent, c.submitErr = true, err
+}
+
+// cancel is the end of the claim's context.
+func (c *claim) cancel() {
+	if c.submitErr == nil {
+		c.w.mu.Lock()
+		c.givesUp()
+		c.w.mu.Unlock()
+		c.ContextEnded(errGaveUp)
+		c.w.await()
+		c.tooLate = c.tooLate || !c.answered && c.undecided()
+	}
+}
+
+// withdraw gives up waiting.
+func (c *claim) withdraw() {
+	if c.submitErr == nil {
+		c.w.mu.Lock()
+		c.gaveUp = true
+		c.w.mu.Unlock()
+		c.Withdraw(errGaveUp)
+		c.w.await()
+		c.tooLate = c.tooLate || !c.answered && c.undecided()
+	}
+}
+
+// givesUp notes the end of the claim's context. With mu.
+func (c *claim) givesUp() {
+	c.gaveUp = true
+	if c.Hold == actor.HoldWithContext {
+		c.ended = append(c.ended, errGaveUp)
+	}
+}
+
+func (c *claim) undecided() bool { return len(c.Replies()) == 0 }
+
+// release ends the hold. A second release only waits for the outcome.
+func (c *claim) release(drop bool) {
+	c.w.mu.Lock()
+	first := !c.releasing
+	c.releasing = true
+	if first {
+		c.ended = append(c.ended, actor.ErrReleased)
+	}
+	c.w.mu.Unlock()
+	if first && drop {
+		c.ReleaseLater()
+		c.w.await()
+		return
+	}
+	c.wait(func() bool {
+		if first {
+			return c.Release(nil)
+		}
+		return c.Await(nil)
+	})
+	c.w.await()
+}
+
+// wait waits for the outcome on a goroutine of its own.
+func (c *claim) wait(known func() bool) {
+	c.w.mu.Lock()
+	c.pending++
+	c.w.mu.Unlock()
+	go func() {
+		ok := known()
+		c.w.mu.Lock()
+		defer c.w.mu.Unlock()
+		c.pending--
+		c.known = true
+		if !ok {
+			c.w.violate("every call returns", "%v: without an outcome", c)
+		}
+	}()
+}
+
+// receive takes the keeper's replies, and reports whether there were any: then the claim has sent something, too.
+func (w *world) receive(c *claim) (received bool) {
+	w.mu.Lock()
+	c.submitted = c.sent
+	submitted, err := c.submitted, c.submitErr
+	w.mu.Unlock()
+	if !submitted || c.answered {
+		return false
+	}
+	if err != nil {
+		c.Err = err
+		w.answered(c)
+		return true
+	}
+	for {
+		select {
+		case reply := <-c.Replies():
+			received = true
+			if reply == actor.Decided {
+				w.answered(c)
+				return received
+			}
+			w.seen.add("asked for a pause")
+			if !c.silent {
+				c.pauses++
+				c.Pause(time.Duration(c.pauses) * 10 * time.Millisecond)
+				w.await()
+			}
+		default:
+			return received
+		}
+	}
 }
 
 // look checks the rules after each step.
@@ -64,23 +188,13 @@ func (w *world) look() {
 	}
 }
 
-// poll takes what a claim was told.
+// poll looks whether a claim is over.
 func (w *world) poll(c *claim) {
-	tokens := len(c.Answered())
-	if !c.answered && tokens > 0 {
-		<-c.Answered()
-		tokens--
-		c.answered = true
-		w.answered(c)
-	}
-	settled := c.isSettled()
-	switch {
-	case settled && !c.answered:
-		w.violate("one answer each", "%v was settled before it was answered", c)
-	case settled:
+	w.mu.Lock()
+	settled := c.known && c.pending == 0
+	w.mu.Unlock()
+	if settled {
 		w.settled(c)
-	case c.answered && tokens > 0:
-		w.violate("one answer each", "%v was answered twice", c)
 	}
 	if settled || c.answered && c.Err != nil {
 		w.open = slices.DeleteFunc(w.open, func(other *claim) bool { return other == c })
@@ -88,16 +202,8 @@ func (w *world) poll(c *claim) {
 	}
 }
 
-func (c *claim) isSettled() bool {
-	select {
-	case <-c.Settled():
-		return true
-	default:
-		return false
-	}
-}
-
 func (w *world) answered(c *claim) {
+	c.answered = true
 	if c.Err != nil {
 		w.seen.add("refused: " + outcome(c.Err))
 		w.say("          %v is refused: %v", c, c.Err)
@@ -106,7 +212,8 @@ func (w *world) answered(c *claim) {
 	}
 	w.say("          %v is granted, by hand: %v", c, c.Local)
 	w.seen.add("granted by " + [...]string{"the server", "hand"}[map[bool]int{true: 1}[c.Local]])
-	c.Watch(func(cause error) { c.told = append(c.told, cause) })
+	c.wait(func() bool { return c.Await(nil) })
+	w.await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c.tenure = w.server.lock(c.ID).tenure
@@ -114,7 +221,7 @@ func (w *world) answered(c *claim) {
 		if before == c {
 			break
 		}
-		if before.p == c.p && before.ID == c.ID && !before.answered && len(before.ended) == 0 {
+		if before.p == c.p && before.ID == c.ID && !before.answered && !before.gaveUp && !before.unordered && !c.unordered {
 			w.violate("first come, first served", "%v was granted before %v", c, before)
 		}
 	}
@@ -133,7 +240,8 @@ func (w *world) answered(c *claim) {
 		w.violate("exclusion", "%v was granted, and the server never said so", c)
 		return
 	}
-	if t.grants++; c.Local && (t.grants > w.config.Limits.QuantumGrants || c.Granted.Sub(t.began) >= w.config.Limits.QuantumTime) {
+	limits := w.config.Limits
+	if t.grants++; c.Local && (t.grants > limits.HandOffGrants || c.Granted.Sub(t.began) >= limits.HandOffTime) {
 		w.violate("processes take turns", "%v: grant %d, %v after the server's", c, t.grants, c.Granted.Sub(t.began))
 	}
 	if !c.Local && t.grants != 1 {
@@ -142,7 +250,7 @@ func (w *world) answered(c *claim) {
 	if c.tenure <= c.p.failTenure[c.ID] {
 		w.violate("a failed keeper's lock is released first", "%v holds by the grant %d, which the failed keeper had", c, c.tenure)
 	}
-	if c.Dedicated && s == c.p.shared {
+	if c.Dedicated && s.shared {
 		w.violate("a session of its own", "%v is held on %v", c, s)
 	}
 }
@@ -155,9 +263,9 @@ func (w *world) refusedRightly(c *claim) {
 	var right bool
 	switch {
 	case errors.Is(c.Err, actor.ErrNotAcquired):
-		right = c.Try && (c.others || w.noes[key] > c.noes)
+		right = c.Try && (c.others || c.unordered || w.noes[key] > c.noes)
 	case errors.Is(c.Err, actor.ErrTooManyWaiters):
-		right = c.others
+		right = c.others || c.unordered
 	case errors.Is(c.Err, actor.ErrTooManyKeys):
 		right = w.config.MaxKeys < w.keys
 	case errors.Is(c.Err, actor.ErrClosed):
@@ -168,7 +276,7 @@ func (w *world) refusedRightly(c *claim) {
 	case errors.Is(c.Err, actor.ErrKeeperFailed):
 		right = c.p.injected[c.ID]
 	default:
-		right = len(c.ended) > 0 && errors.Is(c.Err, c.ended[0])
+		right = c.gaveUp && errors.Is(c.Err, errGaveUp)
 	}
 	if !right {
 		w.violate("errors tell the truth", "%v was refused: %v", c, c.Err)
@@ -183,23 +291,28 @@ func (w *world) settled(c *claim) {
 	w.seen.add("settled: " + outcome(settled))
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	told := c.told
+	if len(told) == 2 && c.Hold == actor.HoldForWork && c.p.closing && errors.Is(told[0], actor.ErrClosed) {
+		told = told[1:]
+		w.seen.add("work told of the close")
+	}
 	switch {
 	case over == nil:
 		w.violate("one answer each", "%v is settled and not over", c)
 		return
-	case len(c.told) != 1 || !errors.Is(c.told[0], over):
+	case len(told) != 1 || !errors.Is(told[0], over):
 		w.violate("a holder hears", "%v is over for %v, and was told %v", c, over, c.told)
-	case c.unregistered == 0:
-		w.violate("no leak", "%v is over, and registered with its context", c)
 	case errors.Is(over, actor.ErrLost) != errors.Is(settled, actor.ErrLost) && settled != nil && !errors.Is(settled, actor.ErrLost):
 		w.violate("errors tell the truth", "%v was over for %v, and settled with %v", c, over, settled)
 	case errors.Is(over, actor.ErrLost) && settled == nil:
 		w.violate("errors tell the truth", "%v was lost, and settled as if it had been released", c)
 	case errors.Is(over, actor.ErrKeeperFailed) && !c.p.injected[c.ID]:
 		w.violate("a failed keeper is contained", "%v: %v", c, over)
-	case errors.Is(over, actor.ErrClosed) && !c.p.closing:
+	case errors.Is(over, actor.ErrClosed) && (!c.p.closing || c.Hold == actor.HoldForWork):
 		w.violate("errors tell the truth", "%v: %v", c, over)
-	case errors.Is(over, errGaveUp) && len(c.ended) == 0:
+	case errors.Is(over, actor.ErrReleased) && !c.releasing:
+		w.violate("errors tell the truth", "%v: %v", c, over)
+	case errors.Is(over, errGaveUp) && (!c.gaveUp || c.Hold != actor.HoldWithContext):
 		w.violate("errors tell the truth", "%v: %v", c, over)
 	}
 	if settled == nil {

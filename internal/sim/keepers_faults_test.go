@@ -18,20 +18,23 @@ func (w *world) lose(s *session) {
 	}
 	s.fallSilent()
 	s.lost.Store(&lossError{errBroken})
-	if s.p.shared == s {
-		s.p.shared = w.server.open(s.p)
+	stale := w.src.Chance(3) // some have yet to hear, and will ask on it
+	if s.p.shared == s && !stale {
+		s.p.shared = w.server.openShared(s.p)
 	}
 	var told []*link
 	for _, id := range w.ids() {
 		if l := s.p.links[id]; l != nil && l.heldOn == s {
-			told = append(told, l)
+			if l.heldOn = nil; l.busy == nil || w.src.Chance(3) { // else the answer says it
+				told = append(told, l)
+			}
 		}
 	}
 	ops := slices.DeleteFunc(slices.Clone(w.ops), func(o *op) bool { return o.s != s })
 	w.mu.Unlock()
 	w.say("%v is lost", s)
 	for _, l := range told {
-		l.observer.Lost()
+		l.send(actor.Lost{Session: s})
 	}
 	for _, o := range ops {
 		if !w.src.Chance(3) { // else its answer comes later
@@ -113,7 +116,7 @@ func (w *world) serverEnds() {
 	}
 }
 
-func (w *world) seatSome() {
+func (w *world) assignSome() {
 	w.mu.Lock()
 	var r *reservation
 	if n := len(w.asking); n > 0 {
@@ -125,14 +128,14 @@ func (w *world) seatSome() {
 	case r == nil:
 	case r.withdrawn && !(free && w.src.Chance(3)):
 		w.say("the reservation of %v for %d is withdrawn", r.l.p, r.l.id)
-		w.seat(r, errWithdrawn)
+		w.assign(r, errWithdrawn)
 	case free:
 		w.say("%v has a session for %d", r.l.p, r.l.id)
-		w.seat(r, nil)
+		w.assign(r, nil)
 	}
 }
 
-func (w *world) seatNone() {
+func (w *world) assignNone() {
 	w.mu.Lock()
 	var r *reservation
 	if n := len(w.asking); n > 0 {
@@ -141,7 +144,7 @@ func (w *world) seatNone() {
 	w.mu.Unlock()
 	if r != nil {
 		w.say("no session can be opened in %v for %d", r.l.p, r.l.id)
-		w.seat(r, errBroken)
+		w.assign(r, errBroken)
 	}
 }
 
@@ -156,18 +159,18 @@ func (w *world) tellWho() {
 		return
 	}
 	w.say("%v hears who has %d", l.p, l.id)
-	l.observer.Told(&actor.Holder{PID: 4711, Seen: time.Now()})
+	l.send(actor.Told{Holder: &actor.Holder{PID: 4711, Seen: time.Now()}})
 }
 
-// lightFuse lets a keeper panic, or a claim end, at a step of the keeper's life that is yet to come.
+// lightFuse lets a keeper fail, or a claim end, at a step of the keeper's life that is yet to come.
 func (w *world) lightFuse() {
 	p := w.anyProcess()
 	id := int64(1 + w.src.Pick(w.keys))
-	f := &fuse{after: 1 + w.src.Pick(8), what: fuseKind(w.src.Pick(3)), which: w.src.Pick(4)}
+	f := &fuse{after: 1 + w.src.Pick(8), what: fuseKind(w.src.Pick(4)), which: w.src.Pick(4)}
 	if f.what == fuseClaim {
 		f.claim = w.prepare(p, id)
 	}
-	w.say("%s for %d in %v, %d steps from now", [...]string{"a panic of the keeper", "the end of a claim", "a claim"}[f.what],
+	w.say("%s for %d in %v, %d steps from now", [...]string{"a panic of the keeper", "a Goexit of the keeper", "the end of a claim", "a claim"}[f.what],
 		id, p, f.after)
 	w.mu.Lock()
 	p.fuses[id] = f
@@ -249,8 +252,8 @@ func (w *world) goesWell() {
 		}
 		w.heal()
 		for _, c := range slices.Clone(w.open) {
-			if c.answered && len(c.ended) == 0 {
-				c.end(actor.ErrReleased)
+			if c.answered && c.Err == nil && !c.releasing {
+				c.release(false)
 				w.settle()
 			}
 		}
@@ -276,11 +279,11 @@ func (w *world) asNew() {
 			if p.closing || !w.fine() || w.config.MaxKeys < w.keys {
 				continue
 			}
-			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3, NewBackoff: w.steps10})
+			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3})
 			w.mu.Lock()
 			w.comes(c)
 			w.mu.Unlock()
-			p.dir.Submit(&c.Claim)
+			c.submit()
 			for range 20 {
 				w.settle()
 				w.heal()
@@ -295,7 +298,7 @@ func (w *world) asNew() {
 				w.mu.Unlock()
 				return
 			}
-			c.end(actor.ErrReleased)
+			c.release(false)
 			w.settle()
 			w.heal()
 		}
@@ -328,7 +331,7 @@ func (w *world) heal() {
 		w.outsiderUnlocks()
 	}
 	for range 50 {
-		w.seatSome()
+		w.assignSome()
 		w.settle()
 		w.mu.Lock()
 		idle := true
@@ -364,6 +367,12 @@ func (w *world) closeAll() {
 	synctest.Wait()
 	for range 300 {
 		w.heal()
+		for _, c := range slices.Clone(w.open) { // Close waits for those who work
+			if c.answered && c.Err == nil && !c.releasing {
+				c.release(false)
+			}
+		}
+		w.settle()
 		if !slices.ContainsFunc(w.all, func(p *process) bool { return !p.isClosed() }) {
 			break
 		}

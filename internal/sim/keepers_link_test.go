@@ -21,52 +21,67 @@ func (k opKind) String() string { return [...]string{"try", "wait", "poll", "unl
 
 // op is one operation of a keeper, on its way to the server and back.
 type op struct {
-	l         *link
-	kind      opKind
-	s         *session
-	executed  bool // at the server
-	queued    bool // at the server
-	ok        bool
-	abandoned bool
-	tainted   bool // the incarnation that began it has failed
-	sliceEnd  time.Time
+	l        *link
+	kind     opKind
+	s        *session
+	executed bool // at the server
+	queued   bool // at the server
+	ok       bool
+	stopping bool          // a poll, asked to stop
+	tainted  bool          // the incarnation that began it has failed
+	unsent   chan struct{} // it was given to a session that had ended; closed when it is known whether that received it
+	sliceEnd time.Time
 }
 
 func (o *op) String() string { return fmt.Sprintf("%v's %v of %d", o.l.p, o.kind, o.l.id) }
 
-// reservation is a place in the line for a session.
+// reservation is a place in the queue for a session.
 type reservation struct {
 	l         *link
 	withdrawn bool
 }
 
-// link implements actor.Link: it writes down what its keeper wants, and the history says what comes of it. Under the
-// world's mu but for session, which is the keeper's while nothing is under way, as a real link's is.
+// link implements actor.Link: it writes down what its keeper wants, and the history says what comes of it. Under the world's
+// mu but for session and unsent, which are the keeper's while nothing is under way, as a real link's are.
 type link struct {
-	w        *world
-	p        *process
-	id       int64
-	observer actor.Observer
-	session  *session
+	w       *world
+	p       *process
+	id      int64
+	events  chan<- actor.Event
+	session *session
+	unsent  <-chan struct{} // the keeper's
 
-	busy     *op
-	own      *session // the reserved one
-	heldOn   *session // what the keeper was told
-	asking   *reservation
-	detached bool
+	busy    *op
+	own     *session // the reserved one
+	heldOn  *session // what the keeper was told
+	granted *session // by the last grant, until its unlock was answered
+	asking  *reservation
 }
 
 // Attach implements actor.Store.
-func (p *process) Attach(id int64, o actor.Observer) actor.Link {
+func (p *process) Attach(id int64, events chan<- actor.Event) actor.Link {
 	p.hook(id, "attach")
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	if old := p.links[id]; old != nil && (old.busy != nil || old.heldOn != nil && old.heldOn.lost.Load() == nil || old.own != nil) {
+	if old := p.links[id]; old != nil && (old.busy != nil || old.asking != nil || old.own != nil ||
+		old.heldOn != nil && old.heldOn.lost.Load() == nil) {
 		p.w.violate("one keeper a key", "%v: a second keeper of %d came while the first was at work", p, id)
 	}
-	l := &link{w: p.w, p: p, id: id, observer: o}
+	l := &link{w: p.w, p: p, id: id, events: events}
 	p.links[id] = l
 	return l
+}
+
+// send gives the keeper an event, which must have room for it, and lets it act. Without mu.
+func (l *link) send(e actor.Event) {
+	select {
+	case l.events <- e:
+	default:
+		l.w.mu.Lock()
+		l.w.violate("a store never waits", "%v: the keeper of %d has no room for %v", l.p, l.id, e)
+		l.w.mu.Unlock()
+	}
+	l.w.await()
 }
 
 func (l *link) begin(kind opKind, s *session) {
@@ -76,14 +91,19 @@ func (l *link) begin(kind opKind, s *session) {
 	switch {
 	case l.busy != nil:
 		l.w.violate("one operation a key", "%v: %v of %d while %v is under way", l.p, kind, l.id, l.busy.kind)
-	case kind == opUnlock && l.heldOn == nil:
+	case kind == opUnlock && (l.granted == nil || l.heldOn == nil && l.granted.lost.Load() == nil):
 		l.w.violate("unlock what is locked", "%v unlocks %d, which it was not granted", l.p, l.id)
 	case kind != opUnlock && l.heldOn != nil:
 		l.w.violate("one session locks one id once", "%v: %v of %d, which it has", l.p, kind, l.id)
 	case s == nil:
 		l.w.violate("an operation needs a session", "%v: %v of %d", l.p, kind, l.id)
 	}
-	l.busy = &op{l: l, kind: kind, s: s}
+	l.busy, l.unsent = &op{l: l, kind: kind, s: s}, nil
+	if s != nil && s.lost.Load() != nil {
+		l.busy.unsent = make(chan struct{})
+		l.unsent = l.busy.unsent
+		l.w.seen.add("given to a session that had ended")
+	}
 	l.w.ops = append(l.w.ops, l.busy)
 	if l.w.calls++; l.w.calls > callsAStep {
 		l.w.violate("an end", "%v: %d operations in one step", l.p, l.w.calls)
@@ -93,18 +113,16 @@ func (l *link) begin(kind opKind, s *session) {
 }
 
 func (l *link) alive(what string) {
-	if l.detached || l.p.links[l.id] != l {
+	if l.p.links[l.id] != l {
 		l.w.violate("one keeper a key", "%v: %s of %d by a keeper whose time is over", l.p, what, l.id)
 	}
 }
 
 // Try implements actor.Link, as do the methods below.
-func (l *link) Try() {
-	l.begin(opTry, l.shared())
-}
-func (l *link) TryReserved() { l.begin(opTry, l.own) }
-func (l *link) Wait()        { l.begin(opWait, l.own) }
-func (l *link) Poll()        { l.begin(opPoll, l.shared()) }
+func (l *link) Try()    { l.begin(opTry, l.shared()) }
+func (l *link) TryOwn() { l.begin(opTry, l.own) }
+func (l *link) Wait()   { l.begin(opWait, l.own) }
+func (l *link) Poll()   { l.begin(opPoll, l.shared()) }
 
 func (l *link) shared() *session {
 	l.w.mu.Lock()
@@ -114,19 +132,19 @@ func (l *link) shared() *session {
 
 func (l *link) Unlock() {
 	l.w.mu.Lock()
-	s := l.heldOn
+	s := l.granted
 	l.w.mu.Unlock()
 	l.begin(opUnlock, s)
 }
 
-func (l *link) Abandon() {
+func (l *link) StopPolling() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if l.busy == nil || l.busy.kind != opWait && l.busy.kind != opPoll {
-		l.w.violate("one operation a key", "%v: no wait or poll of %d is there to be abandoned", l.p, l.id)
+	if l.busy == nil || l.busy.kind != opPoll || l.busy.stopping {
+		l.w.violate("one operation a key", "%v: no poll of %d is there to be stopped", l.p, l.id)
 		return
 	}
-	l.busy.abandoned = true
+	l.busy.stopping = true
 }
 
 func (l *link) Reserve(_, _ bool) {
@@ -143,14 +161,14 @@ func (l *link) Reserve(_, _ bool) {
 func (l *link) Withdraw() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if l.asking == nil {
+	if l.asking == nil || l.asking.withdrawn {
 		l.w.violate("one session a key", "%v: no reservation of %d is there to be withdrawn", l.p, l.id)
 		return
 	}
 	l.asking.withdrawn = true
 }
 
-func (l *link) GiveBack() {
+func (l *link) Return() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	l.alive("give back")
@@ -175,37 +193,12 @@ func (l *link) Ask() {
 	}
 }
 
-func (l *link) Gone() error {
-	err := l.session.Lost()
-	if err != nil {
-		l.w.mu.Lock()
-		l.heldOn = nil // from here on the keeper knows
-		l.w.mu.Unlock()
-	}
-	return err
-}
+func (l *link) Unsent() <-chan struct{} { return l.unsent }
+func (l *link) Session() actor.Session  { return l.session }
 
-func (l *link) Session() actor.Session { return l.session }
-
-// Attend and Unattended do nothing: answers come by themselves.
-func (l *link) Attend(<-chan struct{}) bool { return false }
-func (l *link) Unattended()                 {}
-
-func (l *link) Detach() {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	if l.detached {
-		l.w.violate("one keeper a key", "%v: the keeper of %d ends twice", l.p, l.id)
-	}
-	if l.busy != nil || l.own != nil || l.asking != nil || l.heldOn != nil {
-		l.w.violate("no leak", "%v: the keeper of %d ends with busy=%v session=%v asking=%v held=%v", l.p, l.id, l.busy != nil,
-			l.own != nil, l.asking != nil, l.heldOn != nil)
-	}
-	l.detached = true
-}
-
-// answer brings the answer of an operation to its keeper, which acts on it here and now. Without mu.
-func (w *world) answer(o *op, a actor.Answer) {
+// answer brings the answer of an operation to its keeper, which acts on it now. Where it was given to a session that had ended,
+// and that did not receive it, there is none: the keeper learns of that instead. Without mu.
+func (w *world) answer(o *op, a actor.Answer, received bool) {
 	w.mu.Lock()
 	l := o.l
 	l.busy = nil
@@ -214,23 +207,36 @@ func (w *world) answer(o *op, a actor.Answer) {
 	key := keyOf{l.p, l.id}
 	switch {
 	case o.kind == opUnlock:
-		l.heldOn = nil
+		l.heldOn, l.granted = nil, nil
+	case a.Again:
 	case a.OK:
-		l.heldOn = o.s
+		l.heldOn, l.granted = o.s, o.s
 		w.tenures[key] = &tenure{began: time.Now()}
 	case a.Err == nil:
 		w.noes[key]++
 	default:
 		w.failures[key]++
-		w.opFailures[key]++
+		if !a.Ended { // else the first waiter may try again at once
+			w.opFailures[key]++
+		}
 		w.permanent[key] = w.permanent[key] || !a.Transient
 	}
 	w.mu.Unlock()
-	l.observer.Answered(a)
+	if received {
+		if o.unsent != nil {
+			defer w.await()
+			defer close(o.unsent)
+		}
+		l.send(actor.Answered{Answer: &a})
+		return
+	}
+	w.seen.add("never sent")
+	close(o.unsent)
+	w.await()
 }
 
-// seat answers a reservation. Without mu.
-func (w *world) seat(r *reservation, err error) {
+// assign answers a reservation. Without mu.
+func (w *world) assign(r *reservation, err error) {
 	w.mu.Lock()
 	l := r.l
 	l.asking = nil
@@ -243,5 +249,5 @@ func (w *world) seat(r *reservation, err error) {
 		w.failures[keyOf{l.p, l.id}]++
 	}
 	w.mu.Unlock()
-	l.observer.Reserved(a)
+	l.send(actor.Reserved{Answer: &a})
 }

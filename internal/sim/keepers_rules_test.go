@@ -1,5 +1,11 @@
 package sim_test
 
+import (
+	"errors"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
 // exclusion: one process has one holder of a key; who believes to hold a lock has it at the server, unless the server
 // itself has ended the session a moment ago. With mu, as the rest of this file.
 func (w *world) exclusion() {
@@ -26,7 +32,7 @@ func (w *world) exclusion() {
 			w.violate("exclusion", "%v holds, and the server has not the lock on its session", c)
 		}
 		if len(c.ended) > 0 {
-			w.violate("every call returns", "%v was ended, and holds on", c)
+			w.violate("every call returns", "%v was ended by %v, and holds on", c, c.ended)
 		}
 	}
 }
@@ -35,7 +41,7 @@ func (w *world) exclusion() {
 func (w *world) nothingLeaks() {
 	for _, p := range w.all {
 		for id, l := range p.links {
-			if l.busy != nil || l.asking != nil || l.detached || w.wanted(p, id) {
+			if l.busy != nil || l.asking != nil || w.wanted(p, id) {
 				continue
 			}
 			if s := l.heldOn; s != nil && s.lost.Load() == nil {
@@ -64,16 +70,17 @@ func (w *world) waitsRightly(c *claim) {
 		if len(c.ended) > 0 && c.Over() == nil {
 			w.violate("every call returns", "%v was ended, and is not over", c)
 		}
-		if c.Err == nil && c.Over() == nil && c.p.closing {
-			w.violate("Close ends every hold", "%v holds on", c)
+		if c.Err == nil && c.Over() == nil && c.p.closing &&
+			(c.Hold != actor.HoldForWork || len(c.told) != 1 || !errors.Is(c.told[0], actor.ErrClosed)) {
+			w.violate("Close ends every hold", "%v holds on, and was told %v", c, c.told)
 		}
 		return
 	}
 	l := c.p.links[c.ID]
 	underWay := l != nil && (l.busy != nil || l.asking != nil)
 	switch {
-	case len(c.ended) > 0:
-		w.violate("every call returns", "%v was ended, and waits", c)
+	case c.gaveUp:
+		w.violate("every call returns", "%v gave up, and waits", c)
 	case c.p.isClosed():
 		w.violate("every call returns", "%v waits in a process that is closed", c)
 	case c.Try && !underWay:
@@ -96,12 +103,11 @@ func (w *world) leftovers() {
 		w.violate("every call returns", "%d claims are not answered or not settled at the end, %v among them", n, w.open[0])
 	}
 	for _, c := range w.past {
-		if c.Err != nil {
-			select {
-			case <-c.Answered():
-				w.violate("one answer each", "%v was answered after it had been refused", c)
-			default:
-			}
+		if c.Err != nil && c.submitErr == nil && len(c.Replies()) > 0 {
+			w.violate("one answer each", "%v was answered after it had been refused", c)
+		}
+		if c.pending > 0 {
+			w.violate("every call returns", "%v: %d wait for its outcome at the end", c, c.pending)
 		}
 	}
 	for id, l := range w.server.locks {
@@ -114,8 +120,9 @@ func (w *world) leftovers() {
 	}
 	for _, p := range w.all {
 		for id, l := range p.links {
-			if !l.detached {
-				w.violate("no leak", "%v: the keeper of %d is there after the end", p, id)
+			if l.busy != nil || l.own != nil || l.asking != nil || l.heldOn != nil {
+				w.violate("no leak", "%v: the keeper of %d ended with busy=%v session=%v asking=%v held=%v", p, id, l.busy != nil,
+					l.own != nil, l.asking != nil, l.heldOn != nil)
 			}
 		}
 		countersAtRest(w, p)
@@ -123,7 +130,7 @@ func (w *world) leftovers() {
 }
 
 func countersAtRest(w *world, p *process) {
-	c := &p.dir.Counters
+	c := &p.sup.Counters
 	if held, waiting, keys := c.Held(), c.Waiting(), c.Keys.Load(); held != 0 || waiting != 0 || keys != 0 {
 		w.violate("no leak", "%v counts %d held, %d waiting and %d keys after the end", p, held, waiting, keys)
 	}

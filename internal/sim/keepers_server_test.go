@@ -45,6 +45,7 @@ type session struct {
 	lost   atomic.Pointer[lossError]
 	ended  bool // its locks at the server are free
 	killed bool // by the server, before the client could know
+	shared bool // by many keys
 }
 
 type lossError struct{ err error }
@@ -88,6 +89,12 @@ func (v *server) open(p *process) *session {
 	return s
 }
 
+func (v *server) openShared(p *process) *session {
+	s := v.open(p)
+	s.shared = true
+	return s
+}
+
 func (v *server) lock(id int64) *serverLock {
 	l := v.locks[id]
 	if l == nil {
@@ -104,7 +111,7 @@ func (v *server) grant(l *serverLock, s *session) {
 
 // execute does what an operation asks for, if its session is still there. A wait may have to queue.
 func (v *server) execute(o *op) {
-	if o.executed || o.queued || o.s.ended || o.s.silent.Load() != 0 {
+	if o.executed || o.queued || o.unsent != nil || o.s.ended || o.s.silent.Load() != 0 {
 		return
 	}
 	l := v.lock(o.l.id)
@@ -122,11 +129,11 @@ func (v *server) execute(o *op) {
 		v.grant(l, o.s)
 		o.ok = true
 		v.tainted(o, l)
-	case o.kind == opWait && !o.abandoned:
+	case o.kind == opWait:
 		o.queued, o.sliceEnd = true, time.Now().Add(keeperSlice)
 		l.queue = append(l.queue, o)
 		return
-	case o.kind == opPoll && !o.abandoned:
+	case o.kind == opPoll && !o.stopping:
 		return // it asks again
 	}
 	o.executed = true

@@ -3,8 +3,6 @@ package sim_test
 import (
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
@@ -25,10 +23,11 @@ var actions = []action{
 	{4, (*world).endHolder},
 	{5, (*world).execute},
 	{8, (*world).reply},
-	{5, (*world).seatSome},
-	{1, (*world).seatNone},
+	{5, (*world).assignSome},
+	{1, (*world).assignNone},
 	{1, (*world).failSome},
 	{1, (*world).loseReply},
+	{1, (*world).again},
 	{1, (*world).tellWho},
 	{1, (*world).kill},
 	{1, (*world).cut},
@@ -75,16 +74,15 @@ func (w *world) acquire() {
 	}
 	p := w.procs[i]
 	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
-	early := w.src.Chance(12)
 	w.mu.Lock()
 	w.comes(c)
 	w.mu.Unlock()
-	if early {
-		w.say("          it is cancelled before")
-		c.tooLate = true
-		c.end(errGaveUp)
+	c.submit()
+	w.await()
+	if w.src.Chance(12) {
+		w.say("          it is cancelled at once")
+		c.cancel()
 	}
-	p.dir.Submit(&c.Claim)
 }
 
 // prepare makes a claim that is not on its way yet.
@@ -95,19 +93,21 @@ func (w *world) prepare(p *process, id int64) *claim {
 		Dedicated:   w.src.Chance(6),
 		PollFirst:   w.src.Chance(4),
 		MaxAttempts: []int{10, 1, 2, 3}[w.src.Pick(4)],
-		NewBackoff:  w.backoff(p, id),
+		Hold:        []actor.HoldMode{actor.HoldWithContext, actor.HoldWithContext, actor.HoldDetached, actor.HoldForWork}[w.src.Pick(4)],
 	}
+	silent := w.src.Chance(10)
 	if w.src.Chance(5) {
 		terms.Deadline = time.Now().Add(300 * time.Millisecond)
 	}
-	return w.newClaim(p, terms)
+	c := w.newClaim(p, terms)
+	c.silent = silent
+	return c
 }
 
 func (w *world) newClaim(p *process, terms actor.Terms) *claim {
 	c := &claim{w: w, p: p}
 	c.Terms = terms
-	c.Init(p.dir)
-	c.Registration = c
+	c.Owner = c
 	return c
 }
 
@@ -119,33 +119,8 @@ func (w *world) comes(c *claim) {
 	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && (l.busy.kind == opWait || l.busy.kind == opPoll)
 	c.n = len(w.past) + len(w.open) + 1
 	w.open = append(w.open, c)
-	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts)
+	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts, hold %d", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts, c.Hold)
 }
-
-// backoff is the user's: it may panic, and then the keeper that called it does.
-func (w *world) backoff(p *process, id int64) func() backoff.BackOff {
-	kind := w.src.Pick(20)
-	switch kind {
-	case 18:
-		return nil
-	case 19:
-		return func() backoff.BackOff {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			p.strike(id, "a user's backoff")
-			return nil
-		}
-	}
-	return w.steps10
-}
-
-func (w *world) steps10() backoff.BackOff { return &steps{} }
-
-// steps pauses for 10 ms, 20 ms, 30 ms and so on.
-type steps struct{ n time.Duration }
-
-func (s *steps) NextBackOff() time.Duration { s.n++; return s.n * 10 * time.Millisecond }
-func (s *steps) Reset()                     { s.n = 0 }
 
 // endSome ends any claim that is not over, perhaps for the second time, or one that is.
 func (w *world) endSome() {
@@ -157,15 +132,26 @@ func (w *world) endSome() {
 		return
 	}
 	c := claims[len(claims)-1-w.src.Pick(min(len(claims), 200))]
-	w.say("end %v", c)
-	c.end(errGaveUp)
+	how := w.src.Pick(4)
+	if c.submitErr != nil {
+		return
+	}
+	w.say("end %v, by %s", c, [...]string{"its context", "giving up", "a release", "a drop"}[how])
+	switch {
+	case how == 0:
+		c.cancel()
+	case how == 1 || !c.answered || c.Err != nil:
+		c.withdraw()
+	default:
+		c.release(how == 3)
+	}
 }
 
 func (w *world) endHolder() {
 	for _, c := range w.open {
-		if c.answered && len(c.ended) == 0 && !w.src.Chance(3) {
+		if c.answered && c.Err == nil && !c.releasing && !w.src.Chance(3) {
 			w.say("release %v", c)
-			c.end(actor.ErrReleased)
+			c.release(false)
 			return
 		}
 	}
@@ -185,7 +171,9 @@ func (w *world) pending(fits func(o *op) bool) *op {
 	return found[w.src.Pick(min(len(found), 200))]
 }
 
-func (o *op) reachable() bool { return !o.s.ended && o.s.silent.Load() == 0 && o.s.lost.Load() == nil }
+func (o *op) reachable() bool {
+	return !o.s.ended && o.s.silent.Load() == 0 && o.s.lost.Load() == nil && o.unsent == nil
+}
 
 func (w *world) execute() {
 	w.mu.Lock()
@@ -215,9 +203,9 @@ func (o *op) answerable() bool {
 		return true // an answer may be here already when the connection fails
 	}
 	if o.kind == opPoll {
-		return o.abandoned // between two questions, and the server need not be asked for that
+		return o.stopping // between two questions, and the server need not be asked for that
 	}
-	return o.reachable() && o.queued && (o.abandoned || !time.Now().Before(o.sliceEnd))
+	return o.reachable() && o.queued && !time.Now().Before(o.sliceEnd)
 }
 
 func (w *world) reply() {
@@ -230,16 +218,33 @@ func (w *world) reply() {
 }
 
 func (w *world) replyTo(o *op) {
+	received := o.unsent == nil || w.src.Chance(3)
 	w.mu.Lock()
 	a := actor.Answer{OK: o.ok}
 	if lost := o.s.lost.Load(); lost != nil {
-		a = actor.Answer{Err: lost.err, Transient: true}
+		a = actor.Answer{Err: lost.err, Transient: true, Ended: true}
+		if o.s.p.shared == o.s { // now everybody knows
+			o.s.p.shared = w.server.openShared(o.s.p)
+		}
 	} else if o.queued {
 		w.server.leave(o)
 	}
 	w.mu.Unlock()
-	w.say("the answer to %v: %v %v", o, a.OK, a.Err)
-	w.answer(o, a)
+	w.say("the answer to %v: %v %v, the session received it: %v", o, a.OK, a.Err, received)
+	w.answer(o, a, received)
+}
+
+// again answers that there was no session to ask on.
+func (w *world) again() {
+	w.mu.Lock()
+	o := w.pending(func(o *op) bool {
+		return o.reachable() && o.s.shared && !o.executed && !o.queued && (o.kind == opTry || o.kind == opPoll)
+	})
+	w.mu.Unlock()
+	if o != nil {
+		w.say("there was no session for %v, and there is one now", o)
+		w.answer(o, actor.Answer{Again: true}, true)
+	}
 }
 
 // serve is execute and reply in one.
@@ -267,7 +272,7 @@ func (w *world) failSome() {
 	w.mu.Unlock()
 	if o != nil {
 		w.say("%v fails, for good: %v", o, permanent)
-		w.answer(o, actor.Answer{Err: errStatement, Transient: !permanent})
+		w.answer(o, actor.Answer{Err: errStatement, Transient: !permanent}, true)
 	}
 }
 

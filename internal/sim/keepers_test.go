@@ -10,12 +10,13 @@ import (
 	"github.com/lockkeeper/lockkeeper/internal/sim"
 )
 
-// Keepers, directories and supervisors of several processes on one server, under everything that can happen to them.
+// Keepers and supervisors of several processes on one server, under everything that can happen to them.
 func TestKeepers(t *testing.T) {
 	seen := newTally("granted by hand", "granted by the server", "refused: keeper failed", "refused: not acquired",
 		"refused: attempts", "refused: closed", "refused: too many waiters", "refused: too many keys", "refused: cancelled",
 		"over: released", "over: cancelled", "over: lost", "over: closed", "over: keeper failed",
-		"settled: confirmed", "settled: unknown", "settled: lost", "keeper panics", "process killed", "session killed")
+		"settled: confirmed", "settled: unknown", "settled: lost", "keeper panics", "keeper exits", "asked for a pause",
+		"given to a session that had ended", "never sent", "work told of the close", "process killed", "session killed")
 	explore(t, "TestKeepers", 120, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newWorld(src)
 		w.seen = seen

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
-	"strings"
 	"testing/synctest"
 	"time"
 
@@ -16,8 +16,8 @@ import (
 // callsAStep is more operations than one step of a history can lead to.
 const callsAStep = 1000
 
-// world is several processes, each with a directory and its keepers, on one server. The history's goroutine is the only
-// one that chooses anything, so that a history repeats; keepers act on it, and on goroutines of their own where they must.
+// world is several processes, each with a supervisor and its keepers, on one server. The history's goroutine is the only
+// one that chooses anything, and it waits until all keepers are at rest before it does, so that a history repeats.
 type world struct {
 	tale
 	keys     int
@@ -59,7 +59,7 @@ type tenure struct {
 type process struct {
 	w          *world
 	n          int
-	dir        *actor.Directory
+	sup        *actor.Supervisor
 	shared     *session
 	free       int // sessions for one key alone
 	links      map[int64]*link
@@ -86,12 +86,12 @@ func newWorld(src *sim.Source) *world {
 	w.config = actor.Config{
 		Limits: actor.Limits{
 			MaxWaiters:    []int{50, 3, 1}[src.Pick(3)],
-			QuantumTime:   20 * time.Millisecond,
-			QuantumGrants: []int{100, 1, 2, 3}[src.Pick(4)],
+			HandOffTime:   20 * time.Millisecond,
+			HandOffGrants: []int{100, 1, 2, 3}[src.Pick(4)],
 		},
-		Intensity: actor.IntensityLimit{Restarts: 1 + src.Pick(4), Window: 400 * time.Millisecond},
-		MaxKeys:   []int{100, 2}[src.Pick(2)],
-		Linger:    []time.Duration{time.Second, 50 * time.Millisecond}[src.Pick(2)],
+		Intensity:   actor.IntensityLimit{Restarts: 1 + src.Pick(4), Window: 400 * time.Millisecond},
+		MaxKeys:     []int{100, 2}[src.Pick(2)],
+		IdleTimeout: []time.Duration{time.Second, 50 * time.Millisecond}[src.Pick(2)],
 	}
 	for range 1 + src.Pick(3) {
 		w.procs = append(w.procs, w.newProcess())
@@ -103,11 +103,11 @@ func (w *world) newProcess() *process {
 	p := &process{w: w, n: len(w.all) + 1, free: 1 + w.src.Pick(2), links: map[int64]*link{}, fuses: map[int64]*fuse{},
 		injected: map[int64]bool{}, failTenure: map[int64]int{}, closed: make(chan struct{})}
 	w.all = append(w.all, p)
-	p.shared = w.server.open(p)
+	p.shared = w.server.openShared(p)
 	c := w.config
 	c.Store, c.Hook, c.Failed = p, p.hook, p.failed
-	c.Linger += time.Duration(p.n) * time.Microsecond // no two look at their keys at one time, which would have no order
-	p.dir = actor.NewDirectory(c)
+	c.IdleTimeout += time.Duration(p.n) * time.Microsecond // no two look at their keys at one time, which would have no order
+	p.sup = actor.NewSupervisor(c)
 	return p
 }
 
@@ -119,8 +119,8 @@ func (w *world) ids() []int64 {
 	return ids
 }
 
-// fuse is something that happens while a keeper, or the directory that makes it, has its turn: whatever is sent to them
-// then has to wait until they are done.
+// fuse is something that happens in the middle of a keeper's step, or of the supervisor's that makes the keeper: whatever is sent
+// to them then has to wait until they are done.
 type fuse struct {
 	after int // steps of the keeper's life, from now
 	what  fuseKind
@@ -132,6 +132,7 @@ type fuseKind uint8
 
 const (
 	fusePanic fuseKind = iota
+	fuseExit
 	fuseEnd
 	fuseClaim
 )
@@ -151,22 +152,24 @@ func (p *process) hook(id int64, step string) {
 	switch {
 	case f.what == fuseClaim:
 		p.w.say("          in the middle of %q", step)
+		f.claim.unordered = true
+		for _, c := range p.w.open { // and may overtake those that are on their way
+			c.unordered = c.unordered || !c.submitted && c.p == p && c.ID == id
+		}
 		p.w.comes(f.claim)
-		p.w.mu.Unlock() // whoever is told of it may call the store
-		defer p.w.mu.Lock()
-		p.dir.Submit(&f.claim.Claim)
+		go f.claim.submit()
 	case f.what == fuseEnd || step == "attach":
 		p.w.endOneOf(keyOf{p, id}, f.which, step)
 	default:
-		p.strike(id, step)
+		p.strike(id, step, f.what == fuseExit)
 	}
 }
 
-// endOneOf ends one of the claims on a key. With mu.
+// endOneOf ends the context of one of the claims on a key. With mu.
 func (w *world) endOneOf(key keyOf, which int, step string) {
 	var claims []*claim
 	for _, c := range w.open {
-		if c.p == key.p && c.ID == key.id {
+		if c.p == key.p && c.ID == key.id && c.submitted && c.submitErr == nil {
 			claims = append(claims, c)
 		}
 	}
@@ -174,40 +177,50 @@ func (w *world) endOneOf(key keyOf, which int, step string) {
 		return
 	}
 	c := claims[which%len(claims)]
-	w.say("          end %v, in the middle of %q", c, step)
-	// The keeper looks at this when it has heard what the message says.
-	c.tooLate = c.tooLate || strings.HasPrefix(step, "message ") && len(c.Answered()) == 0 && !c.answered
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	c.end(errGaveUp)
+	w.say("          end the context of %v, in the middle of %q", c, step)
+	c.givesUp()
+	go c.ContextEnded(errGaveUp)
 }
 
-// strike lets the keeper of a key panic, and notes what it had. With mu.
-func (p *process) strike(id int64, step string) {
+// strike lets the keeper of a key fail, and notes what it had. With mu.
+func (p *process) strike(id int64, step string, exit bool) {
 	p.injected[id] = true
-	p.w.seen.add("keeper panics")
 	if l := p.links[id]; l != nil && l.busy != nil {
 		l.busy.tainted = true
 	}
 	if l := p.w.server.lock(id); l.owner != nil && l.owner.p == p {
 		p.failTenure[id] = l.tenure
 	}
-	p.w.say("          the keeper of %d in %v panics at %q", id, p, step)
+	p.w.say("          the keeper of %d in %v fails at %q, by a Goexit: %v", id, p, step, exit)
+	if exit {
+		p.w.seen.add("keeper exits")
+		runtime.Goexit()
+	}
+	p.w.seen.add("keeper panics")
 	panic(injected{step})
 }
 
 // failed is told of every keeper that failed.
 func (p *process) failed(f actor.KeeperFailure) {
-	if _, wanted := f.Value.(injected); !wanted {
+	if _, wanted := f.Value.(injected); !wanted && f.Value != "runtime.Goexit was called" {
 		p.w.mu.Lock()
 		defer p.w.mu.Unlock()
 		p.w.violate("no panic of our own", "%v: the keeper of %d: %v", p, f.ID, f.Value)
 	}
 }
 
+// await lets everybody act until all wait for the next step.
+func (w *world) await() { synctest.Wait() }
+
 // settle lets everybody act until all wait for the next step, and looks at where that has led.
 func (w *world) settle() {
-	synctest.Wait()
+	for received := true; received; {
+		w.await()
+		received = false
+		for _, c := range slices.Clone(w.open) {
+			received = w.receive(c) || received
+		}
+	}
 	w.mu.Lock()
 	w.calls = 0
 	// What two keepers did at one time has no order, and a history needs one.
@@ -221,30 +234,10 @@ func (w *world) settle() {
 
 func byKey(a, b *link) int { return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.id, b.id)) }
 
-// pass lets time go by. The server looks at its clock on the way: what it frees must be over by then.
-func (w *world) pass(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(time.Until(end), w.untilExpiry())) //nolint:forbidigo // the bubble's clock
-		w.settle()
-	}
-}
-
-func (w *world) untilExpiry() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	next := time.Hour
-	for _, s := range w.server.sessions {
-		if silent := s.silent.Load(); silent != 0 {
-			next = min(next, time.Until(w.start.Add(time.Duration(silent)+serverPatience)))
-		}
-	}
-	return max(next, time.Nanosecond)
-}
-
 func (p *process) close() {
 	p.closing = true
 	go func() {
-		_ = p.dir.Close(context.Background())
+		_ = p.sup.Close(context.Background())
 		close(p.closed)
 	}()
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/lockkeeper/lockkeeper/manager"
+	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // shortBackoff makes the pauses of one acquisition. They differ a little from those of all others, so that no two keepers
@@ -48,21 +50,26 @@ type call struct {
 	lock      *manager.Lock
 	err       error
 
-	hold     context.Context // the lock's, where its holder looks at it
-	watch    bool
-	wire     *wire // that the lock is on, where that is known
-	returned bool  // and looked at
-	released int   // how many calls of Release there were,
-	underWay int   // and are,
-	ownWay   int   // of those with the context of the Acquire
-	releases chan release
-	outcomes []error
+	hold  context.Context // the lock's, where its holder looks at it
+	watch bool
+	wire  *wire // that the lock is on, where that is known
+	work  *work // of a call of Do
+
+	badBackoff bool // was asked, and fails
+	returned   bool // and looked at
+	released   int  // how many calls of Release there were,
+	underWay   int  // and are,
+	ownWay     int  // of those with the context of the Acquire
+	releases   chan release
+	outcomes   []error
 }
 
 func (k *call) String() string { return fmt.Sprintf("call %d of %v for %s", k.n, k.p, k.key) }
 
 // holds reports whether the holder believes to hold the lock.
-func (k *call) holds() bool { return k.returned && k.err == nil && k.lock.Err() == nil }
+func (k *call) holds() bool {
+	return k.work == nil && k.returned && k.err == nil && k.lock.Err() == nil
+}
 
 // watches reports whether the holder has a context of the hold's that has not ended.
 func (k *call) watches() bool {
@@ -70,7 +77,7 @@ func (k *call) watches() bool {
 		return false
 	}
 	select {
-	case <-k.hold.Done():
+	case <-k.lock.Done():
 		return false
 	default:
 		return true
@@ -88,14 +95,17 @@ func (w *stack) acquire() {
 	if w.src.Chance(3) {
 		w.share(k)
 	}
-	k.try = w.src.Chance(5)
+	if w.src.Chance(4) {
+		k.work = &work{finish: make(chan struct{}), stubborn: w.src.Chance(2), ending: workEnding(w.src.Pick(4))}
+	}
+	k.try = k.work == nil && w.src.Chance(5)
 	var opts []manager.AcquireOption
 	dedicated := w.src.Chance(6)
 	if dedicated {
 		opts = append(opts, manager.WithDedicatedSession())
 	}
 	if k.detach = w.src.Chance(8); k.detach {
-		opts = append(opts, manager.DetachHold())
+		opts = append(opts, manager.WithDetachedHold())
 	}
 	k.watch = w.src.Chance(2)
 	if w.src.Chance(6) {
@@ -106,9 +116,9 @@ func (w *stack) acquire() {
 	case 10:
 		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, PollFirst: true, Backoff: w.shortBackoff}))
 	case 11:
-		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(p, key)}))
+		opts = append(opts, manager.WithRetryPolicy(manager.RetryPolicy{Attempts: 2, Backoff: w.badBackoff(k)}))
 	}
-	w.say("%v: try %v, dedicated %v, detached %v, timeout %v", k, k.try, dedicated, k.detach, k.timeout)
+	w.say("%v: try %v, work %v, dedicated %v, detached %v, timeout %v", k, k.try, k.work != nil, dedicated, k.detach, k.timeout)
 	k.start(opts...)
 }
 
@@ -116,6 +126,9 @@ func (w *stack) newCall(p *program, key string) *call {
 	k := &call{w: w, p: p, n: len(w.calls) + 1, key: key, id: p.m.Key(key).ID(), done: make(chan struct{}),
 		releases: make(chan release, 8)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	if k.n%2 == 0 {
+		k.ctx = &userContext{Context: k.ctx}
+	}
 	return k
 }
 
@@ -143,32 +156,21 @@ func (k *call) start(opts ...manager.AcquireOption) {
 	k.began = time.Now()
 	go func() {
 		defer close(k.done)
-		if k.try {
+		switch {
+		case k.work != nil:
+			k.do(opts)
+		case k.try:
 			k.lock, k.err = k.p.m.TryAcquire(k.ctx, k.key, opts...)
-		} else {
+		default:
 			k.lock, k.err = k.p.m.Acquire(k.ctx, k.key, opts...)
 		}
 	}()
 }
 
-// badBackoff is a user's, and panics at its second use: the first is the library's look at it.
-func (w *stack) badBackoff(p *program, key string) func() backoff.BackOff {
-	asked := 0
-	return func() backoff.BackOff {
-		if asked++; asked > 1 {
-			w.mu.Lock()
-			p.failing[key] = true
-			w.mu.Unlock()
-			panic("a user's backoff")
-		}
-		return w.shortBackoff()
-	}
-}
-
 func (w *stack) cancelSome() {
 	var alive []*call
 	for _, k := range w.calls {
-		if k.ctx.Err() == nil && (!k.returned || k.err == nil && k.released == 0 || k.ownWay > 0) {
+		if k.ctx.Err() == nil && (!k.returned || k.err == nil && k.work == nil && k.released == 0 || k.ownWay > 0) {
 			alive = append(alive, k)
 		}
 	}
@@ -196,12 +198,15 @@ func (w *stack) look() {
 				k.waitsRightly()
 			}
 		}
+		k.worksRightly()
 		k.outcomesOf()
-		if k.ownWay > 0 && k.ctx.Err() != nil && time.Since(k.cancelled) > stackSlack { // a lone caller reads its own answer for a while
+		if k.ownWay > 0 && k.ctx.Err() != nil && time.Since(k.cancelled) > stackSlack {
 			w.violate("every call returns", "%v is being released, with a context that has ended", k)
 		}
 	}
 	w.onlyOneHolds()
+	w.registeredRightly()
+	w.noMoreThanAllowed()
 	for _, p := range w.all {
 		for id, c := range p.excused {
 			if c.told() { // whoever held by it has heard by now
@@ -211,20 +216,38 @@ func (w *stack) look() {
 	}
 }
 
+func (w *stack) noMoreThanAllowed() {
+	for _, p := range w.all {
+		open := 0
+		for _, c := range w.wires {
+			if c.p == p && !c.closed && !c.goodbye { // one that is ending makes room
+				open++
+			}
+		}
+		if open > stackSessions {
+			w.violate("no more connections than allowed", "%v has %d", p, open)
+		}
+	}
+}
+
 func (w *stack) onlyOneHolds() {
 	holders := map[string]*call{}
 	for _, k := range w.calls {
 		k.hearsRightly()
-		if !k.holds() {
+		works := k.works() && !k.sessionGone()
+		if !k.holds() && !works {
 			continue
 		}
 		switch {
 		case k.released > 0:
 			w.violate("a release ends the hold", "%v", k)
-		case k.ctx.Err() != nil && !k.detach:
+		case k.ctx.Err() != nil && !k.detach && !works:
 			w.violate("every call returns", "%v holds on although its context has ended", k)
-		case k.p.closing:
+		case k.p.closing && !works:
 			w.violate("Close ends every hold", "%v", k)
+		}
+		if k.wire != nil && !k.wire.trusted() {
+			w.violate("no silent loss", "%v holds on, and nothing was heard of %v for longer than that is trusted", k, k.wire)
 		}
 		where := fmt.Sprint(k.p.n, k.key)
 		if other := holders[where]; other != nil {
@@ -253,7 +276,7 @@ func (k *call) hearsRightly() {
 	case err == nil:
 		k.w.violate("a holder hears", "%v: the context of its hold has ended for %v, and it holds", k, cause)
 	case errors.Is(cause, manager.ErrReleased) && k.released == 0, errors.Is(cause, manager.ErrClosed) && !k.p.closing,
-		errors.Is(cause, manager.ErrKeeperFailed) && !k.p.failing[k.key]:
+		errors.Is(cause, manager.ErrKeeperFailed) && !k.keeperFailed():
 		k.w.violate("errors tell the truth", "the hold of %v has ended for %v", k, cause)
 	}
 	k.hold = nil
@@ -262,10 +285,14 @@ func (k *call) hearsRightly() {
 func (k *call) waitsRightly() {
 	late := func(since time.Time) bool { return time.Now().After(since.Add(stackSlack)) }
 	switch {
+	case k.work != nil && k.work.begun:
+		// Its function decides when it returns; then the release is bounded.
 	case k.ctx.Err() != nil && late(k.cancelled):
 		k.w.violate("every call returns", "%v has not, and its context has ended", k)
 	case k.timeout > 0 && late(k.began.Add(k.timeout)):
 		k.w.violate("every call returns", "%v has not, and its time is over", k)
+	case k.badBackoff:
+		k.w.violate("every call returns", "%v has not, and its backoff has failed", k)
 	case k.p.closing && late(k.p.closingAt):
 		k.w.violate("every call returns", "%v has not, and its manager is closed", k)
 	}
@@ -273,46 +300,73 @@ func (k *call) waitsRightly() {
 
 func (k *call) returnedRightly() {
 	w := k.w
+	if k.work != nil && k.work.begun {
+		k.worksRightly()
+		k.workedRightly()
+		return
+	}
 	if k.err == nil {
-		w.seen.add("granted")
 		w.say("          %v is granted", k)
-		if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p {
-			k.wire = owner.c
-		}
+		k.grantedRightly()
 		if k.watch {
 			k.hold = k.lock.Context()
 		}
-		for _, before := range w.calls {
-			if before == k {
-				break
-			}
-			if before.p == k.p && before.key == k.key && !before.returned && before.waits() {
-				w.violate("first come, first served", "%v was granted before %v", k, before)
-			}
-		}
 		return
 	}
+	k.refusedRightly()
+}
+
+func (k *call) grantedRightly() {
+	w := k.w
+	w.seen.add("granted")
+	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !owner.c.closed {
+		k.wire = owner.c
+	} else {
+		k.wire = k.p.excused[k.id] // the session ended while the answer was on its way
+	}
+	for _, before := range w.calls {
+		if before == k {
+			break
+		}
+		if before.p == k.p && before.key == k.key && !before.returned && before.waits() && (before.work == nil || !before.work.begun) {
+			w.violate("first come, first served", "%v was granted before %v", k, before)
+		}
+	}
+}
+
+func (k *call) refusedRightly() {
+	w := k.w
 	w.seen.add("refused: " + outcome(k.err))
 	w.say("          %v: %v", k, k.err)
 	var right bool
 	var e *manager.AcquireError
+	if !errors.As(k.err, &e) {
+		w.violate("errors tell the truth", "%v: %v", k, k.err)
+		return
+	}
 	switch {
-	case !errors.As(k.err, &e) || strings.Contains(fmt.Sprintf("%v %+v %#v", k.err, k.err, e.Failures), stackSecret):
+	case strings.Contains(fmt.Sprintf("%v %+v %#v", k.err, k.err, e.Failures), stackSecret):
 	case errors.Is(k.err, context.Canceled) && k.ctx.Err() != nil:
 		right = true
 	case errors.Is(k.err, manager.ErrWaitTimeout):
 		right = k.timeout > 0 && !time.Now().Before(k.began.Add(k.timeout))
 	case errors.Is(k.err, manager.ErrNotAcquired):
-		right = k.try && len(e.Failures) == 0
+		right = k.try && !slices.ContainsFunc(e.Failures, func(err error) bool { return !pg.Ended(err) }) // else it was not asked again
 	case errors.Is(k.err, manager.ErrClosed):
 		right = k.p.closing
 	case errors.Is(k.err, manager.ErrKeeperFailed):
-		right = k.p.failing[k.key]
+		right = k.keeperFailed()
 	case errors.Is(k.err, manager.ErrAttempts):
 		right = len(e.Failures) > 0
+	case strings.Contains(k.err.Error(), "Retry.Backoff"):
+		right = k.badBackoff
+		w.seen.add("refused: bad backoff")
 	}
 	if !right {
 		w.violate("errors tell the truth", "%v: %v", k, k.err)
+	}
+	if slices.ContainsFunc(e.Failures, func(err error) bool { return strings.Contains(err.Error(), noLanguage) && !pg.Ended(err) }) {
+		w.violate("a server without PL/pgSQL will do", "%v: %v", k, k.err)
 	}
 }
 

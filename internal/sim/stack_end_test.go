@@ -43,7 +43,7 @@ func (w *stack) unfinished() *call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range w.calls {
-		if !k.returned || k.err == nil && (k.released == 0 || len(k.outcomes) == 0) {
+		if !k.returned || k.work == nil && k.err == nil && (k.released == 0 || len(k.outcomes) == 0) {
 			return k
 		}
 	}
@@ -52,13 +52,20 @@ func (w *stack) unfinished() *call {
 
 // goesWell lets all go well from here on, until everybody has been served and nothing is left at the server.
 func (w *stack) goesWell() {
+	close(w.unblock)
+	w.mu.Lock()
+	for _, p := range w.all {
+		clear(p.doomed)
+	}
+	w.mu.Unlock()
 	for range 200 {
+		w.finishAll()
 		w.heal()
 		if !w.fine() || w.unfinished() == nil {
 			break
 		}
 		for _, k := range w.calls {
-			if k.returned && k.err == nil && len(k.outcomes) == 0 && k.underWay == 0 {
+			if k.returned && k.work == nil && k.err == nil && len(k.outcomes) == 0 && k.underWay == 0 {
 				k.release(false)
 				w.settle()
 			}
@@ -117,6 +124,13 @@ func (w *stack) atRest() {
 		}
 	}
 	w.mu.Unlock()
+	w.mu.Lock()
+	for _, c := range w.wires {
+		if !c.closed {
+			w.violate("no leak", "%v of %v has been unused for long, and is open", c, c.p)
+		}
+	}
+	w.mu.Unlock()
 	for _, p := range w.all {
 		if s := p.m.Stats(); s.Held != 0 || s.Waiting != 0 || s.Sessions.Waiting+s.Sessions.Dedicated+s.Sessions.Queued > 0 {
 			w.violate("no leak", "%v at rest: %d held, %d waiting, sessions %+v", p, s.Held, s.Waiting, s.Sessions)
@@ -126,6 +140,7 @@ func (w *stack) atRest() {
 
 // closeAll closes every program, also after a rule was broken: the goroutines must go.
 func (w *stack) closeAll() {
+	w.finishAll()
 	for _, k := range w.calls {
 		k.cancelled = time.Now()
 		k.cancel()

@@ -10,7 +10,7 @@ import (
 func (w *stack) releaseSome() {
 	var held []*call
 	for _, k := range w.calls {
-		if k.returned && k.err == nil && k.released < 4 && (k.released == 0 || w.src.Chance(4)) {
+		if k.returned && k.err == nil && k.work == nil && k.released < 4 && (k.released == 0 || w.src.Chance(4)) {
 			held = append(held, k)
 		}
 	}
@@ -76,7 +76,16 @@ func (k *call) releasedRightly(err error) {
 	if err != nil && !errors.Is(err, manager.ErrLost) && !errors.Is(err, manager.ErrReleaseUnknown) {
 		w.violate("errors tell the truth", "release of %v: %v", k, err)
 	}
-	if len(k.outcomes) > 1 || err != nil || k.p.failing[k.key] {
+	if len(k.outcomes) > 1 || err != nil || k.keeperFailed() {
+		return
+	}
+	k.freeRightly()
+}
+
+// freeRightly: a release that was confirmed has left the lock to others.
+func (k *call) freeRightly() {
+	w := k.w
+	if k.keeperFailed() {
 		return
 	}
 	// What an earlier statement takes on a connection that the program has given up goes when the server hears of its end.

@@ -69,7 +69,10 @@ func (b *backend) setting(name string) time.Duration {
 }
 
 func (b *backend) whose() string {
-	if b.c == nil {
+	switch {
+	case b == nil:
+		return "nobody"
+	case b.c == nil:
 		return "another program"
 	}
 	return b.c.p.String()
@@ -86,6 +89,7 @@ func (w *stack) lock(id int64) *advisory {
 
 func (b *backend) try(id int64) bool {
 	l := b.w.lock(id)
+	delete(b.doubt, id)
 	if l.owner == b {
 		b.w.violate("one session locks one id once", "%s locks %d on a session that has it", b.whose(), id)
 	}
@@ -98,9 +102,8 @@ func (b *backend) try(id int64) bool {
 
 func (b *backend) unlock(id int64) bool {
 	l := b.w.lock(id)
-	doubtful := b.doubt[id]
-	delete(b.doubt, id)
-	if l.owner != b && doubtful {
+	if l.owner != b && b.doubt[id] { // then it is known. Before, it may be asked for again
+		delete(b.doubt, id)
 		return false
 	}
 	if l.owner != b {
@@ -119,7 +122,8 @@ func (w *stack) free(id int64, l *advisory) {
 		l.queue = l.queue[1:]
 		s.queued = false
 		l.owner = s.c.backend
-		s.done([][][]byte{{{}}}, "")
+		s.waited(true)
+		s.done()
 		w.seen.add("granted in the queue")
 		w.say("          the server grants %d to %v", id, s.c.p)
 	}
@@ -137,16 +141,26 @@ func (s *statement) ids() []int64 {
 }
 
 // done ends a statement, whose answer is on its way then.
-func (s *statement) done(rows [][][]byte, code string) {
-	if code != "" {
+func (s *statement) done() {
+	c := s.c
+	if s.code != "" {
 		for _, id := range s.ids() {
-			s.c.backend.doubt[id] = true
+			c.backend.doubt[id] = true
 		}
 	}
-	s.rows, s.code, s.executed = rows, code, true
-	s.c.pending = nil
-	s.c.backend.idle = time.Now()
-	s.c.replies = append(s.c.replies, encode(append(s.messages(false), &pgproto3.ReadyForQuery{TxStatus: 'I'})...))
+	s.executed = true
+	c.pending, c.backend.idle = c.pending[1:], time.Now()
+	c.reply(s, append(s.messages(false), &pgproto3.ReadyForQuery{TxStatus: 'I'})...)
+	c.answerQuestions()
+}
+
+// fail is done with an error.
+func (s *statement) fail(code string) {
+	if s.settles {
+		s.c.doubtful = true // the session is of no more use
+	}
+	s.rows, s.code = nil, code
+	s.done()
 }
 
 func (s *statement) leaveQueue() {
@@ -172,18 +186,19 @@ func (b *backend) execute(s *statement) {
 			s.text(name, b.settings[name])
 		}
 	case kindAsk:
-		s.text(fmt.Sprintf("%d f %d db role", b.pid, b.w.serverStart))
+		s.text(fmt.Sprintf("%d f %d 1 db", b.pid, b.w.serverStart))
 	case kindPID:
 		s.text(strconv.Itoa(int(b.pid)))
 	case "database":
 		s.text("db")
 	case "who am I":
 		s.text(fmt.Sprintf("%d %d", b.pid, b.w.serverStart))
+	case "name the session":
 	case "begin":
 		b.inBlock = true
 	case "rollback":
 		b.rollback()
-	case "lineage":
+	case "timeline":
 		s.text(fmt.Sprintf("7000 %08X", b.w.timeline))
 	case "version":
 		s.text("PostgreSQL 16.0, simulated")
@@ -201,18 +216,41 @@ func (b *backend) execute(s *statement) {
 		s.rows = [][][]byte{{b.each(s.params[0], b.unlock), b.each(s.params[1], b.try)}}
 	case kindWho:
 		s.who()
-	case kindCancel:
-		s.bool(b.w.cancelBackend(binary.BigEndian.Uint32(s.params[0])))
 	case kindWait:
-		if l := b.w.lock(s.id()); !b.try(s.id()) {
-			s.queued, s.sliceEnd = true, time.Now().Add(b.setting("lock_timeout"))
-			l.queue = append(l.queue, s)
-			return
-		}
-		s.rows = [][][]byte{{{}}}
+		b.wait(s)
 	default:
 		b.w.violate("the simulation knows what is asked", "%s", s.kind)
 		s.code = "0A000"
+	}
+}
+
+// noLanguage is how a server without PL/pgSQL refuses a block.
+const noLanguage = "42704"
+
+// wait may queue, and is not done then.
+func (b *backend) wait(s *statement) {
+	switch {
+	case s.simple && b.w.noLanguage:
+		s.code = noLanguage
+	case b.try(s.id()):
+		s.waited(true)
+	default:
+		s.queued, s.sliceEnd = true, time.Now().Add(b.setting("lock_timeout"))
+		l := b.w.lock(s.id())
+		l.queue = append(l.queue, s)
+	}
+}
+
+// waited is the answer of a wait: a letter, or that of pg_advisory_lock, which returns void or fails.
+func (s *statement) waited(granted bool) {
+	switch {
+	case s.simple:
+		s.rows, s.columns = nil, 1
+		s.text(letter(granted))
+	case granted:
+		s.rows = [][][]byte{{{}}}
+	default:
+		s.code = "55P03"
 	}
 }
 
@@ -235,20 +273,6 @@ func (s *statement) who() {
 	}
 }
 
-// cancelBackend ends what a backend is doing: its wait, or a statement that has just come.
-func (w *stack) cancelBackend(pid uint32) bool {
-	for _, c := range w.wires {
-		if s := c.pending; c.backend.pid == pid && s != nil && (s.queued || s.kind != kindWait) {
-			w.seen.add("backend cancelled")
-			w.say("          %v is cancelled", s)
-			s.leaveQueue()
-			s.done(nil, "57014")
-			return true
-		}
-	}
-	return false
-}
-
 // end ends a backend: its locks are free. Where the client cannot have heard, excuse is true.
 func (b *backend) end(excuse bool) {
 	if b.over {
@@ -256,10 +280,10 @@ func (b *backend) end(excuse bool) {
 	}
 	b.over = true
 	if c := b.c; c != nil {
-		if c.pending != nil {
-			c.pending.leaveQueue()
-			c.pending = nil
+		for _, s := range c.pending {
+			s.leaveQueue()
 		}
+		c.pending = nil
 		c.hungUp = true
 	}
 	for _, id := range b.w.lockIDs() {
@@ -270,6 +294,16 @@ func (b *backend) end(excuse bool) {
 			b.w.free(id, l)
 		}
 	}
+}
+
+// holds reports whether the backend has any lock.
+func (b *backend) holds() bool {
+	for _, l := range b.w.locks {
+		if l.owner == b {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *stack) lockIDs() (ids []int64) {

@@ -22,17 +22,18 @@ const (
 	kindWait     = "wait"
 	kindAsk      = "ask"
 	kindPID      = "pid"
-	kindCancel   = "cancel"
 	kindWho      = "who"
 )
 
 var kindTexts = []struct{ part, kind string }{
+	{"DO $lockkeeper$", kindWait}, {"LEFT JOIN pg_catalog.pg_stat_activity", kindWho},
 	{"pg_settings AS s ON", kindSet}, {"pg_settings AS s\n", kindReadBack}, {"pg_settings", kindSet},
 	{"unnest($1::pg_catalog.int8[])", kindBatch}, {"pg_try_advisory_xact_lock", kindTryXact},
 	{"pg_try_advisory_lock", kindTry}, {"pg_advisory_unlock", kindUnlock}, {"pg_advisory_lock", kindWait},
-	{"session_user", kindAsk}, {"current_database", "database"}, {"pg_control_system", "lineage"},
-	{"pg_postmaster_start_time", "who am I"}, {"pg_backend_pid", kindPID}, {"pg_cancel_backend", kindCancel}, {"pg_locks", kindWho},
-	{"BEGIN", "begin"}, {"ROLLBACK", "rollback"}, {"version()", "version"}, {"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"},
+	{"pg_stat_get_activity", kindAsk}, {"current_setting('application_name')", "name the session"},
+	{"current_database()", "database"}, {"pg_control_system", "timeline"}, {"pg_postmaster_start_time", "who am I"},
+	{"pg_backend_pid", kindPID}, {"BEGIN", "begin"}, {"ROLLBACK", "rollback"},
+	{"version()", "version"}, {"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"},
 }
 
 // statement is one that was sent, and what came of it.
@@ -42,9 +43,12 @@ type statement struct {
 	kind      string
 	params    [][]byte
 	binary    bool
+	simple    bool // a Query: text, of several statements
 	prepared  bool // a Parse
 	described byte // a Describe, of a statement or a portal
 
+	sent     time.Time
+	settles  bool // it is to settle a doubt
 	executed bool
 	queued   bool // a wait
 	sliceEnd time.Time
@@ -54,20 +58,43 @@ type statement struct {
 }
 
 func newStatement(c *wire, m *pgproto3.Bind) *statement {
-	sql := c.sql[m.PreparedStatement]
-	s := &statement{c: c, name: m.PreparedStatement, kind: sql, columns: 1,
+	s := &statement{c: c, name: m.PreparedStatement, kind: kindOf(c.sql[m.PreparedStatement]), columns: 1,
 		binary: len(m.ResultFormatCodes) > 0 && m.ResultFormatCodes[0] == 1}
-	for _, k := range kindTexts {
-		if strings.Contains(sql, k.part) {
-			s.kind = k.kind
-			break
-		}
-	}
 	for _, p := range m.Parameters {
 		s.params = append(s.params, slices.Clone(p))
 	}
 	return s
 }
+
+// newQuery is a wait: the id is in its text.
+func newQuery(c *wire, sql string) *statement {
+	_, rest, _ := strings.Cut(sql, "id CONSTANT pg_catalog.int8 := '")
+	id, _, _ := strings.Cut(rest, "'")
+	return &statement{c: c, name: "lockkeeper_wait", kind: kindOf(sql), columns: 1, simple: true, params: [][]byte{[]byte(id)}}
+}
+
+func kindOf(sql string) string {
+	for _, k := range kindTexts {
+		if strings.Contains(sql, k.part) {
+			return k.kind
+		}
+	}
+	return sql
+}
+
+// unlocks are the ids that a statement wants released.
+func (s *statement) unlocks() []int64 {
+	switch s.kind {
+	case kindBatch:
+		return idsIn(s.params[0])
+	case kindUnlock:
+		return []int64{s.id()}
+	}
+	return nil
+}
+
+// touchesLocks: what it does waits until the history has it done.
+func (s *statement) touchesLocks() bool { return len(s.ids()) > 0 }
 
 func (s *statement) String() string {
 	switch s.kind {
@@ -126,11 +153,17 @@ func letter(v bool) string {
 
 // messages is the answer, without its end.
 func (s *statement) messages(described bool) []pgproto3.BackendMessage {
-	out := []pgproto3.BackendMessage{&pgproto3.BindComplete{}}
+	var out []pgproto3.BackendMessage
+	if !s.simple {
+		out = append(out, &pgproto3.BindComplete{})
+	}
 	if s.code != "" {
 		return append(out, &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: s.code, Message: "as the history wants"})
 	}
-	if described {
+	if s.simple {
+		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")})
+	}
+	if described || s.simple {
 		d := &pgproto3.RowDescription{}
 		for range s.columns {
 			d.Fields = append(d.Fields, pgproto3.FieldDescription{Name: []byte("column")})

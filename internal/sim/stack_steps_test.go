@@ -37,6 +37,8 @@ var stackActions = []struct {
 	{2, func(w *stack) { w.sleep([]time.Duration{110 * time.Millisecond, 260 * time.Millisecond}) }},
 	{1, func(w *stack) { w.sleep([]time.Duration{600 * time.Millisecond, time.Second, 2 * time.Second}) }},
 	{1, (*stack).closeProgram},
+	{3, (*stack).finishSome},
+	{2, (*stack).failKeeper},
 }
 
 var stackWeights = func() (n int) {
@@ -76,25 +78,42 @@ func (w *stack) anyWire(fits func(c *wire) bool) *wire {
 	return found[w.src.Pick(min(len(found), 200))]
 }
 
+// next is the statement whose turn it is, nil if there is none.
+func (c *wire) next() *statement {
+	if len(c.pending) == 0 {
+		return nil
+	}
+	return c.pending[0]
+}
+
 // canExecute: something has come that the server has yet to do, or a wait is over.
 func (c *wire) canExecute() bool {
-	s := c.pending
+	s := c.next()
 	return s != nil && !c.cut && !c.backend.over && (!s.queued || !time.Now().Before(s.sliceEnd))
 }
 
 func (c *wire) execute() {
-	s := c.pending
+	s := c.next()
 	if s.queued {
-		s.leaveQueue()
 		c.w.say("the server lets the slice of %v end", s)
-		s.done(nil, "55P03")
+		s.interrupt("55P03")
 		return
 	}
 	c.w.say("the server does %v", s)
-	c.backend.execute(s)
-	if !s.queued {
-		s.done(s.rows, s.code)
+	if c.backend.execute(s); !s.queued {
+		s.done()
 	}
+}
+
+// interrupt ends a wait in the queue. Inside of its block that is no error.
+func (s *statement) interrupt(code string) {
+	s.leaveQueue()
+	if s.simple && (code == "55P03" || code == "57014") {
+		s.waited(false)
+		s.done()
+		return
+	}
+	s.fail(code)
 }
 
 func (c *wire) canDeliver() bool { return len(c.replies) > 0 && !c.cut && !c.hangUpOut }
@@ -102,9 +121,9 @@ func (c *wire) canDeliver() bool { return len(c.replies) > 0 && !c.cut && !c.han
 func (c *wire) deliverNext() {
 	c.w.say("an answer comes on %v of %v", c, c.p)
 	c.slow = false
-	raw := c.replies[0]
-	c.replies = c.replies[1:]
-	c.deliver(raw)
+	c.deliverReply()
+	c.deliverAtOnce()
+	c.answerQuestions()
 }
 
 func (w *stack) executeSome() {
@@ -144,18 +163,27 @@ func (w *stack) failAfter() {
 	code := []string{"57014", "53200", "55P03", "XX000"}[w.src.Pick(4)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := w.anyWire((*wire).canExecute)
-	if c == nil || c.pending.kind == kindAsk || c.pending.kind == kindCancel {
+	c := w.anyWire(func(c *wire) bool {
+		s := c.next()
+		return s != nil && s.touchesLocks() && !c.cut && !c.backend.over
+	})
+	if c == nil {
 		return
 	}
-	s := c.pending
+	s := c.next()
 	w.seen.add("statement failed")
+	if code == "57014" {
+		w.seen.add("backend cancelled")
+	}
 	w.say("the server fails with %s after %v", code, s)
 	if !s.queued && (s.kind != kindUnlock || w.src.Chance(2)) {
 		c.backend.execute(s)
 	}
-	s.leaveQueue()
-	s.done(nil, code)
+	if s.queued {
+		s.interrupt(code)
+		return
+	}
+	s.fail(code)
 }
 
 // loseConnection breaks a connection both ways at once; what was done is done.
@@ -166,7 +194,7 @@ func (w *stack) loseConnection() {
 	if c == nil {
 		return
 	}
-	if c.canExecute() && !c.pending.queued && w.src.Chance(2) {
+	if c.canExecute() && !c.next().queued && w.src.Chance(2) {
 		c.execute()
 	}
 	w.say("%v of %v breaks", c, c.p)
@@ -186,8 +214,8 @@ func (w *stack) killBackend() {
 
 func (c *wire) kill() {
 	c.backend.end(true)
-	c.replies = append(c.replies, encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01",
-		Message: "terminating connection due to administrator command"}))
+	c.replies = append(c.replies, reply{raw: encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL",
+		Code: "57P01", Message: "terminating connection due to administrator command"})})
 }
 
 func (w *stack) cutSome() {
@@ -202,7 +230,7 @@ func (w *stack) cutSome() {
 // lateThenSilent lets an answer come late, and cuts the connection off at the next question.
 func (w *stack) lateThenSilent() {
 	w.mu.Lock()
-	c := w.anyWire(func(c *wire) bool { return c.canExecute() && !c.pending.queued })
+	c := w.anyWire(func(c *wire) bool { return c.canExecute() && !c.next().queued })
 	if c != nil {
 		c.execute()
 	}
@@ -258,15 +286,15 @@ func (c *wire) hear() {
 }
 
 func (w *stack) noMoreConnections() {
-	kind := w.src.Pick(3)
+	kind := w.src.Pick(4)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.say("new connections %s", [...]string{"are refused", "hang", "are turned away with 53300"}[kind])
+	w.say("new connections %s", [...]string{"are refused", "hang", "are turned away with 53300", "hang after the log-in"}[kind])
 	switch kind {
 	case 0:
 		w.dial = errRefused
-	case 1:
-		w.hangs = true
+	case 1, 3:
+		w.hangs, w.logsIn = true, kind == 3
 	default:
 		w.turnAway = "53300"
 	}
@@ -275,7 +303,7 @@ func (w *stack) noMoreConnections() {
 func (w *stack) connectionsAgain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dial, w.hangs, w.turnAway = nil, false, ""
+	w.dial, w.hangs, w.logsIn, w.turnAway = nil, false, false, ""
 }
 
 func (w *stack) restartServer() {

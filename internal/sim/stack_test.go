@@ -13,7 +13,9 @@ func TestStack(t *testing.T) {
 	seen := newTally("granted", "refused: cancelled", "refused: wait timeout", "refused: not acquired", "refused: closed",
 		"refused: attempts", "refused: keeper failed", "released: confirmed", "released: lost", "released: unknown",
 		"released: cancelled", "told: lost", "told: released", "told: cancelled", "told: closed", "session killed", "session expired",
-		"statement failed", "backend cancelled", "granted in the queue", "server restarted", "context shared")
+		"statement failed", "backend cancelled", "granted in the queue", "server restarted", "context shared", "keeper failed",
+		"told: keeper failed", "worked", "worked on after the end of its context", "worked on after Close", "refused: bad backoff",
+		"bad backoff 0", "bad backoff 1", "bad backoff 2", "bad backoff 3", "bad backoff 4", "two in the air", "health question")
 	explore(t, "TestStack", 150, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newStack(src)
 		w.seen = seen

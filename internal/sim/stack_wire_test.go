@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,19 +26,29 @@ type wire struct {
 	raw     []byte // from the client, not a whole message yet
 	sql     map[string]string
 	bound   []*statement // since the last Sync
-	pending *statement   // arrived, or on its way, and not executed
-	replies [][]byte     // executed, and not delivered
+	pending []*statement // arrived, or on their way, and not executed; they are in their order
+	replies []reply      // executed, and not delivered
 
 	cut       bool // nothing gets through any more
 	cutSoon   bool // from the next question on
+	doubtful  bool // the client has reason to give it up
 	slow      bool // health questions are not answered at once either
 	closed    bool // by the client
 	goodbye   bool // the client has said so before
 	hungUp    bool // by the server: an end of file comes after the replies
 	hangUpOut bool // it has come,
 	hungUpAt  time.Time
+	heard     time.Time // when the last statement was sent whose answer has come,
+	heardLate bool      // one of them took long
 
 	in inbox
+}
+
+// reply is the answer to a statement, or the server's last word.
+type reply struct {
+	raw  []byte
+	sent time.Time // when the statement was; zero for a last word
+	now  bool      // it comes as soon as those before have come
 }
 
 // inbox is what has reached the client.
@@ -106,6 +117,7 @@ func (c *wire) Write(p []byte) (int, error) {
 func (c *wire) Close() error {
 	c.w.mu.Lock()
 	if !c.closed {
+		c.leaves()
 		c.closed = true
 		c.w.say("          %v closes %v", c.p, c)
 	}
@@ -116,6 +128,21 @@ func (c *wire) Close() error {
 		}
 	})
 	return nil
+}
+
+// leaves: the client hangs up, which frees what the server has for it. Whoever holds by the session has heard by now.
+func (c *wire) leaves() {
+	if c.closed || c.goodbye || c.backend.over || c.hangUpOut {
+		return
+	}
+	if c.backend.holds() && !c.heardLate && !c.unanswered() && !c.doubtful && !c.p.closing {
+		c.w.violate("a session that answers is kept", "%v hangs up %v, which has locks", c.p, c)
+	}
+	for _, k := range c.w.calls {
+		if k.wire == c && (k.watches() || k.works() && k.work.ctx.Err() == nil) {
+			c.w.violate("no silent loss", "%v was not told before its program hung up %v", k, c)
+		}
+	}
 }
 
 // SetDeadline implements net.Conn, as do the methods below.
@@ -161,6 +188,9 @@ func (c *wire) receive() {
 }
 
 func (c *wire) startUp() {
+	if c.cut && !c.w.logsIn {
+		return
+	}
 	if code := c.w.turnAway; code != "" {
 		c.deliver(encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: "not now"}))
 		c.backend.end(true)
@@ -188,7 +218,14 @@ func (c *wire) message(kind byte, body []byte) {
 		c.bound = append(c.bound, &statement{c: c, described: body[0]})
 	case 'S':
 		c.sync()
+	case 'Q':
+		var m pgproto3.Query
+		if m.Decode(body) == nil {
+			c.bound = append(c.bound, newQuery(c, m.String))
+			c.sync()
+		}
 	case 'X':
+		c.leaves()
 		c.goodbye = true
 	case 'E':
 	}
@@ -204,18 +241,75 @@ func (c *wire) sync() {
 			last = s
 		}
 	}
-	if last == nil || !strings.HasPrefix(last.name, "lockkeeper_") || last.kind == kindAsk && !c.slow && !c.cut {
-		if c.cut || c.hungUp {
-			return
+	if last != nil {
+		last.sent = time.Now()
+		last.settles = slices.ContainsFunc(last.unlocks(), func(id int64) bool { return c.backend.doubt[id] })
+	}
+	if last == nil || !strings.HasPrefix(last.name, "lockkeeper_") {
+		if !c.cut && !c.hungUp {
+			c.heard = time.Now()
+			c.deliver(c.answerAll(bound))
 		}
-		c.deliver(c.answerAll(bound))
 		return
 	}
-	c.pending = last
+	if last.kind == kindAsk {
+		c.w.seen.add("health question")
+		if !c.backend.holds() && len(c.pending)+len(c.replies) == 0 {
+			c.w.violate("an unused session asks nothing", "%v of %v asks who answers", c, c.p)
+		}
+	}
+	if c.pending = append(c.pending, last); len(c.pending) == 2 {
+		c.w.seen.add("two in the air")
+	}
 	if c.cutSoon {
 		c.w.say("          %v of %v is cut off", c, c.p)
 		c.cut, c.cutSoon = true, false
 	}
+	c.answerQuestions()
+}
+
+// answerQuestions answers a health question whose turn it is.
+func (c *wire) answerQuestions() {
+	if c.cut || c.slow || c.backend.over || len(c.pending) == 0 || c.pending[0].kind != kindAsk {
+		return
+	}
+	s := c.pending[0]
+	c.backend.execute(s)
+	s.done()
+	c.deliverAtOnce()
+}
+
+// reply sends an answer on its way, on which the history lets it come. That to a health question comes with the one before.
+func (c *wire) reply(s *statement, messages ...pgproto3.BackendMessage) {
+	c.replies = append(c.replies, reply{raw: encode(messages...), sent: s.sent, now: s.kind == kindAsk && !c.slow})
+}
+
+// deliverAtOnce delivers what has to come as soon as it can.
+func (c *wire) deliverAtOnce() {
+	for len(c.replies) > 0 && c.replies[0].now && !c.cut && !c.hangUpOut {
+		c.deliverReply()
+	}
+}
+
+func (c *wire) deliverReply() {
+	if r := c.replies[0]; !r.sent.IsZero() {
+		c.heard, c.heardLate = r.sent, c.heardLate || time.Since(r.sent) >= stackTimeout
+	}
+	c.deliver(c.replies[0].raw)
+	c.replies = c.replies[1:]
+}
+
+// trusted reports whether the client may still believe in the session: it has heard of it not long ago.
+func (c *wire) trusted() bool { return time.Since(c.heard) < stackInterval+stackTimeout }
+
+// silent reports whether the client believes in the session no longer, as far as is known here.
+func (c *wire) silent() bool { return !c.trusted() || c.unanswered() }
+
+// unanswered reports whether an answer is late.
+func (c *wire) unanswered() bool {
+	late := func(sent time.Time) bool { return !sent.IsZero() && time.Since(sent) >= stackTimeout }
+	return slices.ContainsFunc(c.pending, func(s *statement) bool { return late(s.sent) }) ||
+		slices.ContainsFunc(c.replies, func(r reply) bool { return late(r.sent) })
 }
 
 // answerAll does statements that touch no lock of ours.

@@ -26,8 +26,10 @@ const (
 	stackConnect  = 300 * time.Millisecond
 	stackClose    = 100 * time.Millisecond
 	stackRestarts = 400 * time.Millisecond
-	// stackSlack is more than a caller who reads its own answer can be late, and a reader who dozes meanwhile.
-	stackSlack = 20 * time.Millisecond
+	// stackSlack is how late anybody may hear. Nobody is: all act at once.
+	stackSlack = time.Millisecond
+
+	stackSessions = 4
 
 	stackSecret = "s3cr3t-word"
 )
@@ -39,7 +41,8 @@ type stack struct {
 	programs []*program
 	all      []*program
 	calls    []*call
-	told     int // lines of the trace that are in order
+	told     int           // lines of the trace that are in order
+	unblock  chan struct{} // closed when all is to go well: backoffs that block go on
 
 	// With mu.
 	backoffs    int
@@ -51,7 +54,9 @@ type stack struct {
 	timeline    int    // counts up where a standby takes the server's place
 	turnAway    string // SQLSTATE by which everybody is refused
 	dial        error  // what becomes of new connections
-	hangs       bool   // nobody answers to new connections
+	hangs       bool   // nobody answers to new connections,
+	logsIn      bool   // or not after the log-in
+	noLanguage  bool   // the server has no PL/pgSQL
 }
 
 // program is one process.
@@ -59,8 +64,9 @@ type program struct {
 	w         *stack
 	n         int
 	m         *manager.Manager
-	excused   map[int64]*wire // locks that the server has freed by itself, and whose session's client has yet to hear
-	failing   map[string]bool // keys whose keeper was made to panic, by a user's backoff
+	excused   map[int64]*wire    // locks that the server has freed by itself, and whose session's client has yet to hear
+	doomed    map[int64]*doom    // keepers that are to fail, by the lock's id
+	failed    map[string]failure // the last failure of each key's keeper
 	closing   bool
 	closingAt time.Time
 	closed    chan struct{}
@@ -69,10 +75,11 @@ type program struct {
 func (p *program) String() string { return fmt.Sprintf("program %d", p.n) }
 
 func newStack(src *sim.Source) *stack {
-	w := &stack{locks: map[int64]*advisory{}, outsiders: map[int64]*backend{}, lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
+	w := &stack{unblock: make(chan struct{}), locks: map[int64]*advisory{}, outsiders: map[int64]*backend{}, lastPID: 100, serverStart: 1_700_000_000, timeline: 1}
 	w.begin(src)
 	src.Next()
 	w.keys = []string{"a", "b", "c"}[:1+src.Pick(3)]
+	w.noLanguage = src.Chance(5)
 	for range 1 + src.Pick(2) {
 		w.programs = append(w.programs, w.newProgram())
 	}
@@ -80,7 +87,7 @@ func newStack(src *sim.Source) *stack {
 }
 
 func (w *stack) newProgram() *program {
-	p := &program{w: w, n: len(w.all) + 1, excused: map[int64]*wire{}, failing: map[string]bool{}, closed: make(chan struct{})}
+	p := &program{w: w, n: len(w.all) + 1, excused: map[int64]*wire{}, doomed: map[int64]*doom{}, failed: map[string]failure{}, closed: make(chan struct{})}
 	w.all = append(w.all, p)
 	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u password=" + stackSecret + " dbname=db sslmode=disable")
 	if err != nil {
@@ -96,16 +103,12 @@ func (w *stack) newProgram() *program {
 	dial, hangs, turnAway := w.dial, w.hangs, w.turnAway
 	w.dial, w.hangs, w.turnAway = nil, false, ""
 	w.mu.Unlock()
-	p.m, err = manager.New(context.Background(), source, manager.WithHealth(stackInterval, stackTimeout),
+	p.m, err = p.open(source, manager.WithHealth(stackInterval, stackTimeout),
 		manager.WithSessionTimeout(stackPatience), manager.WithWaitSlice(stackSlice), manager.WithConnectTimeout(stackConnect),
-		manager.WithSharedSessions(1+w.src.Pick(2)), manager.WithWaitingSessions(1+w.src.Pick(2)), manager.WithMaxSessions(4),
-		manager.WithKeeperLinger(100*time.Millisecond), manager.WithRestarts(3, stackRestarts), manager.WithQuantum(20*time.Millisecond, 1+w.src.Pick(4)),
-		manager.WithRetry(manager.LinearRetry(1, time.Second)),
-		func(c *manager.Config) {
-			c.Sessions.MaxLocksPerSession = []int{0, 1}[w.src.Pick(2)]
-			c.Sessions.CloseTimeout, c.Sessions.IdleTime = stackClose, time.Second
-			c.Retry = manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}
-		})
+		manager.WithSharedSessions(1+w.src.Pick(2)), manager.WithWaitingSessions(1+w.src.Pick(2)), manager.WithMaxSessions(stackSessions),
+		manager.WithIdleKeyTime(100*time.Millisecond), manager.WithRestarts(3, stackRestarts), manager.WithHandOffLimit(20*time.Millisecond, 1+w.src.Pick(4)),
+		manager.WithMaxLocksPerSession([]int{0, 1}[w.src.Pick(2)]), manager.WithCloseTimeout(stackClose),
+		manager.WithRetry(manager.RetryPolicy{Attempts: 3, Backoff: w.shortBackoff}))
 	if err != nil {
 		w.violate("a good server is taken", "%v", err)
 		panic(err)
@@ -168,6 +171,8 @@ func (w *stack) pass(d time.Duration) {
 	}
 }
 
+func (c *wire) waitsInQueue() bool { s := c.next(); return s != nil && s.queued }
+
 func (w *stack) untilExpiry() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -185,11 +190,11 @@ func (w *stack) untilExpiry() time.Duration {
 func (w *stack) expire() {
 	for _, c := range w.wires {
 		b := c.backend
-		if b.over || c.pending != nil && c.pending.queued || time.Now().Before(b.silentUntil()) {
+		if b.over || c.waitsInQueue() || time.Now().Before(b.silentUntil()) {
 			continue
 		}
 		for _, k := range w.calls {
-			if l := w.lock(k.id); k.p == c.p && l.owner == b && (k.watches() || k.holds()) {
+			if l := w.lock(k.id); k.p == c.p && l.owner == b && (k.watches() || k.holds() || k.works() && k.work.ctx.Err() == nil) {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}

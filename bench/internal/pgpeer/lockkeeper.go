@@ -72,7 +72,7 @@ func (Lockkeeper) Loss(h peer.Held) (lost <-chan struct{}, err func() error) {
 	}
 }
 
-// defaultMaxWaiters is that of manager.Config: so many callers of one process may wait for one key.
+// defaultMaxWaiters is that of manager.WithMaxWaiters: so many callers of one process may wait for one key.
 const defaultMaxWaiters = 10_000
 
 type lockkeeper struct{ m *manager.Manager }

@@ -35,7 +35,7 @@ type freeForAll struct {
 	done atomic.Bool
 }
 
-func (l *freeForAll) Lost() <-chan struct{} { return nil }
+func (l *freeForAll) Done() <-chan struct{} { return nil }
 func (l *freeForAll) Err() error            { return nil }
 
 func (l *freeForAll) Release(context.Context) error {

@@ -14,7 +14,7 @@ type Locker interface {
 
 // Lock is a lock that is held.
 type Lock interface {
-	Lost() <-chan struct{}
+	Done() <-chan struct{}
 	Err() error
 	Release(ctx context.Context) error
 }

@@ -142,7 +142,7 @@ func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCanc
 
 // explain gives a holder that has met another one the time to hear that its lock is lost, or that the other's is.
 func (l *load) explain(key int, mark uint64, lock locker.Lock) (lost, excused bool) {
-	if lock.Lost() == nil {
+	if lock.Done() == nil {
 		return false, false // a lock that cannot be lost
 	}
 	began := time.Now()
@@ -150,7 +150,7 @@ func (l *load) explain(key int, mark uint64, lock locker.Lock) (lost, excused bo
 	defer ticker.Stop()
 	for time.Since(began) < lossBound {
 		select {
-		case <-lock.Lost():
+		case <-lock.Done():
 			l.tally.heardAfter(time.Since(began))
 			return true, false
 		case <-ticker.C:
@@ -174,7 +174,7 @@ func (l *load) readModifyWrite(key int, lock locker.Lock) (wrote bool, _ error) 
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-lock.Lost():
+		case <-lock.Done():
 		}
 	}
 	wrote, err = l.book.Write(key, n+1, func() bool { return lock.Err() == nil })

@@ -100,7 +100,7 @@ type scripted struct {
 	released bool
 }
 
-func (s *scripted) Lost() <-chan struct{} { return s.lost }
+func (s *scripted) Done() <-chan struct{} { return s.lost }
 func (s *scripted) Err() error            { return s.err }
 func (s *scripted) Release(context.Context) error {
 	s.released = true

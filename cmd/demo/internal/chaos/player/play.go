@@ -223,7 +223,7 @@ func (p *play) look(e *entry, lock *manager.Lock) bool {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-lock.Lost():
+		case <-lock.Done():
 			return p.keep(e, lock)
 		case <-ticker.C:
 			if !p.keep(e, lock) {

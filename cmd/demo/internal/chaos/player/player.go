@@ -109,7 +109,7 @@ func (p *process) openManager(ctx context.Context) (*manager.Manager, error) {
 		locks, err := manager.Open(ctx, p.job.DSN,
 			manager.WithApplicationName(p.job.App), manager.WithNamespace(p.job.Namespace),
 			manager.WithHealth(p.job.Interval, p.job.Timeout), manager.WithConnectTimeout(2*time.Second),
-			manager.WithKeeperLinger(200*time.Millisecond), manager.WithMaxSessions(32))
+			manager.WithIdleKeyTime(200*time.Millisecond), manager.WithMaxSessions(32))
 		if err == nil || ctx.Err() != nil || errors.Is(err, manager.ErrUnsafe) && !errors.Is(err, context.DeadlineExceeded) {
 			return locks, err
 		}

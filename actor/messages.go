@@ -1,0 +1,91 @@
+package actor
+
+import "time"
+
+// A message is what a keeper's select receives: a request of a caller's, an [Event] of the store's, or a timer. The machine
+// takes them as its events. Each is a struct of its own.
+type message interface{ String() string }
+
+// acquire: a claim wants the lock.
+type acquire struct{ claim *Claim }
+
+// release: the holder wants to end its hold.
+type release struct {
+	claim *Claim
+	// Sent by the keeper; received by the one who releases; never closed; capacity replyRoom: the outcome. Nil if nobody waits.
+	outcome chan<- Reply
+}
+
+// await: somebody wants to know the outcome of a claim, without ending it. Undecided is sent at once where it is not known.
+type await struct {
+	claim *Claim
+	// Sent by the keeper; received by whoever waits; never closed; capacity replyRoom: Undecided, and the outcome.
+	outcome chan<- Reply
+}
+
+// contextEnded: the context that the claim was made with has ended, for cause.
+type contextEnded struct {
+	claim *Claim
+	cause error
+}
+
+// withdraw: whoever waits with the claim gives up, for cause. A claim that holds is not concerned.
+type withdraw struct {
+	claim *Claim
+	cause error
+}
+
+// paused: the claim's caller answers [AskPause]: the next attempt is to come after pause.
+type paused struct {
+	claim *Claim
+	pause time.Duration
+}
+
+// due: the keeper's timer has fired.
+type due struct{}
+
+// closing: the supervisor closes. It is sent once to each keeper.
+type closing struct{}
+
+func (acquire) String() string      { return "acquire" }
+func (*release) String() string     { return "release" }
+func (await) String() string        { return "await" }
+func (contextEnded) String() string { return "context ended" }
+func (withdraw) String() string     { return "withdraw" }
+func (paused) String() string       { return "paused" }
+func (due) String() string          { return "due" }
+func (closing) String() string      { return "closing" }
+
+// Event is what a store tells a keeper: [Answered], [Reserved], [Lost] or [Told].
+type Event interface {
+	message
+	event()
+}
+
+// Answered is the answer to the operation under way. It is sent exactly once for each.
+type Answered struct{ *Answer }
+
+// Reserved is the answer to [Link.Reserve]. It is sent exactly once for each.
+type Reserved struct{ *Answer }
+
+// Lost says that Session has ended, and the lock with it that was held there. It is sent at most once for each grant, and
+// never for one whose [Link.Unlock] has been answered.
+type Lost struct{ Session Session }
+
+// Told is who holds the lock, nil if that is not known. It is sent at most once for each [Link.Ask].
+type Told struct{ *Holder }
+
+func (Answered) String() string { return "answered" }
+func (Reserved) String() string { return "reserved" }
+func (Lost) String() string     { return "lost" }
+func (Told) String() string     { return "told" }
+
+func (Answered) event() {}
+func (Reserved) event() {}
+func (Lost) event()     {}
+func (Told) event()     {}
+
+// eventRoom is the capacity of a keeper's channel of events, so that a store never waits for a keeper. At most one of each
+// kind is unread: a keeper has one operation, one reservation and one question under way, and one grant that can be lost. A
+// second Told can be unread only where no grant can be lost: a question is asked by who waits.
+const eventRoom = 4

@@ -1,0 +1,69 @@
+package actor
+
+// server is what the keeper knows of its lock at the server. It is the one copy: the machine works on it within a step, each
+// effect carries it as it is once the effect was carried out, and the keeper keeps it from step to step. It outlives an
+// incarnation of the keeper, since what it says stays true when the machine has failed.
+type server struct {
+	op        operation // under way
+	held      bool      // the lock is ours
+	own       ownSession
+	dedicated bool // own was asked for by a claim that wants a session to itself
+	onOwn     bool // the operation, or the lock, is on the key's own session
+	stopping  bool // the poll under way was asked to stop
+}
+
+// operation is what a keeper asks of the store about its lock.
+type operation uint8
+
+const (
+	opNone operation = iota
+	opTry
+	opWait // in the server's queue, for a slice
+	opPoll
+	opUnlock
+)
+
+func (o operation) String() string { return [...]string{"none", "try", "wait", "poll", "unlock"}[o] }
+
+// ownSession is how far the keeper is with a session of the key's own.
+type ownSession uint8
+
+const (
+	ownNone ownSession = iota
+	ownAsked
+	ownWithdrawn // asked for and taken back: the answer has yet to come
+	ownHave
+)
+
+// after is the server once e has been received. It is pure, and is applied before anything else: whatever fails afterwards,
+// what the store said is known.
+func (s server) after(e message) server {
+	switch e := e.(type) {
+	case Answered:
+		if s.op == opNone {
+			return s // nobody waits for it: the machine says that it is a bug
+		}
+		if e.Again {
+			s.op = opNone
+			return s
+		}
+		s.held = s.op != opUnlock && e.OK
+		s.op, s.stopping = opNone, false
+	case Reserved:
+		if s.own != ownAsked && s.own != ownWithdrawn {
+			return s // as above
+		}
+		s.own = ownNone
+		if e.OK {
+			s.own = ownHave
+		}
+	case Lost:
+		if s.op == opNone {
+			s.held = false
+		}
+	}
+	return s
+}
+
+// idle reports whether nothing is held, reserved or under way.
+func (s server) idle() bool { return s.op == opNone && !s.held && s.own == ownNone }

@@ -1,0 +1,103 @@
+package main
+
+// ofKeepers are bugs of the keepers and of their supervisor.
+var ofKeepers = []mutant{
+	{name: "a keeper's work runs on a sender's goroutine", test: "actor TestStorm", race: true, edits: []edit{
+		{"actor/claim.go", "func (c *Claim) send(m message) bool {\n",
+			"func (c *Claim) send(m message) bool {\n\tif _, ok := m.(withdraw); ok {\n\t\tc.keeper.handle(m)\n\t\treturn true\n\t}\n"}}},
+	{name: "a timer's goroutine does the keeper's work", test: "actor TestPausesBetweenTries", race: true, edits: []edit{
+		{"actor/alarm.go", "\tcase k.requests <- due{}:\n", "\tdefault:\n\t\tk.handle(due{})\n"}}},
+	{name: "a user's backoff runs on a keeper", test: "manager TestI11UserCodeAndNeighbours", edits: []edit{
+		{"actor/claim.go", "type Terms struct {\n", "type Terms struct {\n\tBackoff func()\n"},
+		{"actor/perform.go", "\t\tfx.claim.askedPause = true\n",
+			"\t\tfx.claim.askedPause = true\n\t\tif fx.claim.Backoff != nil {\n\t\t\tfx.claim.Backoff()\n\t\t}\n"},
+		{"manager/acquire.go", "\tt := &l.claim.Terms\n", "\tt := &l.claim.Terms\n\tt.Backoff = func() { retry.Backoff().NextBackOff() }\n"}}},
+	{name: "the lock of Do ends with its context", edits: []edit{
+		{"actor/hold.go", "\tcase c.Hold != HoldWithContext:\n", "\tcase c.Hold == HoldDetached:\n"}}},
+	{name: "the lock of Do ends with Close", edits: []edit{
+		{"actor/machine.go", "\t\tif m.holder.Hold == HoldForWork {\n", "\t\tif m.holder.Hold == HoldForWork && m.now.IsZero() {\n"}}},
+	{name: "the function of Do is not told of Close", edits: []edit{
+		{"actor/machine.go", "\t\t\tm.do(fxNotify, m.holder, ErrClosed)\n", ""}}},
+	{name: "Close forgets the holder", edits: []edit{
+		{"actor/machine.go", "\t\tm.endHold(m.holder, ErrClosed)\n", ""}}},
+	{name: "a keeper does not end with Close", edits: []edit{
+		{"actor/perform.go", "\tcase fxExit:\n\t\tk.retire = true\n", "\tcase fxExit:\n"}}},
+	{name: "a grant on a session that is trusted no longer", test: "actor TestNoGrantWithoutTrust", edits: []edit{
+		{"actor/hold.go", " || !m.now.Before(m.trusted)", ""}}},
+	{name: "a lock for one's own session is held on another's", edits: []edit{
+		{"actor/hold.go", " || c.Dedicated && !m.server.onOwn {\n\t\treturn nil", " {\n\t\treturn nil"}}},
+	{name: "Unsent is not looked at", edits: []edit{
+		{"actor/keeper.go", "\treturn k.link.Unsent()\n", "\treturn nil\n"}}},
+	{name: "an operation is taken for unsent before what was answered is read", test: "actor TestUnsent", edits: []edit{
+		{"actor/keeper.go", "\tselect {\n\tcase e := <-k.events:\n\t\tk.handle(e)\n\tdefault:\n", "\tselect {\n\tdefault:\n"}}},
+	{name: "the unlock is not asked for", edits: []edit{
+		{"actor/hold.go", "\tm.do(fxUnlock, nil, nil)\n", ""}}},
+	{name: "a release that does not unlock", edits: []edit{
+		{"actor/hold.go", "\tc.stage, m.leaving = stageReleasing, c\n\tm.unlock()", "\tm.do(fxSettle, c, nil)\n\tm.drive()"}}},
+	{name: "the holder is not told that its hold is over", edits: []edit{
+		{"actor/claim.go", "\tc.Owner.HoldEnds(cause)\n", ""}}},
+	{name: "a holder hears of the end after the server", edits: []edit{
+		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holder = nil\n\tif m.handOffs", "\tm.holder = nil\n\tif m.handOffs"},
+		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\tm.handOffs++", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\tm.handOffs++"},
+		{"actor/hold.go", "\t\tm.leaving = nil\n", "\t\tm.leaving = nil\n\t\tm.do(fxOver, c, ErrReleased)\n"}}},
+	{name: "a lost session is not told to the holder", edits: []edit{
+		{"actor/hold.go", "c.Session != on {", "c.Session != on || m.queue.n > 0 {"}}},
+	{name: "who waits for a release is not told of the end of its context", edits: []edit{
+		{"actor/hold.go", "\t\tc.releaserLeaves()\n", ""}}},
+	{name: "a grant to two", edits: []edit{
+		{"actor/hold.go", "\tm.do(fxGrant, c, nil)\n", "\tm.do(fxGrant, c, nil)\n\tif n := m.queue.head; n != nil && !n.Try {\n" +
+			"\t\tm.queue.remove(n)\n\t\tn.stage = stageHolding\n\t\tm.do(fxGrant, n, nil)\n\t}\n"}}},
+	{name: "the last comes first", edits: []edit{
+		{"actor/queue.go", "func (q *queue) push(c *Claim) {\n", "func (q *queue) push(c *Claim) {\n\tif h := q.head; h != nil && h.next == nil {\n" +
+			"\t\tc.prev, c.next, h.prev, q.head = nil, h, c, c\n\t\tq.n++\n\t\treturn\n\t}\n"}}},
+	{name: "the lock is handed on past the count", edits: []edit{
+		{"actor/hold.go", "m.handOffs+1 < m.limits.HandOffGrants && ", ""}}},
+	{name: "the lock is handed on past the time", edits: []edit{
+		{"actor/hold.go", " && m.now.Sub(m.grantedAt) < m.limits.HandOffTime", ""}}},
+	{name: "a failed attempt that is not counted", edits: []edit{
+		{"actor/attempt.go", "\tm.failed++\n", ""}}},
+	{name: "an error that is taken for a no", edits: []edit{
+		{"actor/attempt.go", "\tcase a.Err != nil:\n", "\tcase a.Err != nil && !a.Transient:\n"}}},
+	{name: "one waiter is not told of a failure", edits: []edit{
+		{"actor/attempt.go", "\t\tc = next\n\t}\n\tm.askAt", "\t\tif c = next; c != nil {\n\t\t\tc = c.next\n\t\t}\n\t}\n\tm.askAt"}}},
+	{name: "a try is not repeated where its session had ended", test: "manager TestW12TryAfterTheSessionEnded", edits: []edit{
+		{"actor/attempt.go", "c != nil && a.Ended && !c.retried {", "c != nil && a.Ended && !c.retried && !c.Try {"}}},
+	{name: "a try waits in line", edits: []edit{
+		{"actor/machine.go", "m.queue.n > 0 || state == stHeld || ", "m.queue.n > 0 || "}}},
+	{name: "a session of its own is not given back", edits: []edit{
+		{"actor/attempt.go", "\t\tm.do(fxReturn, nil, nil)\n", ""}}},
+	{name: "a poll does not end with its last waiter", edits: []edit{
+		{"actor/hold.go", "m.server.op == opPoll && (c == nil || c.Dedicated):", "m.server.op == opPoll && c != nil && c.Dedicated:"}}},
+	{name: "a keeper retires while a claim is on its way", test: "actor TestClaimDuringARetirement", edits: []edit{
+		{"actor/keeper.go", "\t\tk.retire = k.retire && k.machine.closing // one", "\t\t// one"}}},
+	{name: "a claim that meets a retirement is not sent again", test: "actor TestRetirementMeetsClaims", edits: []edit{
+		{"actor/supervisor.go", "\t\tif c.send(acquire{c}) {\n\t\t\tbreak\n\t\t}\n\t\tok = false // it", "\t\tif ok = true; c.send(acquire{c}) || ok {\n\t\t\tbreak\n\t\t}\n\t\tok = false // it"}}},
+}
+
+// ofFailures are bugs in what comes after a keeper's failure.
+var ofFailures = []mutant{
+	{name: "a keeper's Goexit is taken for a return", edits: []edit{
+		{"actor/recovery.go", "\t\tif !returned { // by a Goexit, recover gives nil\n\t\t\tk.report(recover())\n\t\t}\n",
+			"\t\tif v := recover(); v != nil && !returned {\n\t\t\tk.report(v)\n\t\t}\n"}}},
+	{name: "after a failure the lock that was held is forgotten", edits: []edit{
+		{"actor/recovery.go", "\tcase s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock()\n", ""}}},
+	{name: "after a failure the operation under way is forgotten", edits: []edit{
+		{"actor/recovery.go", "\tcase s.op != opNone:\n\t\tm.inherited", "\tcase s.op != opNone && s.op != opTry:\n\t\tm.inherited"}}},
+	{name: "after a failure what an inherited try got is kept", edits: []edit{
+		{"actor/attempt.go", "\t\tm.unlock() // this", "\t\tm.grant() // this"}}},
+	{name: "after a failure the session of its own is forgotten", edits: []edit{
+		{"actor/recovery.go", "\told := k.machine\n", "\told := k.machine\n\tk.server.own = ownNone\n"}}},
+	{name: "after a failure the claim that was dealt with gets no answer", edits: []edit{
+		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{old.holder, old.leaving}"}}},
+	{name: "after a failure the holder is not told", edits: []edit{
+		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{claimOf(k.current), old.leaving}"}}},
+	{name: "after a failure who releases is not told", edits: []edit{
+		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{claimOf(k.current), old.holder}"}}},
+	{name: "after a failure the effects of its step are forgotten", edits: []edit{
+		{"actor/recovery.go", "range old.effects {", "range old.effects[:0] {"}}},
+	{name: "a message is noted after it may have failed", edits: []edit{
+		{"actor/keeper.go", "\tk.server = known.after(m)\n", ""},
+		{"actor/keeper.go", "\tnow, trusted := k.clock(m)\n", "\tk.server = known.after(m)\n\tnow, trusted := k.clock(m)\n"}}},
+	{name: "a key that is given up for a while keeps its lock", edits: []edit{
+		{"actor/recovery.go", "\tcase s.op == opNone && s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock()\n", ""}}},
+}

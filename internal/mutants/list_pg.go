@@ -1,0 +1,80 @@
+package main
+
+// ofSessions are bugs of the sessions and of their pool.
+var ofSessions = []mutant{
+	{name: "holders are told after their session was hung up", edits: []edit{
+		{"pg/leave.go", "\ttold := s.tellHolders(k)\n", "\ttold := false\n"}}},
+	{name: "the holders on a lost session are not told", edits: []edit{
+		{"pg/leave.go", "\t\tclient.Lost(s.self, id)\n", "\t\t_, _ = id, client\n"}}},
+	{name: "what is under way on a lost session has no answer", edits: []edit{
+		{"pg/leave.go", "\t\ts.refuseSending(f)\n", "\t\t_ = f\n"}}},
+	{name: "what was delivered before the end is not recorded", edits: []edit{
+		{"pg/leave.go", "\ts.recordAnswered(k)\n\ttold", "\ttold"},
+		{"pg/leave.go", "\ts.recordAnswered(k) // what the reader", "\t// what the reader"}}},
+	{name: "a statement that failed is told without being settled", edits: []edit{
+		{"pg/session.go", "f.kind == sendLocks:\n\t\ts.settle(f)\n",
+			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
+	{name: "a session whose doubts could not be settled is used again", edits: []edit{
+		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
+			"\tcase f.err != nil && f.kind == sendSettle:\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
+	{name: "a wait that failed is unlocked once only", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
+		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
+	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
+		{"pg/statement.go", "    answer := 't';\n   END IF;", "    answer := 'f';\n   END IF;"}}},
+	{name: "trust counts from the answer, not from the question", edits: []edit{
+		{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
+	{name: "the health question is never sent", edits: []edit{
+		{"pg/session.go", "\ts.askedAt = time.Now()\n", "\ts.askedAt = time.Now()\n\tif err == nil {\n\t\treturn\n\t}\n"}}},
+	{name: "another backend's answer is taken", test: "pg TestWhatAnswersIsCompared", edits: []edit{
+		{"pg/session.go", "\tif same {\n\t\treturn\n", "\tif same || !recovery {\n\t\treturn\n"}}},
+	{name: "a session without locks asks", edits: []edit{
+		{"pg/shared.go", "\t\tcase len(s.ids) > 0 && time.Since", "\t\tcase time.Since"},
+		{"pg/shared.go", "s.setTimer(len(s.ids) > 0 && len(s.air)", "s.setTimer(len(s.air)"}}},
+	{name: "an unused session never ends", edits: []edit{
+		{"pg/config.go", "\treturn min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)\n", "\treturn 1000 * time.Hour\n"}}},
+	{name: "the end of trust is not looked at", edits: []edit{
+		{"pg/session.go", " || holds && !now.Before(s.TrustedUntil()) {", " {"},
+		{"pg/session.go", "; holds && until.Before(at) {", "; holds && until.Before(at.Add(-time.Hour)) {"}}},
+	{name: "a lost session is trusted", edits: []edit{
+		{"pg/session.go", "\tif s.lost.Load() != nil {\n\t\treturn s.asked\n\t}\n", ""}}},
+	{name: "a late statement's session is kept", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
+		{"pg/session.go", "\treturn least\n", "\treturn least.Add(time.Hour)\n"},
+		{"pg/session.go", "\t\treturn until\n\t}\n\treturn least", "\t\treturn until.Add(time.Hour)\n\t}\n\treturn least"}}},
+	{name: "the answers of a batch are mixed up", edits: []edit{
+		{"pg/batch.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
+	{name: "an unlock leaves the id in the session's books", edits: []edit{
+		{"pg/shared.go", "\tdefault:\n\t\tdelete(s.ids, e.id)\n", "\tdefault:\n"}}},
+	{name: "a reservation that is taken back has no answer", edits: []edit{
+		{"pg/reserve.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n", ""}}},
+	{name: "tries that wait for a session are not told that there is none", edits: []edit{
+		{"pg/open.go", "\t\tr.answer(nil, false, err)\n", "\t\t_, _ = r, err\n"}}},
+	{name: "a session that has ended stays in the choice", edits: []edit{
+		{"pg/open.go", "\t\tp.shared.Store(&rest)\n", "\t\t_ = rest\n"},
+		{"pg/choose.go", "\t\tcase s.lost.Load() != nil:\n\t\t\tcontinue\n", "\t\tcase s.lost.Load() != nil && n < 0:\n\t\t\tcontinue\n"}}},
+	{name: "a session of its own that comes back is counted as out", edits: []edit{
+		{"pg/reserve.go", "\tp.inUse[use]--\n", ""}}},
+	{name: "a solo session that has ended is counted as out", edits: []edit{
+		{"pg/open.go", "\t\tp.inUse[place.use]--\n", ""}}},
+	{name: "sessions are opened beyond the limit while one ends", edits: []edit{
+		{"pg/open.go", "\treturn p.total()+kept < p.config.MaxSessions\n", "\treturn p.total()+kept < p.config.MaxSessions || p.ending()\n"}}},
+	{name: "what the pool gave to a session that ended is not answered", edits: []edit{
+		{"pg/open.go", "\t\tp.unsentTo(s)\n", ""}}},
+}
+
+// ofSetUp are bugs in how a session is opened, checked and set up.
+var ofSetUp = []mutant{
+	{name: "a session from a pool is not cleaned", test: "pg TestW6_SessionsBeginClean", edits: []edit{
+		{"pg/setup.go", "\tif s.wire.used {\n", "\tif s.wire.used && s.wire.status != 'I' {\n"}}},
+	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{
+		{"pg/identity.go", "AS a), '-'), ' ', pg_catalog.current_database())", "AS a), '-'), ':', CURRENT_USER, ' ', pg_catalog.current_database())"}}},
+	{name: "a connect timeout is a context.DeadlineExceeded", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
+		{"pg/connecterror.go", "e.add(silence.Error(), nil)", "e.add(silence.Error(), context.DeadlineExceeded)"}}},
+	{name: "a Goexit of DialFunc is taken for a return", test: "pg TestW21_AFunctionThatPanicsOrEndsItsGoroutine", edits: []edit{
+		{"pg/attempt.go", "\t\tvar err error = &panicError{} //", "\t\tvar err error //"}}},
+	{name: "the server is told to bear any silence", edits: []edit{
+		{"pg/settings.go", "{name: \"idle_session_timeout\", value: ms(c.SessionTimeout),", "{name: \"idle_session_timeout\", value: \"0\","}}},
+	{name: "an old primary is gone back to", test: "pg TestAnOldPrimaryIsNotGoneBackTo", edits: []edit{
+		{"pg/timeline.go", "\t\tif seen != nil && t.before(*seen) {\n", "\t\tif seen != nil && seen.before(t) && t.before(*seen) {\n"}}},
+	{name: "a standby is accepted", test: "pg TestAStandbyIsRefused", edits: []edit{
+		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},
+}

@@ -1,0 +1,137 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+// acquire is what Acquire, TryAcquire and Do have in common. All of it runs on the caller's goroutine.
+func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []AcquireOption) (*Lock, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	}
+	o := collect(opts)
+	l := &Lock{manager: m, parent: parent{ctx}}
+	l.outer, _ = ctx.Value(heldKey{}).(*Lock)
+	l.claim.Terms, l.claim.Owner = t, l
+	retry, err := m.terms(ctx, k, &o, l)
+	if err != nil {
+		return nil, m.failure(k, &l.claim, err, 0)
+	}
+	if l.claim.Hold == actor.HoldForWork {
+		l.holdContext() // before Submit: from then on contextEnded and the keeper may end it
+	}
+	start := time.Now()
+	if err = m.supervisor.Submit(&l.claim); err == nil {
+		err = l.wait(ctx, &o, retry)
+	}
+	waited := l.claim.Granted.Sub(start)
+	if err != nil {
+		waited = time.Since(start)
+	}
+	m.waits.Record(waited)
+	if err != nil {
+		return nil, m.failure(k, &l.claim, err, waited)
+	}
+	l.acquired.Store(true)
+	if over := l.claim.Over(); over != nil && !errors.Is(over, ErrReleased) { // it ended before HoldEnds could see that it is acquired
+		m.unregisterSoon(l)
+	}
+	return l, nil
+}
+
+// terms says what an acquisition asks for; the error says why there will be none.
+func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) (*RetryPolicy, error) {
+	retry := &m.config.retry
+	if o.retry != nil {
+		if err := o.retry.validate(); err != nil {
+			return nil, err
+		}
+		retry = o.retry
+	}
+	switch {
+	case k.name == "":
+		return nil, ErrEmptyKey
+	case o.waitTimeout < 0:
+		return nil, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", o.waitTimeout)
+	case ctx.Err() != nil:
+		return nil, contextReason(ctx)
+	case m.closing.Load():
+		return nil, ErrClosed
+	case l.outer.holds(k) && l.claim.Try:
+		return nil, fmt.Errorf("%w: %w", ErrNotAcquired, ErrHeld)
+	case l.outer.holds(k):
+		return nil, ErrHeld
+	}
+	t := &l.claim.Terms
+	t.Name, t.ID, t.Dedicated = k.name, k.id, o.dedicated
+	t.PollFirst, t.MaxAttempts = retry.PollFirst, retry.Attempts
+	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
+		t.Hold = actor.HoldDetached
+	}
+	t.Deadline, _ = ctx.Deadline()
+	if o.waitTimeout > 0 {
+		if by := time.Now().Add(o.waitTimeout); t.Deadline.IsZero() || by.Before(t.Deadline) {
+			t.Deadline = by
+		}
+	}
+	return retry, nil
+}
+
+// wait waits for the keeper's decision. The keeper decides at the latest when ctx has ended.
+func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) error {
+	l.register()
+	if o.waitTimeout > 0 {
+		timer := time.AfterFunc(o.waitTimeout, func() { l.claim.Withdraw(ErrWaitTimeout) })
+		defer timer.Stop()
+	}
+	if <-l.claim.Replies() == actor.AskPause {
+		l.pausing(retry)
+	}
+	l.claim.Received()
+	err := l.claim.Err
+	if err == nil && ctx.Err() != nil { // it ended just as the lock was granted
+		l.claim.ReleaseLater()
+		err = contextReason(ctx)
+	}
+	if err != nil || l.detached {
+		l.unregister()
+	}
+	return err
+}
+
+func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Duration) error {
+	err := &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
+		Failures: c.Failures}
+	m.refused.count(err)
+	return err
+}
+
+// Do runs f while holding the lock. f's context ends when ctx does, unless [WithDetachedHold] is given, when the lock is lost, and
+// when the manager is closed; f should return then. The lock is released when f has returned, and not before: only the loss of its session ends the hold
+// under a running f. The error joins f's own with [ErrLost] where that happened: what f did may have overlapped. A panic in f
+// passes through, after the lock has been released. Locks are not reentrant: Acquire or Do of the same key in f, with f's context,
+// returns [ErrHeld].
+func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) (err error) {
+	lock, err := m.acquire(ctx, m.Key(key), actor.Terms{Hold: actor.HoldForWork}, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.releaseWork()) }()
+	return f(lock.Context())
+}
+
+// releaseWork releases the lock of Do. It waits for the outcome whatever has become of ctx: a server that does not answer is given
+// up when trust in it ends.
+func (l *Lock) releaseWork() error {
+	lost := l.Err()
+	err := l.Release(context.WithoutCancel(l.parent.Context))
+	if err == nil && errors.Is(lost, ErrLost) { // the clock said so, though the server answered late
+		return lost
+	}
+	return err
+}

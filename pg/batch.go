@@ -1,0 +1,239 @@
+package pg
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// maxBatch bounds the locks of one statement: enough to spread the cost of a round trip thin, few enough that the first of
+// them need not wait long for the last.
+const maxBatch = 512
+
+// sending is one statement on its way: what was asked, and what was answered. A session's owner makes it and sends it, the
+// reader fills the answer in and delivers it, and the owner gets it back. Whoever has it may touch it.
+type sending struct {
+	kind     sendingKind
+	sent     time.Time
+	deadline time.Time // when the answer must be here
+	entries  []entry   // of locks: unlocks first, then tries
+	unlocks  int
+	single   bool     // a plain statement, answered with a boolean and not with letters
+	plain    bool     // a wait whose answer is void and not a letter
+	whole    *Request // where the entries are no requests of their own: an opPoll, or an opWho
+
+	// The answer.
+	rows      int
+	completed bool
+	letters   []byte // 't' or 'f' for each entry, in order
+	identity  string
+	holder    *Holder
+	err       error // the server's
+	broken    error // the answer is not of the expected form
+
+	told atomic.Bool // written by the reader, before it tells the clients: the answers stand
+
+	doubt error // of a sendSettle: the error that put the entries in doubt
+}
+
+type sendingKind uint8
+
+const (
+	sendLocks  sendingKind = iota
+	sendSettle             // unlocks of ids in doubt: both letters are an answer
+	sendAsk                // the health question
+	sendWho
+)
+
+// entry is what a session keeps of a request that it sent: once it is answered the request may be in use again.
+type entry struct {
+	id     int64
+	op     Op
+	ok     bool
+	client Client
+	req    *Request // nil where the request is sending.whole
+}
+
+// reset makes a sending ready to be filled again.
+func (f *sending) reset(kind sendingKind) {
+	clear(f.entries)
+	*f = sending{kind: kind, entries: f.entries[:0], letters: f.letters[:0]}
+}
+
+// add appends the requests of one kind to the statement.
+func (f *sending) add(requests []*Request, op Op) {
+	for _, r := range requests {
+		if r.Op == op {
+			f.entries = append(f.entries, entry{id: r.ID, op: op, client: r.Client, req: r})
+		}
+	}
+}
+
+// encode writes the statement for the locks of f.
+func (f *sending) encode(e *encoder) ([]byte, error) {
+	f.single = len(f.entries) == 1
+	switch {
+	case !f.single && f.kind == sendSettle:
+		return e.batch(f.entries, nil)
+	case !f.single:
+		return e.batch(f.entries[:f.unlocks], f.entries[f.unlocks:])
+	case f.kind == sendSettle || f.entries[0].op == OpUnlock:
+		return e.int8(&unlockStatement, f.entries[0].id)
+	case f.entries[0].op == OpWait:
+		f.plain = e.plainWait
+		return e.wait(f.entries[0].id)
+	default:
+		return e.int8(&tryStatement, f.entries[0].id)
+	}
+}
+
+// receive adds one message to the answer, and reports whether the answer is complete.
+func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
+	switch m := message.(type) {
+	case *pgproto3.DataRow:
+		f.rows++
+		f.row(m.Values)
+	case *pgproto3.ErrorResponse:
+		f.err = serverError(pgconn.ErrorResponseToPgError(m))
+	case *pgproto3.CommandComplete:
+		f.completed = true
+	case *pgproto3.BindComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
+	case *pgproto3.ReadyForQuery:
+		if m.TxStatus != 'I' {
+			f.broken = fmt.Errorf("the session is inside a transaction (status %q)", m.TxStatus)
+		}
+		f.check()
+		return true
+	default:
+		f.broken = fmt.Errorf("unexpected message %T", message)
+	}
+	return false
+}
+
+func (f *sending) row(values [][]byte) {
+	switch f.kind {
+	case sendAsk:
+		if len(values) == 1 {
+			f.identity = string(values[0])
+		}
+	case sendWho:
+		if len(values) == 4 {
+			f.holder = parseHolder(values)
+		}
+	case sendLocks, sendSettle:
+		f.lockRow(values)
+	}
+}
+
+// lockRow reads what came of locks. A row of another form adds nothing, and check finds that something is missing.
+func (f *sending) lockRow(values [][]byte) {
+	unlocks := f.unlocks
+	if f.kind == sendSettle {
+		unlocks = len(f.entries)
+	}
+	switch {
+	case !f.single:
+		if len(values) == 2 && len(values[0]) == unlocks { // null where there was no id of that kind
+			f.letters = append(append(f.letters, values[0]...), values[1]...)
+		}
+	case len(values) != 1 || values[0] == nil:
+	case f.kind == sendLocks && f.entries[0].op == OpWait:
+		f.waitRow(string(values[0]))
+	case len(values[0]) == 1 && values[0][0] <= 1: // a boolean in binary form
+		f.letters = append(f.letters, "ft"[values[0][0]])
+	}
+}
+
+// waitRow reads the answer to a wait: a letter, or nothing to a plain one. pg_advisory_lock returns void, and that it returned is
+// the answer.
+func (f *sending) waitRow(text string) {
+	switch {
+	case f.plain && text == "":
+		f.letters = append(f.letters, 't')
+	case !f.plain && (text == "t" || text == "f"):
+		f.letters = append(f.letters, text[0])
+	}
+}
+
+// check refuses an answer of another form than was asked for: a server that answers so keeps no locks that we know.
+func (f *sending) check() {
+	if f.err != nil || f.broken != nil || f.kind != sendLocks && f.kind != sendSettle {
+		return
+	}
+	if f.rows != 1 || len(f.letters) != len(f.entries) || !f.completed {
+		f.broken = fmt.Errorf("%d rows with %d answers came for %d locks", f.rows, len(f.letters), len(f.entries))
+		return
+	}
+	for _, letter := range f.letters {
+		if letter != 't' && letter != 'f' {
+			f.broken = errors.New("an answer is neither true nor false")
+			return
+		}
+	}
+	for i, letter := range f.letters {
+		f.entries[i].ok = letter == 't'
+	}
+}
+
+// grants reports whether the statement took the lock on id.
+func (f *sending) grants(id int64) bool {
+	return slices.ContainsFunc(f.entries[f.unlocks:], func(e entry) bool { return e.id == id && e.ok })
+}
+
+// released reports whether every unlock of the statement found its lock.
+func (f *sending) released() bool {
+	for i := range f.unlocks {
+		if !f.entries[i].ok {
+			return false
+		}
+	}
+	return true
+}
+
+// granted is how many locks the statement took.
+func (f *sending) granted() (n int) {
+	for i := range f.entries {
+		if e := &f.entries[i]; e.ok && e.op != OpUnlock {
+			n++
+		}
+	}
+	return n
+}
+
+// repeatedTry finds an id that two tries of the statement ask for. A small table of hash bits nearly always says at once that
+// there is none.
+func (f *sending) repeatedTry() (id int64, found bool) {
+	tries := f.entries[f.unlocks:]
+	if len(tries) < 2 {
+		return 0, false
+	}
+	var seen [256]uint64
+	for i := range tries {
+		id := tries[i].id
+		hash := uint64(id) * 0x9E3779B97F4A7C15 >> 50 // 14 bits, one for each bit of the table
+		if seen[hash/64]&(1<<(hash%64)) != 0 {
+			for j := range i {
+				if tries[j].id == id {
+					return id, true
+				}
+			}
+		}
+		seen[hash/64] |= 1 << (hash % 64)
+	}
+	return 0, false
+}
+
+func parseHolder(values [][]byte) *Holder {
+	pid, _ := strconv.ParseUint(string(values[0]), 10, 32)
+	h := &Holder{PID: uint32(pid), ApplicationName: string(values[1]), ClientAddr: string(values[2])}
+	if seconds, err := strconv.ParseFloat(string(values[3]), 64); err == nil {
+		h.SessionSince = time.UnixMicro(int64(seconds * 1e6))
+	}
+	return h
+}

@@ -1,0 +1,317 @@
+package pg
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ConnectError says why no session could be opened. Its text and chain are made of parts that hold no secret: pgx's own
+// message quotes pieces of the DSN, and of a malformed one that can be the password. Errors that functions of the user's
+// made are in both, with the password masked. context.Canceled and context.DeadlineExceeded are in the chain only where the
+// caller's own context has ended; a limit of ours is os.ErrDeadlineExceeded.
+type ConnectError struct {
+	reason    string
+	permanent bool
+	chain     []error
+}
+
+func (e *ConnectError) Error() string { return "cannot open a session: " + e.reason }
+
+// Unwrap gives what is safe to show.
+func (e *ConnectError) Unwrap() []error { return e.chain }
+
+// connectError makes a ConnectError. The context is the caller's. The secret is masked wherever it stands.
+func connectError(ctx context.Context, err error, secret string) error {
+	if known, ok := errors.AsType[*ConnectError](err); ok && contextError(ctx) == nil {
+		return known
+	}
+	secrets := []string{secret}
+	if e, ok := errors.AsType[secretError](err); ok {
+		secrets = append(secrets, e.secret)
+	}
+	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok && e.Config != nil {
+		secrets = append(secrets, e.Config.Password)
+	}
+	out := &ConnectError{}
+	switch {
+	case contextError(ctx) != nil:
+		out.ended(ctx)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		out.classify(err)
+		out.foreign(err, secrets) // it is somebody else's context, of which they say more
+		out.system(err)
+	default:
+		out.classify(err)
+		out.system(err)
+		out.foreign(err, secrets)
+	}
+	out.add("the connection failed", nil)
+	out.reason = mask(out.reason, secrets)
+	return out
+}
+
+// secretError carries the password that must not be shown.
+type secretError struct {
+	error
+	secret string
+}
+
+func (e secretError) Unwrap() error { return e.error }
+
+// hookError is what a function of the user's returned.
+type hookError struct {
+	name string
+	err  error
+}
+
+func (e *hookError) Error() string { return e.name + " failed: " + e.err.Error() }
+func (e *hookError) Unwrap() error { return e.err }
+
+// foreignError shows an error that others made: its text is masked, and its chain is found by Is and As. What it knows of
+// contexts is not shown: they are not the caller's.
+type foreignError struct {
+	err  error
+	text string
+}
+
+func (e *foreignError) Error() string { return e.text }
+
+func (e *foreignError) Is(target error) bool {
+	return target != context.Canceled && target != context.DeadlineExceeded && errors.Is(e.err, target)
+}
+
+func (e *foreignError) As(target any) bool {
+	switch target.(type) {
+	case **pgconn.ConnectError, **pgconn.ParseConfigError: // they hold the password
+		return false
+	}
+	return errors.As(e.err, target)
+}
+
+func mask(text string, secrets []string) string {
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "(hidden)")
+		}
+	}
+	return text
+}
+
+// add links an error that is safe to show; the first reason given is the one that is told.
+func (e *ConnectError) add(reason string, link error) {
+	if e.reason == "" {
+		e.reason = reason
+	}
+	if link != nil {
+		e.chain = append(e.chain, link)
+	}
+}
+
+// ended tells of the caller's context.
+func (e *ConnectError) ended(ctx context.Context) {
+	err, reason := contextError(ctx), "cancelled"
+	if errors.Is(err, context.DeadlineExceeded) {
+		reason = "timed out: the context's deadline has passed"
+	}
+	e.add(reason, err)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		e.add("", cause)
+	}
+}
+
+// contextError is the context's error, also in the moment between its deadline and the timer that ends it.
+func contextError(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// foreign adds what others made: the user's functions, TLS, pgx itself.
+func (e *ConnectError) foreign(err error, secrets []string) {
+	for _, leaf := range leaves(err) {
+		if !showable(leaf) {
+			continue
+		}
+		text := mask(leaf.Error(), secrets)
+		e.add("the connection failed: "+text, &foreignError{leaf, text})
+	}
+}
+
+// leaves are the errors below those that pgx makes of several attempts, which quote the configuration.
+func leaves(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // it walks the chain itself
+	case nil:
+		return nil
+	case secretError:
+		return leaves(e.error)
+	case *pgconn.ConnectError:
+		return leaves(e.Unwrap())
+	}
+	switch fmt.Sprintf("%T", err) { // these have no name that can be used
+	case "*pgconn.perDialConnectError":
+		return leaves(errors.Unwrap(err))
+	case "*errors.joinError":
+		joined, _ := err.(interface{ Unwrap() []error })
+		var all []error
+		for _, inner := range joined.Unwrap() {
+			all = append(all, leaves(inner)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// showable tells errors whose text and chain hold nothing of a DSN that was read otherwise than it was meant.
+func showable(err error) bool {
+	var (
+		parse   *pgconn.ParseConfigError
+		dns     *net.DNSError
+		address *net.AddrError
+		op      *net.OpError
+		hook    *hookError
+	)
+	switch {
+	case errors.As(err, &hook):
+		return true
+	case errors.As(err, &parse), errors.As(err, &dns), errors.As(err, &address), errors.As(err, &op):
+		return false
+	}
+	// A context that has ended says nothing of its own.
+	return err != context.Canceled && err != context.DeadlineExceeded //nolint:errorlint // a wrapped one has more to say
+}
+
+// classify finds what is most telling in pgx's error.
+func (e *ConnectError) classify(err error) {
+	var (
+		pgErr   *pgconn.PgError
+		dns     *net.DNSError
+		errno   syscall.Errno
+		parse   *pgconn.ParseConfigError
+		old     *failedOverError
+		silence *silenceError
+		hook    *hookError
+		failed  *panicError
+	)
+	switch {
+	case errors.As(err, &failed): // not permanent: the next attempt may do
+		e.add(failed.Error(), nil)
+	case errors.As(err, &old): // not permanent: the next host may be the new primary
+		e.add(old.Error(), nil)
+	case errors.Is(err, ErrUnsafe):
+		e.permanent = true
+		e.add(unsafeText(err), ErrUnsafe)
+	case errors.As(err, &hook):
+		e.permanent = !Transient(hook.err)
+		e.add(hook.Error(), nil)
+	case errors.As(err, &pgErr):
+		e.permanent = !transientCode(pgErr.Code)
+		said := fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code)
+		if pgErr.Hint != "" {
+			said += ": " + pgErr.Hint
+		}
+		e.add(said, pgErr)
+		e.add("", fullness(pgErr))
+	case errors.As(err, &parse):
+		e.permanent = true
+		e.add(parseReason(err), nil)
+	case certificateError(err) != nil:
+		e.permanent = true
+		e.add(fmt.Sprintf("the server's TLS certificate was not accepted (check sslmode and sslrootcert): %v",
+			certificateError(err)), nil)
+	case errors.As(err, &silence):
+		e.add(silence.Error(), nil)
+	case errors.As(err, &dns):
+		e.add("the host's name could not be resolved", nil)
+	case errors.As(err, &errno):
+		e.add(errno.Error(), errno)
+	case errors.Is(err, pgconn.ErrConnClosed):
+		e.add("the connection was closed while it was being set up", nil)
+	case strings.Contains(err.Error(), "server refused TLS"):
+		e.permanent = true
+		e.add("the server refused TLS (check sslmode)", nil)
+	}
+}
+
+// certificateError is what x509 says, nil if it says nothing.
+func certificateError(err error) error {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return authority
+	case errors.As(err, &host):
+		return host
+	case errors.As(err, &invalid):
+		return invalid
+	case errors.As(err, &verify):
+		return verify
+	}
+	return nil
+}
+
+// unsafeText is the text of the error that says why a server is not safe, without what pgx puts around it.
+func unsafeText(err error) string {
+	for _, leaf := range leaves(err) {
+		if errors.Is(leaf, ErrUnsafe) {
+			text := leaf.Error()
+			if at := strings.Index(text, ErrUnsafe.Error()); at >= 0 {
+				return text[at:]
+			}
+		}
+	}
+	return err.Error()
+}
+
+// system adds what a program can act on beside that: timeouts, missing files.
+func (e *ConnectError) system(err error) {
+	var timeout net.Error
+	var errno syscall.Errno
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		e.add("timed out", os.ErrDeadlineExceeded)
+	}
+	if errors.Is(err, os.ErrNotExist) && !errors.As(err, &errno) {
+		e.add("no such file", os.ErrNotExist)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		e.add("the server closed the connection before it was ready", io.ErrUnexpectedEOF)
+	}
+	e.chain = slices.DeleteFunc(e.chain, func(link error) bool { return link == nil })
+}
+
+// parseReason names what is wrong with a DSN in our words. Only fixed phrases are looked for, nothing is quoted.
+func parseReason(err error) string {
+	text := err.Error()
+	for _, known := range [][2]string{
+		{"invalid port", "the DSN's port is not a number from 1 to 65535 (a password with @ : / or # must be percent-encoded)"},
+		{"sslmode is invalid", "the DSN's sslmode is not one of disable, allow, prefer, require, verify-ca, verify-full"},
+		{"target_session_attrs", "the DSN's target_session_attrs is unknown"},
+		{"service", "the DSN's service or the service file cannot be read"},
+		{"sslrootcert", "the DSN's TLS files cannot be read"},
+		{"CA file", "the DSN's TLS files cannot be read"},
+		{"connect_timeout", "the DSN's connect_timeout is not a number of seconds"},
+		{"invalid URL escape", "the DSN has a percent sign that starts no escape (write %25)"},
+		{"invalid userinfo", "the DSN's user or password has a character that must be percent-encoded"},
+	} {
+		if strings.Contains(text, known[0]) {
+			return known[1]
+		}
+	}
+	return "the DSN is neither a postgres:// URL nor key=value pairs that can be parsed (not quoted here, as it may hold a password)"
+}

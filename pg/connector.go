@@ -1,0 +1,145 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// connector opens connections and checks that their server can be trusted with locks. Any goroutine may use it. Its fields
+// do not change after probe has returned, but for what is published atomically.
+type connector struct {
+	config   Config
+	source   Source
+	database string                            // the server's name for the one that the locks are in; written by probe
+	timeline atomic.Pointer[timeline]          // the latest that was seen; written by whoever opens a connection
+	refused  atomic.Pointer[map[string]string] // settings that the server did not take, and why; written by whoever opens the first connection
+}
+
+// connection is one that has been set up and checked. It is its receiver's alone.
+type connection struct {
+	conn     net.Conn
+	front    *pgproto3.Frontend
+	pid      uint32
+	identity string // the answer to the health question, which does not change; see sameBackend
+	timeline timeline
+	asked    time.Time // when the identity was asked for
+	answered time.Time
+}
+
+// newConnector makes a connector. The config must have been completed.
+func newConnector(source Source, config Config) *connector {
+	return &connector{config: config, source: source}
+}
+
+// open gives one more connection. It returns when ctx ends, and when nothing is answered for as long as ConnectTimeout.
+// A connection that comes later is closed when it comes.
+func (c *connector) open(ctx context.Context) (*connection, error) {
+	a := newAttempt(c.config.ConnectTimeout)
+	conn, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return c.openOne(ctx, a) }, discard)
+	if err != nil {
+		return nil, connectError(ctx, err, "")
+	}
+	return conn, nil
+}
+
+func (c *connector) openOne(ctx context.Context, a *attempt) (*connection, error) {
+	var s *setUp
+	w, err := c.obtain(ctx, a, func(ctx context.Context, w *wire) error {
+		s = c.newSetUp(w)
+		return s.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w.handOver(s)
+}
+
+// discard closes a connection that nobody waits for any more.
+func discard(conn *connection) { closeSocket(conn.conn) }
+
+// checkedSource can try its next host where a connection does not pass a check.
+type checkedSource interface {
+	connectChecked(ctx context.Context, a *attempt, check func(context.Context, *wire) error) (*wire, error)
+}
+
+// obtain gets a connection from the source. Where it does not pass the check it is closed.
+func (c *connector) obtain(ctx context.Context, a *attempt, check func(context.Context, *wire) error) (w *wire, err error) {
+	if s, ok := c.source.(checkedSource); ok {
+		return s.connectChecked(ctx, a, check)
+	}
+	conn, err := c.source.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil || conn.IsClosed() {
+		return nil, errors.New("the source gave no open connection")
+	}
+	w = newWire(a, conn)
+	w.used = true
+	passed := false
+	defer func() { // also where the connection's own methods panic
+		if !passed {
+			w.hangUp()
+		}
+	}()
+	if err := check(ctx, w); err != nil {
+		return nil, err
+	}
+	passed = true
+	return w, nil
+}
+
+// handOver ends the set-up: from here on the connection has no deadline, and ends with no context.
+func (w *wire) handOver(s *setUp) (*connection, error) {
+	if w.broken {
+		return nil, net.ErrClosed
+	}
+	if err := w.release(); err != nil {
+		w.hangUp()
+		return nil, err
+	}
+	if w.front.ReadBufferLen() == 0 { // nothing that has been read is lost: the frontend need not be the user's
+		w.front = pgproto3.NewFrontend(w.conn, w.conn)
+	}
+	w.front.SetMaxBodyLen(maxMessage)
+	return &connection{conn: w.conn, front: w.front, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
+		asked: s.asked, answered: s.answered}, nil
+}
+
+// release takes the deadlines off, and the attempt's socket where nothing stands above it.
+func (w *wire) release() error {
+	if w.socket != nil && !w.socket.disarm() {
+		return context.Canceled
+	}
+	if w.socket != nil && w.conn == net.Conn(w.socket) && w.front.ReadBufferLen() == 0 {
+		w.conn = w.socket.Conn
+	}
+	if err := w.conn.SetDeadline(time.Time{}); err != nil {
+		return noDeadlines(err)
+	}
+	return nil
+}
+
+// maxMessage bounds what room is made for one message: its length is what the other side says, and ours are short. A
+// longer one ends the session.
+const maxMessage = 1 << 20
+
+// closeSocket closes a connection below its TLS layer: that one sends a last message, and can wait for it. Any goroutine
+// may call it. A connection whose methods are the user's may panic.
+func closeSocket(conn net.Conn) {
+	defer func() { _ = recover() }()
+	if layered, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = layered.NetConn()
+	}
+	_ = conn.Close()
+}
+
+func unsafeBecause(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUnsafe, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,133 @@
+package pg
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// leave ends a session, however it came to that. Those who hold locks on it are told before the socket is touched: what the socket
+// does may take time. Requests are received, and refused, until nobody can send one that would not be seen.
+func (s *session) leave(k kind) {
+	s.timer.Stop()
+	s.lost.Store(s.loss) // whoever is given a lock from here on finds that it is not trusted
+	s.recordAnswered(k)
+	told := s.tellHolders(k)
+	k.queued(func(r *Request) { s.refuseNew(k, r) })
+	s.hangUp(k, told || len(s.air) > 0)
+	s.recordAnswered(k) // what the reader delivered before it ended
+	s.recordFailed(k)
+	s.tellHolders(k)
+	for _, f := range s.air {
+		s.refuseSending(f)
+	}
+	s.locks.Store(0)
+	s.closed.Store(true)
+	s.refuseQueued(k)
+	close(s.gone)
+	s.pool.tellEnded(s.self)
+}
+
+// tellHolders tells every client that has a lock here.
+func (s *session) tellHolders(k kind) (told bool) {
+	locks := 0
+	k.holders(func(id int64, client Client) {
+		client.Lost(s.self, id)
+		locks++
+	})
+	if locks > 0 {
+		s.pool.stats.lost(s.loss.Cause, locks)
+		s.config.Event(Event{Kind: EventLost, PID: s.pid, Use: s.use, Locks: locks, Cause: string(s.loss.Cause), Err: s.loss})
+	}
+	return locks > 0
+}
+
+// hangUp closes the connection and waits until the reader has ended. Where holders were told of a loss while the server may well
+// have the session still, or will be told since a grant may be on its way, they have a moment before: hanging up frees their
+// locks. A backend that has hung up has released its
+// locks, and no sooner is that known, so the server is told goodbye and has CloseTimeout to hang up.
+func (s *session) hangUp(k kind, told bool) {
+	delay := time.Duration(0)
+	if told && s.loss.Cause != CauseServer && s.loss.Cause != CauseConnection {
+		delay = s.config.drainDelay()
+	}
+	moment := time.NewTimer(delay)
+	defer moment.Stop()
+	for {
+		select {
+		case r := <-s.requests:
+			s.refuseNew(k, r)
+		case f := <-s.answered:
+			k.record(f)
+			s.tellHolders(k)
+		case <-moment.C:
+			s.sayGoodbye()
+		case <-s.readEnded:
+			closeSocket(s.conn)
+			return
+		}
+	}
+}
+
+// sayGoodbye asks the server to hang up, and bounds the wait for it: the reader ends at the deadline.
+func (s *session) sayGoodbye() {
+	if s.loss.Cause == CauseSilence {
+		closeSocket(s.conn)
+		return
+	}
+	by := time.Now().Add(s.config.CloseTimeout)
+	_ = s.conn.SetDeadline(by) // where it fails the connection is closed, and the reader ends by that
+	message, err := (&pgproto3.Terminate{}).Encode(nil)
+	if err == nil {
+		_, err = s.conn.Write(message)
+	}
+	if err != nil {
+		closeSocket(s.conn)
+	}
+}
+
+func (s *session) refuse(r *Request) { r.answer(s.self, false, s.loss) }
+
+// refuseNew refuses a request that was never sent.
+func (s *session) refuseNew(k kind, r *Request) {
+	if r.Op == OpUnlock {
+		k.unlockRefused(r.ID)
+	}
+	s.refuse(r)
+}
+
+// refuseQueued refuses what lies in the channel of requests.
+func (s *session) refuseQueued(k kind) {
+	for {
+		select {
+		case r := <-s.requests:
+			s.refuseNew(k, r)
+		default:
+			return
+		}
+	}
+}
+
+// recordFailed takes back what the reader left to the owner at the end. What nobody was told of stays in the air.
+func (s *session) recordFailed(k kind) {
+	for {
+		select {
+		case f := <-s.failed:
+			if f.told.Load() {
+				k.record(f)
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (s *session) refuseSending(f *sending) {
+	if f.whole != nil {
+		s.refuse(f.whole)
+		return
+	}
+	for i := range f.entries {
+		s.refuse(f.entries[i].req)
+	}
+}

@@ -1,0 +1,115 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Polls without a session, without room, and at the end.
+
+// Where no session can be opened a poll hears why.
+func TestPollsWithoutASession(t *testing.T) {
+	polling(t, Config{SharedSessions: 1}, func(t *testing.T, f *fakeServer, p *Pool, _ *fakeSession) {
+		f.change(func() { f.dial = func(context.Context, string) error { return syscall.ECONNREFUSED } })
+		first := p.first()
+		f.of(t, first).conn.Close()
+		receive(t, ended(first))
+		callers := newCallers(span(1, 3000))
+		for _, c := range callers {
+			c.poll(p)
+		}
+		for _, c := range callers {
+			if a := c.await(t); a.ok || !errors.Is(a.err, syscall.ECONNREFUSED) || !Transient(a.err) {
+				t.Fatalf("%+v", a)
+			}
+			c.quiet(t)
+		}
+		pollsEnd(t, f, p)
+		f.change(func() { f.dial = nil })
+		callers[0].poll(p)
+		callers[0].release(t, callers[0].await(t).session)
+	})
+}
+
+// Close ends them all, at rest and under way, and those that come after.
+func TestCloseEndsPolls(t *testing.T) {
+	polling(t, Config{}, func(t *testing.T, f *fakeServer, p *Pool, other *fakeSession) {
+		callers := newCallers(span(1, 3000))
+		for _, c := range callers {
+			f.try(other, c.r.ID)
+			c.poll(p)
+		}
+		answer := make(chan struct{})
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.kind == "batch" {
+				<-answer
+			}
+		})
+		wait(pollTick)
+		if len(p.poller.under) == 0 {
+			t.Error("none is under way")
+		}
+		closed := make(chan struct{})
+		go func() { closePool(t, p); close(closed) }()
+		synctest.Wait()
+		late := newCaller(5000)
+		late.poll(p)
+		if a := late.await(t); !errors.Is(a.err, ErrClosed) {
+			t.Errorf("while it closes: %+v", a)
+		}
+		close(answer)
+		receive(t, closed)
+		late.poll(p)
+		if a := late.await(t); !errors.Is(a.err, ErrClosed) {
+			t.Errorf("after: %+v", a)
+		}
+		p.StopPolling(&late.r)
+		late.quiet(t)
+		reasons := map[bool]int{}
+		for _, c := range callers {
+			a := c.await(t)
+			if a.ok || a.err == nil {
+				t.Fatalf("%+v", a)
+			}
+			reasons[errors.Is(a.err, ErrClosed)]++
+			c.quiet(t)
+		}
+		if reasons[true] == 0 {
+			t.Errorf("%d were answered with %v, %d otherwise", reasons[true], ErrClosed, reasons[false])
+		}
+	})
+}
+
+// Polls for which no session has room wait, and open no session that may not be there.
+func TestPollsOnFullSessions(t *testing.T) {
+	polling(t, Config{SharedSessions: 1, MaxLocksPerSession: 2}, func(t *testing.T, f *fakeServer, p *Pool, _ *fakeSession) {
+		holders, waiters := newCallers(span(1, 2)), newCallers(span(10, 5))
+		s := holders[0].take(t, p)
+		holders[1].take(t, p)
+		for _, c := range waiters {
+			c.poll(p)
+		}
+		wait(time.Second)
+		if n := p.Stats().Shared; n != 1 {
+			t.Errorf("%d shared sessions", n)
+		}
+		holders[0].release(t, s)
+		wait(time.Second)
+		granted := 0
+		for _, c := range waiters {
+			p.StopPolling(&c.r)
+			if a := c.await(t); a.ok {
+				granted++
+			}
+			c.quiet(t)
+		}
+		if granted != 1 {
+			t.Errorf("%d locks were granted, there was room for one", granted)
+		}
+		pollsEnd(t, f, p)
+	})
+}

@@ -1,0 +1,182 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// setUp makes a logged-in connection a session: it removes what an earlier user left, makes the settings, prepares the
+// statements and asks who answers. All of it is one flight, two where the server refuses a setting.
+type setUp struct {
+	connector *connector
+	wire      *wire
+	settings  []setting
+	before    []*command // sent first, in the same flight
+
+	rollback, leftover, discard, role, set, application, readBack, history, ask *command
+	prepares                                                                    []*command
+
+	identity identity
+	timeline timeline
+	asked    time.Time
+	answered time.Time
+}
+
+func (c *connector) newSetUp(w *wire) *setUp {
+	s := &setUp{connector: c, wire: w, settings: c.config.settings()}
+	if name := c.config.ApplicationName; name != "" {
+		s.settings = append(s.settings, setting{name: "application_name", value: name})
+	}
+	return s
+}
+
+// commands are those of the one flight, in their order.
+func (s *setUp) commands() []*command {
+	var out []*command
+	add := func(to **command, c *command) {
+		*to = c
+		out = append(out, c)
+	}
+	if s.wire.status != 'I' {
+		add(&s.rollback, ask("ROLLBACK"))
+	}
+	if s.wire.used {
+		// Our statement is there already where a proxy does not reset its sessions: that has to be seen before it is discarded.
+		add(&s.leftover, &command{prepare: &tryStatement})
+		// Locks, role, settings, LISTEN, temporary tables, prepared statements. The settings go back to what they were when
+		// the connection was made.
+		add(&s.discard, ask("DISCARD ALL"))
+		add(&s.role, ask("RESET ROLE")) // to the role's own, which DISCARD ALL does not
+	}
+	add(&s.set, ask(setSQL, names(s.settings), values(s.settings)))
+	if s.connector.config.ApplicationName == "" {
+		add(&s.application, ask(applicationSQL, []byte(defaultApplication)))
+	}
+	add(&s.readBack, ask(readBackSQL, names(s.settings)))
+	s.prepares = nil
+	for _, statement := range statements {
+		c := &command{prepare: statement}
+		s.prepares = append(s.prepares, c)
+		out = append(out, c)
+	}
+	add(&s.history, ask(timelineSQL))
+	add(&s.ask, ask(askStatement.sql))
+	return out
+}
+
+// run does all of it. The further commands go in the same flight, after the session's own.
+func (s *setUp) run(ctx context.Context, further ...*command) error {
+	s.asked = time.Now()
+	if err := s.wire.exchange(ctx, "setting the session up", slices.Concat(s.before, s.commands(), further)...); err != nil {
+		return err
+	}
+	s.answered = time.Now()
+	if err := s.checkClean(); err != nil {
+		return err
+	}
+	if err := s.checkSettings(ctx); err != nil {
+		return err
+	}
+	if err := s.checkPrepared(); err != nil {
+		return err
+	}
+	s.timeline = parseTimeline(s.history)
+	if err := s.connector.checkTimeline(s.timeline); err != nil {
+		return err
+	}
+	return s.checkIdentity()
+}
+
+func (s *setUp) checkClean() error {
+	if s.rollback != nil && s.rollback.err != nil {
+		return fmt.Errorf("ending the transaction that the connection was in: %w", s.rollback.err)
+	}
+	if s.discard == nil {
+		return nil
+	}
+	if wasThere(s.leftover.err) {
+		return errNoReset
+	}
+	if s.discard.err != nil {
+		return fmt.Errorf("removing what was left in the session (DISCARD ALL): %w", s.discard.err)
+	}
+	return nil
+}
+
+var errNoReset = unsafeBecause("a proxy hands out sessions with what an earlier client left in them, our own " +
+	"statements and so locks as well; let it reset them (server_reset_query = DISCARD ALL)")
+
+// wasThere reports that a statement could not be prepared since it has been prepared before.
+func wasThere(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && server.Code == "42P05"
+}
+
+func (s *setUp) checkPrepared() error {
+	for _, c := range s.prepares {
+		switch {
+		case wasThere(c.err):
+			return errNoReset
+		case c.err != nil:
+			return fmt.Errorf("preparing the statements: %w", c.err)
+		}
+	}
+	return nil
+}
+
+// checkSettings sees what the server did not take. Where it refuses one of them, none of them is set: each is sent alone.
+func (s *setUp) checkSettings(ctx context.Context) error {
+	failed := make(map[string]string)
+	if s.set.err != nil {
+		commands := make([]*command, len(s.settings), len(s.settings)+1)
+		for i := range s.settings {
+			commands[i] = ask(setSQL, names(s.settings[i:i+1]), values(s.settings[i:i+1]))
+		}
+		s.readBack = ask(readBackSQL, names(s.settings))
+		if err := s.wire.exchange(ctx, "making the session's settings", append(commands, s.readBack)...); err != nil {
+			return err
+		}
+		for i, c := range commands[:len(s.settings)] {
+			if c.err != nil {
+				failed[s.settings[i].name] = connectError(ctx, c.err, "").Error()
+			}
+		}
+	}
+	if s.readBack.err != nil {
+		return fmt.Errorf("reading the session's settings back: %w", s.readBack.err)
+	}
+	have := make(map[string]string, len(s.settings))
+	for _, row := range s.readBack.rows {
+		if len(row) == 2 {
+			have[string(row[0])] = string(row[1])
+		}
+	}
+	s.connector.publishRefused(notTaken(s.settings, have, failed, isUnix(s.wire.conn)))
+	return s.connector.leaseHolds(have["idle_session_timeout"])
+}
+
+func (s *setUp) checkIdentity() error {
+	text, err := s.ask.text()
+	if err != nil {
+		return fmt.Errorf("asking the server which backend answers: %w", err)
+	}
+	if s.identity, err = parseIdentity(text); err != nil {
+		return err
+	}
+	if s.identity.recovery {
+		return errStandby
+	}
+	if database := s.connector.database; s.identity.database != database {
+		return unsafeBecause("the sessions of one manager must all be in one database, which is %q: %q answered", database,
+			s.identity.database)
+	}
+	return nil
+}
+
+var errStandby = unsafeBecause("the server is a standby, whose locks exclude nobody on the primary; connect to the " +
+	"primary (target_session_attrs=read-write)")

@@ -1,0 +1,159 @@
+package pg
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Solo is a session for one key: to wait for it in the server's queue, or since its holder wants a session to itself. One
+// statement is in the air at a time.
+type Solo struct {
+	session
+	endTold bool // the pool's: it knows that the session has ended
+
+	// The owner's.
+	id     int64
+	client Client
+	held   bool
+	ended  bool // the session is lost, and the unlock of the lock has been refused
+}
+
+// startSolo starts a session. Its requests come from one client, which has one under way: that is the capacity.
+func startSolo(p *Pool, c *connection) *Solo {
+	s := &Solo{session: newSession(p, c, UseWaiting, 1)}
+	s.self = s
+	s.trust(c.asked)
+	s.start()
+	return s
+}
+
+// start starts the owner and the reader. Joined by the pool: the owner waits for the reader, and reports its own end to the pool.
+func (s *Solo) start() {
+	go s.read()
+	go s.run()
+}
+
+// Submit implements [Session].
+func (s *Solo) Submit(r *Request) (unsent <-chan struct{}) {
+	r.Session = s
+	select {
+	case s.requests <- r:
+		return s.unsentNow()
+	case <-s.gone:
+		return s.gone
+	}
+}
+
+// run is the owner's goroutine.
+func (s *Solo) run() {
+	for s.loss == nil {
+		select {
+		case r := <-open(s.requests, len(s.air) == 0):
+			s.send(r)
+		case f := <-s.answered:
+			s.record(f)
+		case f := <-s.failed:
+			s.look(s, f)
+		case <-s.timer.C:
+			s.armed = time.Time{}
+			s.recordAnswered(s)
+			s.tick(time.Now())
+		case w := <-s.lastWord:
+			s.lose(CauseServer, w)
+		case <-s.readEnded:
+			s.readLost()
+		case o := <-s.orders:
+			s.obey(o)
+		}
+		s.setTimer(s.held && len(s.air) == 0, s.held)
+	}
+	s.leave(s)
+}
+
+func (s *Solo) tick(now time.Time) {
+	s.overdue(now, s.held)
+	switch {
+	case s.loss != nil || len(s.air) > 0:
+	case s.held && now.Sub(s.askedAt) >= s.config.HealthInterval:
+		s.ask()
+	case !s.held && now.Sub(s.usedAt) >= s.config.idleLimit():
+		s.lose(CauseClosed, nil)
+	}
+}
+
+func (s *Solo) send(r *Request) {
+	f := s.newSending(sendLocks)
+	f.entries = append(f.entries, entry{id: r.ID, op: r.Op, client: r.Client, req: r})
+	deadline := s.answerBy()
+	switch r.Op {
+	case OpUnlock:
+		f.unlocks = 1
+	case OpWait:
+		deadline = time.Now().Add(s.config.WaitSlice + s.config.HealthTimeout)
+	default:
+	}
+	if r.Op != OpUnlock {
+		s.locks.Add(1)
+	}
+	if (r.Op == OpUnlock) != s.held || s.held && s.id != r.ID {
+		s.air = append(s.air, f)
+		s.lose(CauseDoubt, fmt.Errorf("BUG: %v of id %d on a session that holds %d: %v", r.Op, r.ID, s.id, s.held))
+		return
+	}
+	s.held = false // an unlock under way tells its client by its answer
+	s.enc.plainWait = s.pool.plainWait.Load()
+	message, err := f.encode(&s.enc)
+	s.write(f, message, err, deadline)
+	s.usedAt = f.sent
+}
+
+// record implements kind.
+func (s *Solo) record(f *sending) {
+	s.outOfAir(f)
+	for i := range f.entries {
+		e := &f.entries[i]
+		if e.op == OpUnlock && !e.ok {
+			s.lose(CauseDoubt, fmt.Errorf("the server did not have the lock %d that it was told to release", e.id))
+		}
+		s.id, s.client, s.held = e.id, e.client, e.ok && e.op != OpUnlock && !s.ended
+	}
+	s.recycle(f)
+}
+
+// settled implements kind.
+func (s *Solo) settled(f *sending) {
+	s.held = false
+	s.locks.Add(-1)
+	if f.entries[0].op == OpWait && !f.plain && isLanguageMissing(f.doubt) {
+		s.pool.plainWait.Store(true)
+	}
+}
+
+// holders implements kind.
+func (s *Solo) holders(each func(id int64, client Client)) {
+	if s.held {
+		s.held = false
+		each(s.id, s.client)
+	}
+}
+
+// unlockRefused implements kind.
+func (s *Solo) unlockRefused(int64) { s.held, s.ended = false, true }
+
+// queued implements kind: a request is sent when it is received.
+func (s *Solo) queued(func(*Request)) {}
+
+// isSliceOver reports whether a plain wait ended as it was meant to, when its slice was over.
+func isSliceOver(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && server.Code == "55P03"
+}
+
+// isLanguageMissing reports whether the server has no PL/pgSQL for this role: no such language, or no right to it.
+func isLanguageMissing(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (server.Code == "42704" || server.Code == "42501")
+}

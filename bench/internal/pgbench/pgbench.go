@@ -33,6 +33,9 @@ type Rate struct {
 // ErrMissing is returned when this machine has no pgbench: some distributions of the server lack it.
 var ErrMissing = errors.New("this PostgreSQL came without pgbench")
 
+// errNoneFinished is returned when the machine had no time for a single transaction.
+var errNoneFinished = errors.New("pgbench finished no transaction in its time")
+
 // Find returns the path of the pgbench that lies beside the server's programs, else of the one in PATH.
 func Find(ctx context.Context) (string, error) {
 	if folder, err := pgserver.FindBinaries(); err == nil {
@@ -80,7 +83,7 @@ var (
 func read(out string) (Rate, error) {
 	rate, count := rateLine.FindStringSubmatch(out), countLine.FindStringSubmatch(out)
 	if count != nil && count[1] == "0" {
-		return Rate{}, errors.New("pgbench finished no transaction in its time")
+		return Rate{}, errNoneFinished
 	}
 	if rate == nil || count == nil {
 		return Rate{}, fmt.Errorf("pgbench said something unknown: %s", out)

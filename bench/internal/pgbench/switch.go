@@ -2,6 +2,7 @@ package pgbench
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -25,6 +26,9 @@ func (s Switch) Ratio() float64 {
 	return s.Many / s.One
 }
 
+// longest is the time after which a machine is too busy to be measured.
+const longest = 30 * time.Second
+
 // MeasureSwitch measures for a second each. The error wraps ErrMissing where there is no pgbench.
 func MeasureSwitch(ctx context.Context, dsn string) (Switch, error) {
 	program, err := Find(ctx)
@@ -38,5 +42,8 @@ func MeasureSwitch(ctx context.Context, dsn string) (Switch, error) {
 	}
 	l.Clients = SwitchClients
 	many, err := Run(ctx, program, dsn, l)
+	for ; errors.Is(err, errNoneFinished) && l.Duration < longest; l.Duration *= 2 { // a busy machine has yet to connect so many
+		many, err = Run(ctx, program, dsn, l)
+	}
 	return Switch{One: one.PerSecond, Many: many.PerSecond}, err
 }

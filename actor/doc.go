@@ -27,7 +27,7 @@
 //	inquiry.reply          Supervisor.run                 Close            never      1: one answer
 //	keeper.requests        callers, contexts, timers,     keeper.run       never      0: the sender is received, or sees done
 //	                       Supervisor.tellClosing
-//	keeper.events          the store                      keeper.run       never      4: one unread of each kind (eventRoom)
+//	keeper.events          the store                      keeper.run       never      5: what can be unread (eventRoom)
 //	keeper.done            -                              senders          run        nothing is sent
 //	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom)
 //

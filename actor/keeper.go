@@ -63,16 +63,16 @@ func (k *keeper) run() {
 // handle deals with one message: the machine decides, and the effects are carried out. (The steps are functions of their own, one
 // after the other, so that a keeper's stack stays within the 2 KiB that a goroutine begins with: one that has grown does not shrink.)
 func (k *keeper) handle(m message) {
-	if k.decide(m) {
+	if k.consider(m) {
 		k.carryOut(k.machine.effects)
 		k.server, k.current = k.machine.server, nil
 		k.setAlarm()
 	}
 }
 
-// decide has the machine take a message, and reports whether it did. What the message says of the server, and who waits for an outcome,
+// consider has the machine take a message, and reports whether it did. What the message says of the server, and who waits for an outcome,
 // is kept first: so that is known whatever fails after.
-func (k *keeper) decide(m message) bool {
+func (k *keeper) consider(m message) bool {
 	switch e := m.(type) {
 	case acquire:
 		k.uses++

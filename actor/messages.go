@@ -85,7 +85,6 @@ func (Reserved) event() {}
 func (Lost) event()     {}
 func (Told) event()     {}
 
-// eventRoom is the capacity of a keeper's channel of events, so that a store never waits for a keeper. At most one of each
-// kind is unread: a keeper has one operation, one reservation and one question under way, and one grant that can be lost. A
-// second Told can be unread only where no grant can be lost: a question is asked by who waits.
-const eventRoom = 4
+// eventRoom is the capacity of a keeper's channel of events, so that a store never waits for a keeper. A keeper has one operation and
+// one reservation under way, and one grant that can be lost; of questions, which are asked seconds apart, two can be unread.
+const eventRoom = 5

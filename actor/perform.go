@@ -46,7 +46,7 @@ func (k *keeper) perform(fx *effect) {
 	case fxNotify:
 		fx.claim.Owner.HoldEnds(fx.err)
 	case fxOver:
-		counters.over(fx.err)
+		counters.over()
 		fx.claim.end(fx.err)
 	case fxSettle:
 		fx.claim.settle(fx.err)

@@ -115,7 +115,8 @@ func (k *keeper) discard(c *Claim, err error) {
 	case c.Err == nil && c.stage != stageOver:
 		lost := fmt.Errorf("%w: %w", ErrLost, err)
 		if c.Over() == nil {
-			k.supervisor.Counters.over(lost)
+			k.supervisor.Counters.over()
+			k.supervisor.Counters.Failures.Add(1)
 			c.end(lost)
 		}
 		c.settle(lost)

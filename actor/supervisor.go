@@ -130,7 +130,7 @@ func (s *Supervisor) keeperFor(id int64, name string, closed bool) (*keeper, err
 	s.keepers++
 	s.Counters.Keys.Add(1)
 	s.table.Store(id, k)
-	s.incarnate(k, nil)
+	s.startKeeper(k, nil)
 	return k, nil
 }
 
@@ -142,8 +142,8 @@ func (s *Supervisor) find(id int64) (*keeper, bool) {
 	return v.(*keeper), true //nolint:forcetypeassert // nothing else is in it
 }
 
-// incarnate starts a keeper's goroutine. Joined by run, through goroutines.
-func (s *Supervisor) incarnate(k *keeper, f *failure) {
+// startKeeper starts a keeper's goroutine. Joined by run, through goroutines.
+func (s *Supervisor) startKeeper(k *keeper, f *failure) {
 	s.goroutines.Add(1)
 	go k.incarnate(f)
 }
@@ -154,7 +154,7 @@ func (s *Supervisor) restart(f *failure) {
 	s.Counters.Restarts.Add(1)
 	f.Until, _ = f.keeper.restarts.add(time.Now())
 	s.config.Failed(f.KeeperFailure)
-	s.incarnate(f.keeper, f)
+	s.startKeeper(f.keeper, f)
 }
 
 func (s *Supervisor) names() []string {

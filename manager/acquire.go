@@ -39,7 +39,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 	}
 	l.acquired.Store(true)
 	if over := l.claim.Over(); over != nil && !errors.Is(over, ErrReleased) { // it ended before HoldEnds could see that it is acquired
-		m.unregisterSoon(l)
+		l.unregister()
 	}
 	return l, nil
 }
@@ -128,10 +128,6 @@ func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context
 // releaseWork releases the lock of Do. It waits for the outcome whatever has become of ctx: a server that does not answer is given
 // up when trust in it ends.
 func (l *Lock) releaseWork() error {
-	lost := l.Err()
-	err := l.Release(context.WithoutCancel(l.parent.Context))
-	if err == nil && errors.Is(lost, ErrLost) { // the clock said so, though the server answered late
-		return lost
-	}
-	return err
+	_ = l.Err() // which looks at the clock
+	return l.Release(context.WithoutCancel(l.parent.Context))
 }

@@ -24,7 +24,7 @@ type Lock struct {
 
 	acquired  atomic.Bool                 // written by acquire, when all above has been written
 	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
-	expired   atomic.Bool                 // written by Err: the clock has passed the session's trust
+	expired   atomic.Pointer[error]       // written by Err: the loss that the clock told it of, which stays one
 	releasing atomic.Bool                 // written by the first Release
 }
 
@@ -46,21 +46,27 @@ func (l *Lock) Done() <-chan struct{} { return l.holdContext().Done() }
 // Err is nil while the lock is held, and afterwards says how the hold ended. It compares the clock itself: in a process that was
 // stopped for longer than its session is trusted it says so before any timer has fired.
 func (l *Lock) Err() error {
+	if lost := l.expired.Load(); lost != nil {
+		return *lost
+	}
 	if err := l.claim.Over(); err != nil {
 		return err
 	}
 	gone := l.claim.Session.Lost() // known to the session before the keeper hears
-	if gone == nil && (l.expired.Load() || !time.Now().Before(l.claim.Session.TrustedUntil())) {
-		l.expired.Store(true)
+	silent := gone == nil && !time.Now().Before(l.claim.Session.TrustedUntil())
+	switch {
+	case silent:
 		gone = errSilence
-	}
-	if gone == nil {
+	case gone == nil:
 		return nil
 	}
 	if err := l.claim.Over(); err != nil { // it was ended meanwhile, and that says more
 		return err
 	}
 	err := fmt.Errorf("%w: %w", ErrLost, gone)
+	if silent {
+		l.expired.Store(&err)
+	}
 	if h := l.hold.Load(); h != nil {
 		h.cancel(err)
 	}
@@ -94,7 +100,11 @@ func (l *Lock) Release(ctx context.Context) error {
 	if !known {
 		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
 	}
-	if err := l.claim.Outcome(); err != nil {
+	err := l.claim.Outcome()
+	if lost := l.expired.Load(); lost != nil && err == nil { // the clock said so, though the server answered late
+		err = *lost
+	}
+	if err != nil {
 		return fmt.Errorf("release %s (id %d): %w", quoteKey(l.claim.Name), l.claim.ID, err)
 	}
 	return nil

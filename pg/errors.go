@@ -54,14 +54,18 @@ func (e *LossError) Unwrap() error { return e.Err }
 // Transient reports whether trying again may help: the connection broke or could not be made, the server is starting,
 // stopping, out of a resource, or ended the statement. A wrong password, a missing right or a bad setting is not.
 func Transient(err error) bool {
-	if Ended(err) || errors.Is(err, ErrTooManySessions) { // the next session may do; one may come free
+	// Owners ask this. An error that may have methods of the user's behind it is one of ours in front: only the front is looked at.
+	switch known := err.(type) { //nolint:errorlint // see above
+	case *LossError: // the next session may do
+		return true
+	case *ConnectError:
+		return !known.permanent
+	}
+	if errors.Is(err, ErrTooManySessions) { // one may come free
 		return true
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return transientCode(pgErr.Code)
-	}
-	if connect, ok := errors.AsType[*ConnectError](err); ok {
-		return !connect.permanent
 	}
 	var netErr net.Error
 	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
@@ -70,7 +74,7 @@ func Transient(err error) bool {
 
 // Ended reports whether the session ended: what was asked on it may succeed on another one.
 func Ended(err error) bool {
-	_, ok := errors.AsType[*LossError](err)
+	_, ok := err.(*LossError) //nolint:errorlint // only the front is looked at: see Transient
 	return ok
 }
 

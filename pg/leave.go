@@ -71,19 +71,34 @@ func (s *session) hangUp(k kind, told bool) {
 
 // sayGoodbye asks the server to hang up, and bounds the wait for it: the reader ends at the deadline.
 func (s *session) sayGoodbye() {
-	if s.loss.Cause == CauseSilence {
+	if s.loss.Cause == CauseSilence || s.badConn {
 		closeSocket(s.conn)
 		return
 	}
-	by := time.Now().Add(s.config.CloseTimeout)
-	_ = s.conn.SetDeadline(by) // where it fails the connection is closed, and the reader ends by that
+	said := false
+	defer func() {
+		if !said {
+			_ = recover() // of a connection that a user's DialFunc made
+			closeSocket(s.conn)
+		}
+	}()
+	_ = s.conn.SetDeadline(time.Now().Add(s.config.CloseTimeout)) // where it fails the connection is closed, and the reader ends by that
 	message, err := (&pgproto3.Terminate{}).Encode(nil)
 	if err == nil {
 		_, err = s.conn.Write(message)
 	}
-	if err != nil {
-		closeSocket(s.conn)
+	said = err == nil
+}
+
+// leaveAfterPanic is deferred by an owner's run: a connection that a user's DialFunc made may panic, or end the goroutine. Joined by the
+// pool, as the owner's own goroutine is.
+func (s *session) leaveAfterPanic(k kind, over *bool) {
+	if *over {
+		return
 	}
+	s.lose(CauseConnection, connPanic(recover()))
+	s.badConn = true
+	go s.leave(k)
 }
 
 func (s *session) refuse(r *Request) { r.answer(s.self, false, s.loss) }

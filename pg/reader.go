@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,18 +21,36 @@ func (e *serverEndError) Unwrap() error { return e.err }
 // read is the reader's goroutine: it receives and delivers, always, so that the end of the connection is seen when it comes and
 // not when something is next sent. Nothing that it sends waits.
 func (s *session) read() {
+	returned := false
 	defer close(s.readEnded)
+	defer func() { // a connection that a user's DialFunc made may panic, or end the goroutine
+		if !returned {
+			s.readErr = connPanic(recover())
+		}
+	}()
+	s.readErr = s.readAll()
+	returned = true
+}
+
+// connPanic is the error of a connection's method that panicked, or called runtime.Goexit where value is nil.
+func connPanic(value any) error {
+	if value == nil {
+		return errors.New("a method of the connection that DialFunc gave called runtime.Goexit")
+	}
+	return fmt.Errorf("a method of the connection that DialFunc gave panicked: %v\n%s", value, debug.Stack())
+}
+
+// readAll reads until the connection ends, and says why it did.
+func (s *session) readAll() error {
 	var coming *sending // whose answer is coming in
 	var last *serverEndError
 	for {
 		message, err := s.front.Receive()
 		switch {
 		case err != nil && last != nil:
-			s.readErr = last
-			return
+			return last
 		case err != nil:
-			s.readErr = orEOF(err)
-			return
+			return orEOF(err)
 		case last != nil:
 			continue // nothing counts after a last word but that the server hangs up
 		}
@@ -50,8 +69,7 @@ func (s *session) read() {
 			select {
 			case coming = <-s.sent:
 			default:
-				s.readErr = fmt.Errorf("the server sent %T, and nothing was asked", message)
-				return
+				return fmt.Errorf("the server sent %T, and nothing was asked", message)
 			}
 		}
 		if coming.receive(message) {

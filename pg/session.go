@@ -56,6 +56,7 @@ type session struct {
 	askedAt  time.Time // when the health question was last sent
 	usedAt   time.Time // when a statement of a client's was last sent
 	canWrite time.Time // the write deadline that the socket has
+	badConn  bool      // a method of the connection panicked, or ended the goroutine: it is closed without a goodbye
 }
 
 func newSession(p *Pool, c *connection, use Use, room int) session {

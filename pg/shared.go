@@ -75,6 +75,8 @@ func (s *Shared) submitCrowded(r *Request) (unsent <-chan struct{}) {
 // run is the owner's goroutine. Two cases are open only when they matter: requests are left in their channel, where they wake
 // nobody, while as many statements as may be are in the air; answers are left in theirs until the owner has a use for them.
 func (s *Shared) run() {
+	over := false
+	defer s.leaveAfterPanic(s, &over)
 	for s.loss == nil {
 		full := len(s.air) >= maxInAir
 		select {
@@ -101,6 +103,7 @@ func (s *Shared) run() {
 		s.sendNext()
 		s.setTimer(len(s.ids) > 0 && len(s.air) < maxInAir, s.held > 0)
 	}
+	over = true
 	s.leave(s)
 }
 

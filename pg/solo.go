@@ -49,6 +49,8 @@ func (s *Solo) Submit(r *Request) (unsent <-chan struct{}) {
 
 // run is the owner's goroutine.
 func (s *Solo) run() {
+	over := false
+	defer s.leaveAfterPanic(s, &over)
 	for s.loss == nil {
 		select {
 		case r := <-open(s.requests, len(s.air) == 0):
@@ -70,6 +72,7 @@ func (s *Solo) run() {
 		}
 		s.setTimer(s.held && len(s.air) == 0, s.held)
 	}
+	over = true
 	s.leave(s)
 }
 

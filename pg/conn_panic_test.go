@@ -1,0 +1,78 @@
+package pg
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// badConn is a connection of a user's that fails at a call of his choice.
+type badConn struct {
+	net.Conn
+	fail *atomic.Pointer[func()]
+	read bool // at Read, else at Write
+}
+
+func (c badConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if f := c.fail.Load(); f != nil && c.read {
+		(*f)()
+	}
+	return n, err
+}
+
+func (c badConn) Write(b []byte) (int, error) {
+	if f := c.fail.Load(); f != nil && !c.read {
+		(*f)()
+	}
+	return c.Conn.Write(b)
+}
+
+// A connection that a DialFunc made and that panics, or ends its caller's goroutine, costs its session. (I11, W21)
+func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
+	for name, f := range map[string]func(){"panic": func() { panic("the user's connection") }, "Goexit": runtime.Goexit} {
+		for at, read := range map[string]bool{"Read": true, "Write": false} {
+			t.Run(name+" at "+at, func(t *testing.T) {
+				d := newDatabase(t)
+				var fail atomic.Pointer[func()]
+				config, err := pgx.ParseConfig(d.DSNOf(d.name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				dial := config.DialFunc
+				config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					if err != nil || fail.Load() != nil {
+						return conn, err
+					}
+					return badConn{conn, &fail, read}, nil
+				}
+				source, err := FromConfig(config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := Open(within(t), source, Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := p.Close(within(t)); err != nil {
+						t.Error(err)
+					}
+				}()
+				holder, other := newCaller(1), newCaller(2)
+				holder.take(t, p)
+				fail.Store(&f)
+				other.ask(p)
+				if a := other.await(t); a.err == nil {
+					t.Errorf("%+v on a connection that fails", a)
+				}
+				holder.lost(t, CauseConnection)
+			})
+		}
+	}
+}

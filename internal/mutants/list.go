@@ -34,7 +34,7 @@ func (m *mutant) simulations() []string {
 
 // oldBugs are those of the helper that this library replaced.
 var oldBugs = []mutant{
-	{name: "old bug 1: a connection that failed once is not tried again", test: "manager TestFailedConnectsLeakNothing", edits: []edit{
+	{name: "old bug 1: a connection that failed once is not tried again", edits: []edit{
 		{"pg/connector.go", "type connector struct {\n", "type connector struct {\n\tfailure atomic.Pointer[error]\n"},
 		{"pg/connector.go", "\ta := newAttempt(c.config.ConnectTimeout)\n",
 			"\tif failed := c.failure.Load(); failed != nil {\n\t\treturn nil, *failed\n\t}\n\ta := newAttempt(c.config.ConnectTimeout)\n"},
@@ -54,13 +54,13 @@ var oldBugs = []mutant{
 		{"manager/registration.go", "\tif l.parent.Done() == nil {\n", "\tif l.parent.Done() == nil || !l.claim.Try {\n"}}},
 	{name: "old bug 6: the caller's context does not end the opening", test: "manager TestOpenReturnsWithItsContext", edits: []edit{
 		{"pg/pool.go", "p.connector.probe(ctx)", "p.connector.probe(context.WithoutCancel(ctx))"}}},
-	{name: "old bug 7: a release looks and marks in two steps", test: "manager TestBug7_ConcurrentReleaseUnlocksOnce", race: true, edits: []edit{
-		{"manager/lock.go", "\tfirst := !l.releasing.Swap(true)", "\tfirst := !l.releasing.Load()\n\tl.releasing.Store(true)"}}},
-	{name: "old bug 7: a second release unlocks again", test: "actor TestManyReleases", edits: []edit{
+	{name: "old bug 7: a release looks and marks in two steps", test: "manager TestBug7_ConcurrentReleaseUnlocksOnce", edits: []edit{
+		{"manager/lock.go", "\tfirst := !l.releasing.Swap(true)", "\tfirst := !l.releasing.Load()"},
+		{"manager/lock.go", "\tif known || first {", "\tl.releasing.Store(true)\n\tif known || first {"}}},
+	{name: "old bug 7: a second release unlocks again", edits: []edit{
 		{"actor/hold.go", "\tif c.stage == stageHolding {\n", "\tif c.stage == stageHolding || c.stage == stageReleasing {\n"}}},
 	{name: "old bug 8: a lock that nobody wants any more is kept", edits: []edit{
 		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.drive()"}}},
-	{name: "old bug 8: a connection that is there too late is left open", test: "pg TestW20_AFunctionThatIgnoresItsContext", edits: []edit{
-		{"pg/attempt.go", "\t\t\t\tdiscard(conn)\n", "\t\t\t\t_ = discard\n"},
-		{"pg/attempt.go", "\t\t\tdiscard(out.value)\n", ""}}},
+	{name: "old bug 8: a connection that is there too late is left open", test: "manager TestW20LateConnectionOfAnOpenManager", edits: []edit{
+		{"pg/dial.go", "\tif err := ctx.Err(); err != nil {\n\t\tcloseSocket(conn)\n", "\tif err := ctx.Err(); err != nil {\n"}}},
 }

@@ -2,9 +2,9 @@ package main
 
 // ofKeepers are bugs of the keepers and of their supervisor.
 var ofKeepers = []mutant{
-	{name: "a keeper's work runs on a sender's goroutine", test: "actor TestStorm", race: true, edits: []edit{
+	{name: "a keeper's work runs on a sender's goroutine", test: "actor TestThousandCancelledAtOnce", race: true, edits: []edit{
 		{"actor/claim.go", "func (c *Claim) send(m message) bool {\n",
-			"func (c *Claim) send(m message) bool {\n\tif _, ok := m.(withdraw); ok {\n\t\tc.keeper.handle(m)\n\t\treturn true\n\t}\n"}}},
+			"func (c *Claim) send(m message) bool {\n\tif _, ok := m.(contextEnded); ok {\n\t\tc.keeper.handle(m)\n\t\treturn true\n\t}\n"}}},
 	{name: "a timer's goroutine does the keeper's work", test: "actor TestPausesBetweenTries", race: true, edits: []edit{
 		{"actor/alarm.go", "\tcase k.requests <- due{}:\n", "\tdefault:\n\t\tk.handle(due{})\n"}}},
 	{name: "a user's backoff runs on a keeper", test: "manager TestI11UserCodeAndNeighbours", edits: []edit{
@@ -28,7 +28,7 @@ var ofKeepers = []mutant{
 		{"actor/hold.go", " || c.Dedicated && !m.server.onOwn {\n\t\treturn nil", " {\n\t\treturn nil"}}},
 	{name: "Unsent is not looked at", edits: []edit{
 		{"actor/keeper.go", "\treturn k.link.Unsent()\n", "\treturn nil\n"}}},
-	{name: "an operation is taken for unsent before what was answered is read", test: "actor TestUnsent", edits: []edit{
+	{name: "an operation is taken for unsent before what was answered is read", edits: []edit{
 		{"actor/keeper.go", "\tselect {\n\tcase e := <-k.events:\n\t\tk.handle(e)\n\tdefault:\n", "\tselect {\n\tdefault:\n"}}},
 	{name: "the unlock is not asked for", edits: []edit{
 		{"actor/hold.go", "\tm.do(fxUnlock, nil, nil)\n", ""}}},

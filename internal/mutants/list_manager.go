@@ -26,7 +26,7 @@ var ofLocks = []mutant{
 	{name: "a release does not wait for a registration that still runs", test: "manager TestW3RecycledContexts", race: true, edits: []edit{
 		{"manager/registration.go", "\tl.touching.Wait()\n", ""}}},
 	{name: "a second release takes the first one's registration back", edits: []edit{
-		{"manager/lock.go", "\t\tknown = l.claim.Await(done)\n", "\t\tl.unregister()\n\t\tknown = l.claim.Await(done)\n"}}},
+		{"manager/lock.go", "\tif known || first {", "\tif known || first || l.stop != nil {"}}},
 	{name: "a lock is given to one whose context has ended", test: "manager TestContextEndsAsTheLockIsGranted", edits: []edit{
 		{"manager/acquire.go", "\tif err == nil && ctx.Err() != nil { // it", "\tif err == nil && ctx.Err() != nil && o.detach { // it"}}},
 	{name: "a hold of the same key in the context is not seen", test: "manager TestA3SameKeyInItsOwnDo", edits: []edit{

@@ -59,19 +59,19 @@ func (b *bench) run(out io.Writer, run string, first bool) error {
 			continue
 		}
 		row, err := b.try(m)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+		own, failed := "", false
+		if err == nil {
+			own, failed, err = b.regression(m)
 		}
 		switch {
+		case err != nil: // the others are tried all the same
+			missed = append(missed, m.name+": "+err.Error())
+			row = &finding{by: "**not tried**"}
 		case row == nil && !b.asked(m):
 			row = &finding{by: "not asked"}
 		case row == nil:
 			missed = append(missed, m.name)
 			row = &finding{by: "**nothing**"}
-		}
-		own, failed, err := b.regression(m)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		if own != "" && !failed {
 			missed = append(missed, m.name+" (by "+own+")")

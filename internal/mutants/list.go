@@ -57,10 +57,12 @@ var oldBugs = []mutant{
 	{name: "old bug 7: a release looks and marks in two steps", test: "manager TestBug7_ConcurrentReleaseUnlocksOnce", edits: []edit{
 		{"manager/lock.go", "\tfirst := !l.releasing.Swap(true)", "\tfirst := !l.releasing.Load()"},
 		{"manager/lock.go", "\tif known || first {", "\tl.releasing.Store(true)\n\tif known || first {"}}},
-	{name: "old bug 7: a second release unlocks again", edits: []edit{
+	{name: "a second release unlocks again", edits: []edit{
 		{"actor/hold.go", "\tif c.stage == stageHolding {\n", "\tif c.stage == stageHolding || c.stage == stageReleasing {\n"}}},
 	{name: "old bug 8: a lock that nobody wants any more is kept", edits: []edit{
 		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.drive()"}}},
-	{name: "old bug 8: a connection that is there too late is left open", test: "manager TestW20LateConnectionOfAnOpenManager", edits: []edit{
+	{name: "a session that nobody wants any more is kept", edits: []edit{
+		{"actor/machine.go", "\t\tm.clearWait()\n\t\tm.cancelOwn()\n", "\t\tm.clearWait()\n"}}},
+	{name: "a connection that is there too late is left open", test: "manager TestW20LateConnectionOfAnOpenManager", edits: []edit{
 		{"pg/dial.go", "\tif err := ctx.Err(); err != nil {\n\t\tcloseSocket(conn)\n", "\tif err := ctx.Err(); err != nil {\n"}}},
 }

@@ -20,7 +20,7 @@ var ofKeepers = []mutant{
 		{"actor/machine.go", "\t\t\tm.do(fxNotify, m.holder, ErrClosed)\n", ""}}},
 	{name: "Close forgets the holder", edits: []edit{
 		{"actor/machine.go", "\t\tm.endHold(m.holder, ErrClosed)\n", ""}}},
-	{name: "a keeper does not end with Close", edits: []edit{
+	{name: "a keeper does not end with Close", test: "actor TestCloseWaitsForWork", edits: []edit{
 		{"actor/perform.go", "\tcase fxExit:\n\t\tk.retire = true\n", "\tcase fxExit:\n"}}},
 	{name: "a grant on a session that is trusted no longer", test: "actor TestNoGrantWithoutTrust", edits: []edit{
 		{"actor/hold.go", " || !m.now.Before(m.trusted)", ""}}},
@@ -28,7 +28,7 @@ var ofKeepers = []mutant{
 		{"actor/hold.go", " || c.Dedicated && !m.server.onOwn {\n\t\treturn nil", " {\n\t\treturn nil"}}},
 	{name: "Unsent is not looked at", edits: []edit{
 		{"actor/keeper.go", "\treturn k.link.Unsent()\n", "\treturn nil\n"}}},
-	{name: "an operation is taken for unsent before what was answered is read", edits: []edit{
+	{name: "an operation is taken for unsent before what was answered is read", test: "actor TestUnsentAfterUnsent", edits: []edit{
 		{"actor/keeper.go", "\tselect {\n\tcase e := <-k.events:\n\t\tk.handle(e)\n\tdefault:\n", "\tselect {\n\tdefault:\n"}}},
 	{name: "the unlock is not asked for", edits: []edit{
 		{"actor/hold.go", "\tm.do(fxUnlock, nil, nil)\n", ""}}},
@@ -70,7 +70,7 @@ var ofKeepers = []mutant{
 		{"actor/hold.go", "m.server.op == opPoll && (c == nil || c.Dedicated):", "m.server.op == opPoll && c != nil && c.Dedicated:"}}},
 	{name: "a keeper retires while a claim is on its way", test: "actor TestClaimDuringARetirement", edits: []edit{
 		{"actor/keeper.go", "\t\tk.retire = k.retire && k.machine.closing // one", "\t\t// one"}}},
-	{name: "a claim that meets a retirement is not sent again", test: "actor TestRetirementMeetsClaims", edits: []edit{
+	{name: "a claim that meets a retirement is not sent again", test: "actor TestRetirementRounds", edits: []edit{
 		{"actor/supervisor.go", "\t\tif c.send(acquire{c}) {\n\t\t\tbreak\n\t\t}\n\t\tok = false // it", "\t\tif ok = true; c.send(acquire{c}) || ok {\n\t\t\tbreak\n\t\t}\n\t\tok = false // it"}}},
 }
 

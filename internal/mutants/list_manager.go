@@ -21,7 +21,7 @@ var ofLocks = []mutant{
 		{"manager/acquire.go", "\tl.register()\n", "\tl.register()\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n"}}},
 	{name: "the context registration is not taken back", edits: []edit{
 		{"manager/registration.go", "\tif l.stop == nil {\n\t\treturn\n\t}\n\tif", "\tif l.stop != nil {\n\t\treturn\n\t}\n\tif"}}},
-	{name: "the registration of a hold that ends by itself is not taken back", edits: []edit{
+	{name: "the registration of a hold that ends by itself is not taken back", test: "manager TestRegistrationIsTakenBackWithoutRelease", edits: []edit{
 		{"manager/lock.go", "\t\tl.manager.unregisterSoon(l)\n", "\t\treturn\n"}}},
 	{name: "a release does not wait for a registration that still runs", test: "manager TestW3RecycledContexts", race: true, edits: []edit{
 		{"manager/registration.go", "\tl.touching.Wait()\n", ""}}},

@@ -47,8 +47,8 @@ func TestRoom(t *testing.T) {
 		r.store.lose(link.heldOn, errBroken)
 		r.store.mu.Unlock()
 		sleep(2 * time.Second)
-		if n := len(link.events); n != eventRoom {
-			t.Errorf("%d events are unread, should be %d: one of each kind", n, eventRoom)
+		if n := len(link.events); n != eventRoom-1 {
+			t.Errorf("%d events are unread, should be %d: one of each kind, and room for a second Told", n, eventRoom-1)
 		}
 		close(goOn)
 		if err := c.release(); !errors.Is(err, ErrReleaseUnknown) {

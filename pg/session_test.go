@@ -1,8 +1,10 @@
 package pg
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +134,10 @@ func TestAnswersOfABatchAreInOrder(t *testing.T) {
 func stall(t testing.TB, s Session) (resume func()) {
 	t.Helper()
 	signal(t, s.PID(), syscall.SIGSTOP)
+	eventually(t, "the backend has stopped", func() bool { // a signal takes its time
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+		return err != nil || strings.Contains(string(stat), ") T ")
+	})
 	return func() { signal(t, s.PID(), syscall.SIGCONT) }
 }
 

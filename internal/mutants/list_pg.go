@@ -41,7 +41,7 @@ var ofSessions = []mutant{
 	{name: "a late statement's session is kept", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
 		{"pg/session.go", "\treturn least\n", "\treturn least.Add(time.Hour)\n"},
 		{"pg/session.go", "\t\treturn until\n\t}\n\treturn least", "\t\treturn until.Add(time.Hour)\n\t}\n\treturn least"}}},
-	{name: "the answers of a batch are mixed up", edits: []edit{
+	{name: "the answers of a batch are mixed up", test: "pg TestAnswersOfABatchAreInOrder", edits: []edit{
 		{"pg/batch.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
 	{name: "an unlock leaves the id in the session's books", edits: []edit{
 		{"pg/shared.go", "\tdefault:\n\t\tdelete(s.ids, e.id)\n", "\tdefault:\n"}}},

@@ -147,7 +147,7 @@ func allSteps() (steps []string) {
 	return steps
 }
 
-func TestLifeHasAllSteps(t *testing.T) {
+func TestW19LifeHasAllSteps(t *testing.T) {
 	var s *saboteur
 	t.Run("life", func(t *testing.T) {
 		sabotaged(t, "none", 0, false, func(_ *testing.T, r *rig, saboteur *saboteur) {

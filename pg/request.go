@@ -16,8 +16,12 @@ const (
 
 func (o Op) String() string { return [...]string{"try", "wait", "unlock", "who", "poll"}[o] }
 
-// Client is who asks for a lock. Its methods are called on the goroutines of sessions and of the pool, and must not block:
-// a send to a channel with room is all that they may do.
+// Client is who asks for a lock. Its methods must not block: a send to a channel with room is all that they may do. They are called
+//
+//   - by a session's reader, with an answer of the server's;
+//   - by a session's owner, after a failure was settled, when it has no room, and at its end;
+//   - by the pool, for a poll, and for a try that waits for a session;
+//   - by the sender itself, where the pool has ended.
 type Client interface {
 	// Done gives the answer to a request, which is its client's again.
 	Done(r *Request)

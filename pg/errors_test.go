@@ -336,7 +336,7 @@ func TestTransient(t *testing.T) {
 		{connectError(t.Context(), fmt.Errorf("%w: why", ErrUnsafe), ""), false},
 	} {
 		errs := []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(c.err, errors.New("another"))}
-		switch c.err.(type) {
+		switch c.err.(type) { //nolint:errorlint // only those that come unwrapped
 		case *LossError, *ConnectError: // owners get them as they are, and look at nothing behind them
 			errs = errs[:1]
 		}

@@ -118,7 +118,29 @@ func (l loss) round(ctx context.Context, admin *pgx.Conn, system peer.Losing, cl
 			return 0, err
 		}
 	}
-	return longest, nil
+	return longest, ended(ctx, admin, pid)
+}
+
+// ended waits until a terminated backend is gone. It tells its client before it releases its locks: a round that starts earlier may
+// find them held, and wait for them on other sessions.
+func ended(ctx context.Context, admin *pgx.Conn, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, toldBound)
+	defer cancel()
+	for {
+		var there bool
+		err := admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid).Scan(&there)
+		if err != nil {
+			return fmt.Errorf("waiting for the end of backend %d: %w", pid, err)
+		}
+		if !there {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("backend %d has not ended: %w", pid, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // rawLoss is how long it takes until a bare connection that is being read has heard: what no library can be below.

@@ -126,22 +126,15 @@ func (k *keeper) discard(c *Claim, err error) {
 // resume starts from what is known of the server: an operation under way is waited for, a lock that is held is released.
 func (k *keeper) resume() {
 	m := &k.machine
-	switch s := &k.server; {
-	case s.op != opNone:
-		m.inherited = true
-		if s.op == opPoll && !s.stopping {
-			s.stopping = true
-			k.link.StopPolling()
-		}
-	case s.held:
-		s.op = opUnlock
-		k.link.Unlock()
-	default:
-		m.effects, m.server, m.now = m.effects[:0], k.server, time.Now()
-		m.drive()
-		k.carryOut(m.effects)
-		k.setAlarm()
+	m.inherited = k.server.op != opNone
+	if m.inherited || k.server.held {
+		k.settleServer()
+		return
 	}
+	m.effects, m.server, m.now = m.effects[:0], k.server, time.Now()
+	m.drive()
+	k.carryOut(m.effects)
+	k.setAlarm()
 }
 
 // coolDown is the life of a key whose keeper fails too often, until the window is over. It does without the machine: whatever

@@ -131,7 +131,7 @@ func TestAWaitThatIsStoppedWithTheLockTwice(t *testing.T) {
 						q.answered, q.code = true, "57014"
 					}
 				})
-				if a := c.on(t, own, OpWait); a.ok || codeOf(a.err) != "57014" {
+				if a := c.on(t, own, OpWait); a.ok || sqlState(a.err) != "57014" {
 					t.Errorf("%+v", a)
 				}
 				if held := f.held(); len(held) != 0 {

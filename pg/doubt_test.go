@@ -12,20 +12,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // An error does not mean "not acquired", and no answer means nothing at all. After each of these the server's own table
 // of locks must agree with what the clients were told.
-
-// codeOf is the server's code for an error, if it has one.
-func codeOf(err error) string {
-	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return server.Code
-	}
-	return ""
-}
 
 // A statement fails after it took, or released, some of its locks.
 func TestAFailedStatementIsSettled(t *testing.T) {
@@ -78,7 +68,7 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 		switch {
 		case op == OpUnlock && (!a.ok || a.err != nil):
 			t.Errorf("unlock: %+v; it was settled, and is released now", a)
-		case op == OpTry && (a.ok || codeOf(a.err) != code || !Transient(a.err)):
+		case op == OpTry && (a.ok || sqlState(a.err) != code || !Transient(a.err)):
 			t.Errorf("try: %+v", a)
 		}
 	}
@@ -256,7 +246,7 @@ func TestAGrantThatMeetsAnError(t *testing.T) {
 				if b := holder.await(t); !b.ok {
 					t.Fatalf("%+v", b)
 				}
-				if a.err != nil && (name != "cancel" || codeOf(a.err) != "57014" || own.Lost() != nil) {
+				if a.err != nil && (name != "cancel" || sqlState(a.err) != "57014" || own.Lost() != nil) {
 					t.Fatalf("%+v", a)
 				}
 				agree(t, d, own, map[bool]map[int64]bool{true: {1: true}, false: {}}[a.ok])
@@ -304,7 +294,7 @@ func TestAFullLockTable(t *testing.T) {
 			case a.ok:
 				told[c.r.ID] = true
 				holders = append(holders, c)
-			case codeOf(a.err) != "53200" || !errors.Is(a.err, ErrLockTableFull) || !Transient(a.err) ||
+			case sqlState(a.err) != "53200" || !errors.Is(a.err, ErrLockTableFull) || !Transient(a.err) ||
 				!strings.Contains(a.err.Error(), "max_locks_per_transaction"): // the server's own advice
 				t.Fatalf("%+v", a)
 			default:

@@ -78,6 +78,14 @@ func Ended(err error) bool {
 	return ok
 }
 
+// sqlState is the server's code of an error, if it has one.
+func sqlState(err error) string {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return server.Code
+	}
+	return ""
+}
+
 // Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 func transientCode(code string) bool {
 	switch code {

@@ -225,8 +225,8 @@ func TestConnectionErrors(t *testing.T) {
 			if strings.Contains(err.Error(), d.Password()) || strings.Contains(fmt.Sprint(events), secret) {
 				t.Errorf("a password in %v or %v", err, events)
 			}
-			if codeOf(err) != c.code {
-				t.Errorf("code %q of %v", codeOf(err), err)
+			if sqlState(err) != c.code {
+				t.Errorf("code %q of %v", sqlState(err), err)
 			}
 			if c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("%v is not %v", err, c.is)
@@ -297,7 +297,7 @@ func TestAServerThatTurnsEverybodyAway(t *testing.T) {
 			f := newFake(t)
 			f.turnAway = code
 			_, err := Open(t.Context(), f.source(t), Config{})
-			if codeOf(err) != code || Transient(err) != transient {
+			if sqlState(err) != code || Transient(err) != transient {
 				t.Errorf("%s: %v, transient: %v", code, err, Transient(err))
 			}
 		})
@@ -354,7 +354,7 @@ func TestALossSaysWhatHappened(t *testing.T) {
 		!strings.Contains(text, "57P01") {
 		t.Error(text)
 	}
-	if codeOf(err) != "57P01" {
+	if sqlState(err) != "57P01" {
 		t.Error("the server's error is not in the chain")
 	}
 	if text := (&LossError{Cause: CauseClosed, PID: 7}).Error(); text != "session of backend 7 lost: closed" {

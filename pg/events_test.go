@@ -72,7 +72,7 @@ func TestEventsAndCounters(t *testing.T) {
 		}
 		receive(t, ended(s))
 		f.change(func() { f.turnAway = "53300" })
-		if a := callers[0].try(t, p); codeOf(a.err) != "53300" {
+		if a := callers[0].try(t, p); sqlState(a.err) != "53300" {
 			t.Errorf("%+v", a)
 		}
 		synctest.Wait()
@@ -141,7 +141,7 @@ func TestNoRoomAtTheServer(t *testing.T) {
 	d.exec(t, "ALTER ROLE crowded CONNECTION LIMIT 1")
 	for _, use := range []Use{UseWaiting, UseDedicated} {
 		p.Reserve(&Reservation{Client: waiter, Use: use})
-		if got := receive(t, waiter.seats); codeOf(got.err) != "53300" || !Transient(got.err) ||
+		if got := receive(t, waiter.seats); sqlState(got.err) != "53300" || !Transient(got.err) ||
 			!errors.Is(got.err, ErrTooManyConnections) ||
 			!strings.Contains(got.err.Error(), "too many connections") {
 			t.Errorf("%+v", got)

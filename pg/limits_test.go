@@ -113,7 +113,7 @@ func TestTheServersLimits(t *testing.T) {
 					t.Errorf("%v: is %q: %v", err, kind, errors.Is(err, kind))
 				}
 			}
-			if codeOf(err) != c.server.Code || !strings.Contains(err.Error(), c.server.Message) ||
+			if sqlState(err) != c.server.Code || !strings.Contains(err.Error(), c.server.Message) ||
 				c.kind != nil && !strings.Contains(err.Error(), c.server.Hint) {
 				t.Errorf("it does not say what the server says: %v", err)
 			}

@@ -188,10 +188,7 @@ func (p *Pool) closeNow() {
 	p.closing = true
 	// What is being opened has a moment to come up, and is closed in good order then: a server that is hung up on meanwhile logs it.
 	p.lateTimer = time.AfterFunc(lateBound, p.endLife)
-	for _, r := range p.waiting {
-		r.answer(nil, false, ErrClosed)
-	}
-	p.waiting = nil
+	p.refuseWaiting(ErrClosed)
 	for use := range p.queues {
 		for r := p.queues[use].next(); r != nil; r = p.queues[use].next() {
 			r.Client.Reserved(r, nil, ErrClosed)

@@ -214,11 +214,3 @@ func (c *connector) checkDatabase(answer *command) error {
 	c.database = name
 	return nil
 }
-
-// sqlState is the server's code of an error, if it has one.
-func sqlState(err error) string {
-	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return server.Code
-	}
-	return ""
-}

@@ -198,6 +198,13 @@ func (s *session) look(k kind, f *sending) {
 	}
 }
 
+// checkReleased ends the session where an unlock did not find its lock.
+func (s *session) checkReleased(e *entry) {
+	if e.op == OpUnlock && !e.ok {
+		s.lose(CauseDoubt, fmt.Errorf("the server did not have the lock %d that it was told to release", e.id))
+	}
+}
+
 // tellSettled answers the requests of a failed statement, now that none of its ids is held.
 func (s *session) tellSettled(f *sending) {
 	if f.whole != nil {

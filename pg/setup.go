@@ -2,12 +2,9 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // setUp makes a logged-in connection a session: it removes what an earlier user left, makes the settings, prepares the
@@ -112,10 +109,7 @@ var errNoReset = unsafeBecause("a proxy hands out sessions with what an earlier 
 	"statements and so locks as well; let it reset them (server_reset_query = DISCARD ALL)")
 
 // wasThere reports that a statement could not be prepared since it has been prepared before.
-func wasThere(err error) bool {
-	server, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && server.Code == "42P05"
-}
+func wasThere(err error) bool { return sqlState(err) == "42P05" }
 
 func (s *setUp) checkPrepared() error {
 	for _, c := range s.prepares {

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -136,9 +137,7 @@ func (s *Shared) record(f *sending) {
 	s.outOfAir(f)
 	for i := range f.entries {
 		e := &f.entries[i]
-		if e.op == OpUnlock && !e.ok {
-			s.lose(CauseDoubt, fmt.Errorf("the server did not have the lock %d that it was told to release", e.id))
-		}
+		s.checkReleased(e)
 		s.keep(f, e, e.ok && e.op != OpUnlock)
 	}
 	s.recycle(f)
@@ -177,7 +176,7 @@ func (s *Shared) sendNext() {
 			return
 		case s.backlog[0].Op == opWho || s.backlog[0].Op == opPoll:
 			r := s.backlog[0]
-			s.backlog = s.backlog[:copy(s.backlog, s.backlog[1:])]
+			s.takeBacklog(1)
 			s.sendWhole(r)
 		default:
 			s.sendBatch()
@@ -209,17 +208,18 @@ func (s *Shared) sendBatch() {
 	f.add(s.backlog[:n], OpUnlock)
 	f.unlocks = len(f.entries)
 	f.add(s.backlog[:n], OpTry)
-	rest := copy(s.backlog, s.backlog[n:])
-	clear(s.backlog[rest:])
-	s.backlog = s.backlog[:rest]
+	s.takeBacklog(n)
 	s.sendLocks(f)
 	s.pool.stats.batch(n)
 }
 
+// takeBacklog takes the first n requests out of the backlog.
+func (s *Shared) takeBacklog(n int) { s.backlog = slices.Delete(s.backlog, 0, n) }
+
 // noRoom gives the try at the head of the backlog back.
 func (s *Shared) noRoom() {
 	r := s.backlog[0]
-	s.backlog = s.backlog[:copy(s.backlog, s.backlog[1:])]
+	s.takeBacklog(1)
 	r.Again = true
 	r.answer(s, false, nil)
 }

@@ -1,11 +1,8 @@
 package pg
 
 import (
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Solo is a session for one key: to wait for it in the server's queue, or since its holder wants a session to itself. One
@@ -118,9 +115,7 @@ func (s *Solo) record(f *sending) {
 	s.outOfAir(f)
 	for i := range f.entries {
 		e := &f.entries[i]
-		if e.op == OpUnlock && !e.ok {
-			s.lose(CauseDoubt, fmt.Errorf("the server did not have the lock %d that it was told to release", e.id))
-		}
+		s.checkReleased(e)
 		s.id, s.client, s.held = e.id, e.client, e.ok && e.op != OpUnlock && !s.ended
 	}
 	s.recycle(f)
@@ -150,13 +145,10 @@ func (s *Solo) unlockRefused(int64) { s.held, s.ended = false, true }
 func (s *Solo) queued(func(*Request)) {}
 
 // isSliceOver reports whether a plain wait ended as it was meant to, when its slice was over.
-func isSliceOver(err error) bool {
-	server, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && server.Code == "55P03"
-}
+func isSliceOver(err error) bool { return sqlState(err) == "55P03" }
 
 // isLanguageMissing reports whether the server has no PL/pgSQL for this role: no such language, or no right to it.
 func isLanguageMissing(err error) bool {
-	server, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (server.Code == "42704" || server.Code == "42501")
+	code := sqlState(err)
+	return code == "42704" || code == "42501"
 }

@@ -80,9 +80,9 @@ var ofFailures = []mutant{
 		{"actor/recovery.go", "\t\tif !returned { // by a Goexit, recover gives nil\n\t\t\tk.report(recover())\n\t\t}\n",
 			"\t\tif v := recover(); v != nil && !returned {\n\t\t\tk.report(v)\n\t\t}\n"}}},
 	{name: "after a failure the lock that was held is forgotten", edits: []edit{
-		{"actor/recovery.go", "\tcase s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock()\n", ""}}},
+		{"actor/recovery.go", "if m.inherited || k.server.held {", "if m.inherited {"}}},
 	{name: "after a failure the operation under way is forgotten", edits: []edit{
-		{"actor/recovery.go", "\tcase s.op != opNone:\n\t\tm.inherited", "\tcase s.op != opNone && s.op != opTry:\n\t\tm.inherited"}}},
+		{"actor/recovery.go", "m.inherited = k.server.op != opNone", "m.inherited = k.server.op != opNone && k.server.op != opTry"}}},
 	{name: "after a failure what an inherited try got is kept", edits: []edit{
 		{"actor/attempt.go", "\t\tm.unlock() // this", "\t\tm.grant() // this"}}},
 	{name: "after a failure the session of its own is forgotten", edits: []edit{

@@ -8,30 +8,30 @@ import (
 
 // leave ends a session, however it came to that. Those who hold locks on it are told before the socket is touched: what the socket
 // does may take time. Requests are received, and refused, until nobody can send one that would not be seen.
-func (s *session) leave(k kind) {
+func (s *session) leave() {
 	s.timer.Stop()
 	s.lost.Store(s.loss) // whoever is given a lock from here on finds that it is not trusted
-	s.recordAnswered(k)
-	told := s.tellHolders(k)
-	k.queued(func(r *Request) { s.refuseNew(k, r) })
-	s.hangUp(k, told || len(s.air) > 0)
-	s.recordAnswered(k) // what the reader delivered before it ended
-	s.recordFailed(k)
-	s.tellHolders(k)
+	s.recordAnswered()
+	told := s.tellHolders()
+	s.self.queued(s.refuseNew)
+	s.hangUp(told || len(s.air) > 0)
+	s.recordAnswered() // what the reader delivered before it ended
+	s.recordFailed()
+	s.tellHolders()
 	for _, f := range s.air {
 		s.refuseSending(f)
 	}
 	s.locks.Store(0)
 	s.closed.Store(true)
-	s.refuseQueued(k)
+	s.refuseQueued()
 	close(s.gone)
 	s.pool.tellEnded(s.self)
 }
 
 // tellHolders tells every client that has a lock here.
-func (s *session) tellHolders(k kind) (told bool) {
+func (s *session) tellHolders() (told bool) {
 	locks := 0
-	k.holders(func(id int64, client Client) {
+	s.self.holders(func(id int64, client Client) {
 		client.Lost(s.self, id)
 		locks++
 	})
@@ -46,7 +46,7 @@ func (s *session) tellHolders(k kind) (told bool) {
 // have the session still, or will be told since a grant may be on its way, they have a moment before: hanging up frees their
 // locks. A backend that has hung up has released its
 // locks, and no sooner is that known, so the server is told goodbye and has CloseTimeout to hang up.
-func (s *session) hangUp(k kind, told bool) {
+func (s *session) hangUp(told bool) {
 	delay := time.Duration(0)
 	if told && s.loss.Cause != CauseServer && s.loss.Cause != CauseConnection {
 		delay = s.config.drainDelay()
@@ -56,10 +56,10 @@ func (s *session) hangUp(k kind, told bool) {
 	for {
 		select {
 		case r := <-s.requests:
-			s.refuseNew(k, r)
+			s.refuseNew(r)
 		case f := <-s.answered:
-			k.record(f)
-			s.tellHolders(k)
+			s.self.record(f)
+			s.tellHolders()
 		case <-moment.C:
 			s.sayGoodbye()
 		case <-s.readEnded:
@@ -92,31 +92,31 @@ func (s *session) sayGoodbye() {
 
 // leaveAfterPanic is deferred by an owner's run: a connection that a user's DialFunc made may panic, or end the goroutine. Joined by the
 // pool, as the owner's own goroutine is.
-func (s *session) leaveAfterPanic(k kind, over *bool) {
+func (s *session) leaveAfterPanic(over *bool) {
 	if *over {
 		return
 	}
 	s.lose(CauseConnection, connPanic(recover()))
 	s.badConn = true
-	go s.leave(k)
+	go s.leave()
 }
 
 func (s *session) refuse(r *Request) { r.answer(s.self, false, s.loss) }
 
 // refuseNew refuses a request that was never sent.
-func (s *session) refuseNew(k kind, r *Request) {
+func (s *session) refuseNew(r *Request) {
 	if r.Op == OpUnlock {
-		k.unlockRefused(r.ID)
+		s.self.unlockRefused(r.ID)
 	}
 	s.refuse(r)
 }
 
 // refuseQueued refuses what lies in the channel of requests.
-func (s *session) refuseQueued(k kind) {
+func (s *session) refuseQueued() {
 	for {
 		select {
 		case r := <-s.requests:
-			s.refuseNew(k, r)
+			s.refuseNew(r)
 		default:
 			return
 		}
@@ -124,12 +124,12 @@ func (s *session) refuseQueued(k kind) {
 }
 
 // recordFailed takes back what the reader left to the owner at the end. What nobody was told of stays in the air.
-func (s *session) recordFailed(k kind) {
+func (s *session) recordFailed() {
 	for {
 		select {
 		case f := <-s.failed:
 			if f.told.Load() {
-				k.record(f)
+				s.self.record(f)
 			}
 		default:
 			return

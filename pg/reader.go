@@ -125,9 +125,10 @@ func (s *session) tell(f *sending) {
 		f.whole.answer(s.self, true, nil)
 		return
 	}
+	var self Session = s.self // converted once, and not for each entry
 	for i := range f.entries {
 		e := &f.entries[i]
-		e.req.answer(s.self, e.ok, nil)
+		e.req.answer(self, e.ok, nil)
 	}
 }
 

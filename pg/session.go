@@ -18,8 +18,8 @@ type session struct {
 	pool   *Pool
 	config *Config
 	connection
-	self Session // the Shared or Solo that this is part of
-	use  Use     // for events; written before the owner starts
+	self kind // the Shared or Solo that this is part of
+	use  Use  // for events; written before the owner starts
 
 	// Sent by keepers and the pool; received by the owner; never closed; capacity as the kind says.
 	requests chan *Request
@@ -72,6 +72,7 @@ func newSession(p *Pool, c *connection, use Use, room int) session {
 
 // kind is what differs between a [Shared] and a [Solo] where their owner deals with answers and with the end.
 type kind interface {
+	Session
 	// record keeps account of the ids of a statement whose clients have been told.
 	record(f *sending)
 	// settled does so for a failed one, of whose ids none is held any more.
@@ -155,11 +156,11 @@ func (s *session) newSending(kind sendingKind) *sending {
 }
 
 // recordAnswered takes back what the reader has delivered.
-func (s *session) recordAnswered(k kind) {
+func (s *session) recordAnswered() {
 	for {
 		select {
 		case f := <-s.answered:
-			k.record(f)
+			s.self.record(f)
 		default:
 			return
 		}
@@ -167,10 +168,10 @@ func (s *session) recordAnswered(k kind) {
 }
 
 // look deals with a statement that the reader has left to the owner.
-func (s *session) look(k kind, f *sending) {
-	s.recordAnswered(k) // they came before
+func (s *session) look(f *sending) {
+	s.recordAnswered() // they came before
 	if f.told.Load() {
-		k.record(f)
+		s.self.record(f)
 		return
 	}
 	s.outOfAir(f)
@@ -189,7 +190,7 @@ func (s *session) look(k kind, f *sending) {
 		f.err = f.doubt
 		s.settle(f)
 	case f.kind == sendSettle:
-		k.settled(f)
+		s.self.settled(f)
 		s.tellSettled(f)
 		s.recycle(f)
 	default:

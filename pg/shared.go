@@ -77,7 +77,7 @@ func (s *Shared) submitCrowded(r *Request) (unsent <-chan struct{}) {
 // nobody, while as many statements as may be are in the air; answers are left in theirs until the owner has a use for them.
 func (s *Shared) run() {
 	over := false
-	defer s.leaveAfterPanic(s, &over)
+	defer s.leaveAfterPanic(&over)
 	for s.loss == nil {
 		full := len(s.air) >= maxInAir
 		select {
@@ -88,10 +88,10 @@ func (s *Shared) run() {
 		case <-s.crowded:
 			s.collect(nil)
 		case f := <-s.failed:
-			s.look(s, f)
+			s.look(f)
 		case <-s.timer.C:
 			s.armed = time.Time{}
-			s.recordAnswered(s)
+			s.recordAnswered()
 			s.overdue(time.Now(), s.held > 0)
 			s.closeIdle()
 		case w := <-s.lastWord:
@@ -105,7 +105,7 @@ func (s *Shared) run() {
 		s.setTimer(len(s.ids) > 0 && len(s.air) < maxInAir, s.held > 0)
 	}
 	over = true
-	s.leave(s)
+	s.leave()
 }
 
 // open is c if the case is open, and else nil, which is never ready.
@@ -166,7 +166,7 @@ func (s *Shared) settled(f *sending) {
 // sendNext sends what has queued, and the health question when it is due, as far as statements may be in the air.
 func (s *Shared) sendNext() {
 	if len(s.air) > 0 {
-		s.recordAnswered(s)
+		s.recordAnswered()
 	}
 	for s.loss == nil && len(s.air) < maxInAir {
 		switch {

@@ -47,7 +47,7 @@ func (s *Solo) Submit(r *Request) (unsent <-chan struct{}) {
 // run is the owner's goroutine.
 func (s *Solo) run() {
 	over := false
-	defer s.leaveAfterPanic(s, &over)
+	defer s.leaveAfterPanic(&over)
 	for s.loss == nil {
 		select {
 		case r := <-open(s.requests, len(s.air) == 0):
@@ -55,10 +55,10 @@ func (s *Solo) run() {
 		case f := <-s.answered:
 			s.record(f)
 		case f := <-s.failed:
-			s.look(s, f)
+			s.look(f)
 		case <-s.timer.C:
 			s.armed = time.Time{}
-			s.recordAnswered(s)
+			s.recordAnswered()
 			s.tick(time.Now())
 		case w := <-s.lastWord:
 			s.lose(CauseServer, w)
@@ -70,7 +70,7 @@ func (s *Solo) run() {
 		s.setTimer(s.held && len(s.air) == 0, s.held)
 	}
 	over = true
-	s.leave(s)
+	s.leave()
 }
 
 func (s *Solo) tick(now time.Time) {

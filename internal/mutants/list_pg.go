@@ -3,15 +3,15 @@ package main
 // ofSessions are bugs of the sessions and of their pool.
 var ofSessions = []mutant{
 	{name: "holders are told after their session was hung up", edits: []edit{
-		{"pg/leave.go", "\ttold := s.tellHolders(k)\n", "\ttold := false\n"}}},
+		{"pg/leave.go", "\ttold := s.tellHolders()\n", "\ttold := false\n"}}},
 	{name: "the holders on a lost session are not told", edits: []edit{
 		{"pg/leave.go", "\t\tclient.Lost(s.self, id)\n", "\t\t_, _ = id, client\n"}}},
 	{name: "what is under way on a lost session has no answer", edits: []edit{
 		{"pg/leave.go", "\t\ts.refuseSending(f)\n", "\t\t_ = f\n"}}},
 	{name: "what was delivered before the end is not recorded", edits: []edit{
-		{"pg/leave.go", "\ts.recordAnswered(k)\n\ttold", "\ttold"},
-		{"pg/leave.go", "\t\tcase f := <-s.answered:\n\t\t\tk.record(f)\n\t\t\ts.tellHolders(k)\n", ""},
-		{"pg/leave.go", "\ts.recordAnswered(k) // what the reader", "\t// what the reader"}}},
+		{"pg/leave.go", "\ts.recordAnswered()\n\ttold", "\ttold"},
+		{"pg/leave.go", "\t\tcase f := <-s.answered:\n\t\t\ts.self.record(f)\n\t\t\ts.tellHolders()\n", ""},
+		{"pg/leave.go", "\ts.recordAnswered() // what the reader", "\t// what the reader"}}},
 	{name: "a statement that failed is told without being settled", edits: []edit{
 		{"pg/session.go", "f.kind == sendLocks:\n\t\ts.settle(f)\n",
 			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},

@@ -47,12 +47,14 @@ func (s *session) tellHolders() (told bool) {
 // locks. A backend that has hung up has released its
 // locks, and no sooner is that known, so the server is told goodbye and has CloseTimeout to hang up.
 func (s *session) hangUp(told bool) {
-	delay := time.Duration(0)
+	var moment <-chan time.Time
 	if told && s.loss.Cause != CauseServer && s.loss.Cause != CauseConnection {
-		delay = s.config.drainDelay()
+		timer := time.NewTimer(s.config.drainDelay())
+		defer timer.Stop()
+		moment = timer.C
+	} else {
+		s.sayGoodbye()
 	}
-	moment := time.NewTimer(delay)
-	defer moment.Stop()
 	for {
 		select {
 		case r := <-s.requests:
@@ -60,7 +62,7 @@ func (s *session) hangUp(told bool) {
 		case f := <-s.answered:
 			s.self.record(f)
 			s.tellHolders()
-		case <-moment.C:
+		case <-moment:
 			s.sayGoodbye()
 		case <-s.readEnded:
 			closeSocket(s.conn)

@@ -41,6 +41,7 @@ type world struct {
 	opFailures map[keyOf]int      // errors of operations
 	permanent  map[keyOf]bool
 	tenures    map[keyOf]*tenure
+	overtaken  bool // a claim has come in the middle of a step, and its order is nobody's choice
 }
 
 // keyOf is a key in a process.
@@ -152,7 +153,7 @@ func (p *process) hook(id int64, step string) {
 	switch {
 	case f.what == fuseClaim:
 		p.w.say("          in the middle of %q", step)
-		f.claim.unordered = true
+		f.claim.unordered, p.w.overtaken = true, true
 		for _, c := range p.w.open { // and may overtake those that are on their way
 			c.unordered = c.unordered || !c.submitted && c.p == p && c.ID == id
 		}
@@ -223,6 +224,7 @@ func (w *world) settle() {
 	}
 	w.mu.Lock()
 	w.calls = 0
+	w.order()
 	// What two keepers did at one time has no order, and a history needs one.
 	slices.SortStableFunc(w.ops, func(a, b *op) int { return byKey(a.l, b.l) })
 	slices.SortStableFunc(w.asking, func(a, b *reservation) int { return byKey(a.l, b.l) })
@@ -230,6 +232,7 @@ func (w *world) settle() {
 	w.server.expire()
 	w.mu.Unlock()
 	w.look()
+	w.ordered = len(w.trace)
 }
 
 func byKey(a, b *link) int { return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.id, b.id)) }

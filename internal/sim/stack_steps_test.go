@@ -86,10 +86,16 @@ func (c *wire) next() *statement {
 	return c.pending[0]
 }
 
-// canExecute: something has come that the server has yet to do, or a wait is over.
+// canExecute: something has come that the server has yet to do, or a wait is over. That ends without the client.
 func (c *wire) canExecute() bool {
 	s := c.next()
-	return s != nil && !c.cut && !c.backend.over && (!s.queued || !time.Now().Before(s.sliceEnd))
+	if s == nil || c.backend.over {
+		return false
+	}
+	if s.queued {
+		return !time.Now().Before(s.sliceEnd)
+	}
+	return !c.cut
 }
 
 func (c *wire) execute() {

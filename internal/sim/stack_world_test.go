@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"testing/synctest"
 	"time"
 
@@ -41,7 +40,6 @@ type stack struct {
 	programs []*program
 	all      []*program
 	calls    []*call
-	told     int           // lines of the trace that are in order
 	unblock  chan struct{} // closed when all is to go well: backoffs that block go on
 
 	// With mu.
@@ -149,19 +147,12 @@ func (w *stack) settle() {
 	slices.SortFunc(w.wires, func(a, b *wire) int {
 		return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.backend.pid, b.backend.pid))
 	})
-	// What goroutines did at one time has no order. What the history's step did came before.
-	for w.told < len(w.trace) && !strings.Contains(w.trace[w.told], asideMark) {
-		w.told++
-	}
-	slices.Sort(w.trace[min(w.told, len(w.trace)):])
+	w.order()
 	w.wires = slices.DeleteFunc(w.wires, func(c *wire) bool { return c.backend.over && c.closed })
 	w.expire()
 	w.look()
-	w.told = len(w.trace)
+	w.ordered = len(w.trace)
 }
-
-// asideMark is in each line of a trace that is not the history's own doing.
-const asideMark = "s            "
 
 // pass lets time go by; the server looks at its clock on the way.
 func (w *stack) pass(d time.Duration) {

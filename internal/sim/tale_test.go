@@ -2,6 +2,8 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +19,10 @@ type tale struct {
 	steps int
 	loud  bool // tell what happens
 
-	mu     sync.Mutex // for what others than the history's goroutine touch, in the systems too
-	trace  []string
-	broken *sim.ViolationError
+	mu      sync.Mutex // for what others than the history's goroutine touch, in the systems too
+	trace   []string
+	ordered int // lines of the trace that have their order
+	broken  *sim.ViolationError
 }
 
 // begin is called once, inside the bubble.
@@ -38,6 +41,19 @@ func (t *tale) say(format string, args ...any) {
 	if t.loud {
 		t.trace = append(t.trace, fmt.Sprintf("%8v  ", time.Since(t.start).Round(time.Microsecond))+fmt.Sprintf(format, args...))
 	}
+}
+
+// asideMark is in each line of a trace that is not the history's own doing.
+const asideMark = "s            "
+
+// order gives the lines since the last step an order: what goroutines did at one time has none. What the step itself did came
+// before.
+func (t *tale) order() {
+	for t.ordered < len(t.trace) && !strings.Contains(t.trace[t.ordered], asideMark) {
+		t.ordered++
+	}
+	slices.Sort(t.trace[t.ordered:])
+	t.ordered = len(t.trace)
 }
 
 func (t *tale) fine() bool {

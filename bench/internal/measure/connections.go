@@ -47,10 +47,11 @@ func countUnix(text, path string) int {
 	return n
 }
 
-// countTCP counts established connections to the address among the given sockets.
+// countTCP counts established connections to the address among the given sockets. It counts a socket once: the kernel
+// lists a connection again where others came or went between two reads of the list.
 func countTCP(text string, to netip.AddrPort, own map[string]bool) (int, error) {
 	const established = "01"
-	n := 0
+	found := map[string]bool{}
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 10 || f[3] != established || !own[f[9]] {
@@ -61,10 +62,10 @@ func countTCP(text string, to netip.AddrPort, own map[string]bool) (int, error) 
 			return 0, err
 		}
 		if remote == to {
-			n++
+			found[f[9]] = true
 		}
 	}
-	return n, nil
+	return len(found), nil
 }
 
 // parseTCPAddr reads "0100007F:1F90": the address as one number in this machine's byte order, the port in hex.

@@ -157,6 +157,7 @@ func TestOnlyOwnEstablishedConnectionsToTheAddressCount(t *testing.T) {
    1: 0100007F:AAAB 0100007F:1F90 06 00000000:00000000 00:00000000 00000000     0        0 12 1
    2: 0100007F:AAAC 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 13 1
    3: 0100007F:1F90 0100007F:AAAA 01 00000000:00000000 00:00000000 00000000     0        0 14 1
+   4: 0100007F:AAAA 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 11 1
 `
 	own := map[string]bool{"11": true, "12": true, "14": true}
 	if got, err := countTCP(text, netip.MustParseAddrPort("127.0.0.1:8080"), own); err != nil || got != 1 {

@@ -167,8 +167,11 @@ func TestCancelledBatches(t *testing.T) {
 				switch {
 				case a.err != nil:
 					cancelled++
-					if op == OpUnlock { // it is told by that alone that the lock is gone with the session
+					if op == OpUnlock { // it is told by that, or before it where the unlock was not sent, that the lock is gone with the session
 						delete(told, c.r.ID)
+						if len(c.losses) > 0 {
+							c.lost(t, CauseDoubt)
+						}
 					}
 				case !a.ok:
 					t.Fatalf("%v %d: %+v", op, c.r.ID, a)

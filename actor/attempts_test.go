@@ -135,7 +135,7 @@ func TestKeptFailures(t *testing.T) {
 // What failed before a grant is not told to those who were not there.
 func TestFailuresEndWithAGrant(t *testing.T) {
 	d := newDriver(t).acquire("a").broken().passes(time.Second).tick().yes().expect("grant a", stHeld)
-	d.acquire("b").release("a").expect("over a settle a grant b", stHeld).release("b").yes()
+	d.acquire("b").release("a").expect("over a grant b settle a", stHeld).release("b").yes()
 	d.count("b", 0, 0).acquire("c").broken().withdraw("c").count("c", 1, 1)
 }
 

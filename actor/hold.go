@@ -93,15 +93,16 @@ func (m *machine) headLeft(old *Claim) {
 }
 
 // endHold ends the hold of c. The next waiter gets the lock by a local hand-off, up to the limits of that; after it other
-// processes have their turn.
+// processes have their turn. The next is woken before the one who releases: that one has no hurry. (Measured, a hundred callers on
+// one key: four fifths of the client's CPU a pair, and a fifth more pairs, since the other processor finds less to take over.)
 func (m *machine) endHold(c *Claim, cause error) {
 	m.do(fxOver, c, cause)
 	m.holder = nil
 	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime {
 		if next := m.nextHolder(); next != nil {
-			m.do(fxSettle, c, nil)
 			m.handOffs++
 			m.assign(next, true)
+			m.do(fxSettle, c, nil)
 			return
 		}
 	}

@@ -14,18 +14,18 @@ func TestQuantumOfGrants(t *testing.T) {
 	if d.claims["a"].Local {
 		t.Error("the server's grant counts as local")
 	}
-	d.release("a").expect("over a settle a grant b", stHeld)
+	d.release("a").expect("over a grant b settle a", stHeld)
 	if c := d.claims["b"]; !c.Local || c.Outcome() != nil || d.claims["a"].Outcome() != nil {
 		t.Errorf("local %v, outcomes %v and %v", c.Local, c.Outcome(), d.claims["a"].Outcome())
 	}
-	d.release("b").expect("over b settle b grant c", stHeld)
+	d.release("b").expect("over b grant c settle b", stHeld)
 	// Three waiters fit in the line.
 	if got := d.claims["d"]; !errors.Is(got.Err, ErrTooManyWaiters) {
 		t.Errorf("d was answered with %v", got.Err)
 	}
 	d.acquire("e").release("c").expect("over c unlock", stUnlocking)
 	d.yes().expect("settle c try", stTrying).yes().expect("grant e", stHeld)
-	d.acquire("f").release("e").expect("over e settle e grant f", stHeld) // a new quantum
+	d.acquire("f").release("e").expect("over e grant f settle e", stHeld) // a new quantum
 }
 
 // And for at most a quantum of time since the server's grant.
@@ -35,12 +35,12 @@ func TestQuantumOfTime(t *testing.T) {
 		did  string
 		to   state
 	}{
-		{20*time.Millisecond - 1, "over a settle a grant b", stHeld},
+		{20*time.Millisecond - 1, "over a grant b settle a", stHeld},
 		{20 * time.Millisecond, "over a unlock", stUnlocking},
 	} {
 		in(t, stHeld).acquire("b").passes(row.held).release("a").expect(row.did, row.to)
 	}
-	d := in(t, stHeld).acquire("b").passes(15*time.Millisecond).release("a").expect("over a settle a grant b", stHeld)
+	d := in(t, stHeld).acquire("b").passes(15*time.Millisecond).release("a").expect("over a grant b settle a", stHeld)
 	d.acquire("c").passes(15*time.Millisecond).release("b").expect("over b unlock", stUnlocking)
 }
 
@@ -67,7 +67,7 @@ func TestNoGrantWithoutTrust(t *testing.T) {
 func TestDedicatedGrants(t *testing.T) {
 	d := in(t, stHeld).acquire("b", dedicated).acquire("c").release("a").expect("over a unlock", stUnlocking)
 	d.yes().expect("settle a reserve-dedicated", stPausing).session().expect("try-own", stTrying)
-	d.yes().expect("grant b", stHeld).release("b").expect("over b settle b grant c", stHeld)
+	d.yes().expect("grant b", stHeld).release("b").expect("over b grant c settle b", stHeld)
 	d.release("c").yes().expect("settle c return", stIdle)
 
 	// The lock came on a session with others for one who has left since.
@@ -128,7 +128,7 @@ func TestWithdraw(t *testing.T) {
 	in(t, stWaiting).acquire("b").withdraw("a").expect("refuse a", stWaiting).yes().expect("grant b", stHeld)
 	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).session().expect("wait", stWaiting)
 	in(t, stPausing).acquire("b").acquire("c").withdraw("b").expect("refuse b", stPausing).
-		session().yes().expect("grant a", stHeld).release("a").expect("over a settle a grant c", stHeld)
+		session().yes().expect("grant a", stHeld).release("a").expect("over a grant c settle a", stHeld)
 	in(t, stWaiting).withdraw("a").acquire("b").withdraw("b").expect("refuse b", stWaiting)
 	in(t, stWaiting).withdraw("a").close().expect("", stWaiting).no().expect("return exit", stIdle)
 }

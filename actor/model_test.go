@@ -229,8 +229,8 @@ func (w *model) grant(c *Claim) {
 		w.fail("granted out of turn")
 	case c.Local == byServer:
 		w.fail("Local is %v", c.Local)
-	case w.unsettled != nil:
-		w.fail("granted before the last hold was settled")
+	case w.unsettled != nil && !c.Local:
+		w.fail("granted by the server before the last hold was settled")
 	}
 	limits := w.m.limits
 	if w.grants++; c.Local && (w.grants > limits.HandOffGrants || w.now.Sub(w.tenure) >= limits.HandOffTime) {
@@ -318,6 +318,9 @@ func (w *model) settle(c *Claim, err error) {
 
 // look checks what must be so after each step.
 func (w *model) look() {
+	if w.holder != nil && w.unsettled != nil {
+		w.fail("the lock went on, and the last hold was not settled")
+	}
 	if w.settledOK != nil && !w.granted && !w.confirmed {
 		w.fail("a release was called a success, and neither the server nor the next holder has the lock")
 	}

@@ -38,7 +38,7 @@ var ofKeepers = []mutant{
 		{"actor/claim.go", "\tc.Owner.HoldEnds(cause)\n", ""}}},
 	{name: "a holder hears of the end after the server", edits: []edit{
 		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holder = nil\n\tif m.handOffs", "\tm.holder = nil\n\tif m.handOffs"},
-		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\tm.handOffs++", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\tm.handOffs++"},
+		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn"},
 		{"actor/hold.go", "\t\tm.leaving = nil\n", "\t\tm.leaving = nil\n\t\tm.do(fxOver, c, ErrReleased)\n"}}},
 	{name: "a lost session is not told to the holder", edits: []edit{
 		{"actor/hold.go", "c.Session != on {", "c.Session != on || m.queue.n > 0 {"}}},

@@ -2,9 +2,9 @@ package actor
 
 // effect is something that the machine wants done.
 type effect struct {
-	kind   effectKind
 	claim  *Claim
 	err    error
+	kind   effectKind
 	server server // as it is once the effect was carried out
 }
 

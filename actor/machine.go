@@ -129,7 +129,7 @@ func (m *machine) step(known server, e message, now, trusted time.Time) []effect
 //
 //go:noinline
 func (m *machine) do(kind effectKind, c *Claim, err error) {
-	m.effects = append(m.effects, effect{kind, c, err, m.server})
+	m.effects = append(m.effects, effect{c, err, kind, m.server})
 }
 
 // refuse takes a waiter out of the queue, where it is there, and refuses it.

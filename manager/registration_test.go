@@ -327,3 +327,56 @@ func TestSharedContextsEndAtAnyMoment(t *testing.T) {
 	}
 	eventually(t, "nothing is held", func() bool { return len(held(t, s)) == 0 })
 }
+
+// slowErr is a context whose Err takes its time once it has ended.
+type slowErr struct {
+	context.Context
+	entered  chan struct{} // closed by the first call of Err after the end
+	proceed  chan struct{} // closed by the test
+	returned atomic.Bool   // that call has returned
+	once     sync.Once
+}
+
+func (c *slowErr) Err() error {
+	err := c.Context.Err()
+	if err == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		close(c.entered)
+		<-c.proceed
+		c.returned.Store(true)
+	})
+	return err
+}
+
+// A Release waits for a registered function that has begun: until then that touches the acquiring context.
+func TestReleaseWaitsForTheRegistration(t *testing.T) {
+	s, m := server(t), open(t)
+	parent, end := context.WithCancel(bounded(t))
+	defer end()
+	ctx := &slowErr{Context: parent, entered: make(chan struct{}), proceed: make(chan struct{})}
+	lock, err := m.Acquire(ctx, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	ended(t, "the registered function reads the context", ctx.entered)
+	touched := make(chan bool, 1)
+	go func() {
+		if err := lock.Release(bounded(t)); err != nil {
+			t.Error(err)
+		}
+		touched <- !ctx.returned.Load()
+	}()
+	eventually(t, "the lock is free", func() bool { return len(held(t, s)) == 0 })
+	select {
+	case <-touched: // a Release that does not wait has had its time
+		t.Error("Release returned, and the context is still read")
+	case <-time.After(100 * time.Millisecond):
+		close(ctx.proceed)
+		if ended(t, "Release", touched) {
+			t.Error("Release returned before the context was read")
+		}
+	}
+}

@@ -113,3 +113,27 @@ func TestPollsOnFullSessions(t *testing.T) {
 		pollsEnd(t, f, p)
 	})
 }
+
+// What the pool gave to a session that had received for the last time is answered when the session's end is told.
+func TestWhatAnEndedSessionNeverReceived(t *testing.T) {
+	p := &Pool{sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(),
+		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1)}
+	s := &Shared{session: session{connection: connection{pid: 7, asked: time.Now()}}}
+	s.lost.Store(&LossError{Cause: CauseConnection, PID: 7})
+	p.sharedAll[s] = true
+	p.shared.Store(&[]*Shared{s})
+	c := newCaller(1)
+	p.startPoll(&c.r)
+	b := p.poller.batch(1)
+	b.pool, b.on = p, s
+	p.poller.under = append(p.poller.under, b)
+	p.asking = &inquiry{on: s}
+	p.endedNow(s)
+	if a := c.await(t); a.ok || causeOf(t, a.err) != CauseConnection {
+		t.Errorf("%+v", a)
+	}
+	if p.asking != nil || len(p.poller.under)+len(p.poller.list)+len(p.sharedAll) > 0 {
+		t.Error("the pool still waits for it")
+	}
+	c.quiet(t)
+}

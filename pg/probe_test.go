@@ -38,6 +38,15 @@ func TestAStandbyIsRefused(t *testing.T) {
 	primary := newServer(t, nil)
 	standby := watch(t, pgtest.Standby(t, primary.Server), primary.name)
 	refused(t, sourceOf(t, standby.dsn()), "standby")
+	source := &switched{before: sourceOf(t, primary.dsn()), after: sourceOf(t, standby.dsn())}
+	p := openPool(t, source, quick())
+	source.over.Store(true)
+	later := newCaller(1)
+	p.Reserve(&Reservation{Client: later, Use: UseDedicated})
+	if got := receive(t, later.seats); !errors.Is(got.err, ErrUnsafe) || !strings.Contains(got.err.Error(), "standby") {
+		t.Errorf("a later session: %v", got.err)
+	}
+	closePool(t, p)
 	if locks := standby.locks(t); len(locks) != 0 {
 		t.Errorf("left at the standby: %v", locks)
 	}
@@ -55,6 +64,19 @@ func TestAStandbyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	works(t, standby, sourceOf(t, both))
+}
+
+// switched is a source that leads to another server from some time on.
+type switched struct {
+	before, after Source
+	over          atomic.Bool
+}
+
+func (s *switched) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	if s.over.Load() {
+		return s.after.Connect(ctx)
+	}
+	return s.before.Connect(ctx)
 }
 
 func TestAReadOnlyServerIsRefused(t *testing.T) {

@@ -92,3 +92,36 @@ func TestTheClockDoesNotSpin(t *testing.T) {
 		})
 	}
 }
+
+// The end of the trust counts where the owner was held up, so that the answers that it waits for are not due before that.
+func TestTheEndOfTrustIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config, err := (&Config{}).WithDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(f func(s *session)) *session {
+			s := &session{config: &config, connection: connection{asked: time.Now()}, timer: time.NewTimer(time.Hour)}
+			s.trust(time.Now())
+			s.air = []*sending{{deadline: s.TrustedUntil().Add(time.Second)}}
+			f(s)
+			return s
+		}
+		for _, holds := range []bool{true, false} {
+			wakes := at(func(s *session) { s.setTimer(false, holds) })
+			if got := wakes.armed.Equal(wakes.TrustedUntil()); got != holds {
+				t.Errorf("holds=%v: the timer wakes at the end of the trust: %v", holds, got)
+			}
+			over := at(func(s *session) {
+				s.overdue(s.TrustedUntil().Add(-1), holds)
+				if s.loss != nil {
+					t.Errorf("holds=%v: lost while it is trusted", holds)
+				}
+				s.overdue(s.TrustedUntil(), holds)
+			})
+			if lost := over.loss != nil && over.loss.Cause == CauseSilence; lost != holds {
+				t.Errorf("holds=%v: lost at the end of the trust: %v", holds, lost)
+			}
+		}
+	})
+}

@@ -3,7 +3,9 @@ package pg
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -106,5 +108,25 @@ func TestW21_AFunctionThatPanicsOrEndsItsGoroutine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// W20. A connection that DialFunc gives when nobody waits for it any more is closed.
+func TestW20_ADialThatReturnsLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), connecting{}, true))
+	config := parsed(t, "host=localhost")
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		cancel()
+		return ours, nil
+	}
+	d := newDialer(ctx, newAttempt(patience), &config.Config)
+	if conn, err := d.Dial(ctx, "tcp", "localhost:5432"); conn != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", conn, err)
+	}
+	_ = ours.SetDeadline(time.Now()) // where it is open it says so by that
+	if _, err := ours.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("it is open: %v", err)
 	}
 }

@@ -63,6 +63,6 @@ var oldBugs = []mutant{
 		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.drive()"}}},
 	{name: "a session that nobody wants any more is kept", edits: []edit{
 		{"actor/machine.go", "\t\tm.clearWait()\n\t\tm.cancelOwn()\n", "\t\tm.clearWait()\n"}}},
-	{name: "a connection that is there too late is left open", test: "manager TestW20LateConnectionOfAnOpenManager", edits: []edit{
+	{name: "a connection that is there too late is left open", test: "pg TestW20_ADialThatReturnsLate", edits: []edit{
 		{"pg/dial.go", "\tif err := ctx.Err(); err != nil {\n\t\tcloseSocket(conn)\n", "\tif err := ctx.Err(); err != nil {\n"}}},
 }

@@ -23,7 +23,7 @@ var ofLocks = []mutant{
 		{"manager/registration.go", "\tif l.stop == nil {\n\t\treturn\n\t}\n\tif", "\tif l.stop != nil {\n\t\treturn\n\t}\n\tif"}}},
 	{name: "the registration of a hold that ends by itself is not taken back", test: "manager TestRegistrationIsTakenBackWithoutRelease", edits: []edit{
 		{"manager/lock.go", "\t\tl.manager.unregisterSoon(l)\n", "\t\treturn\n"}}},
-	{name: "a release does not wait for a registration that still runs", test: "manager TestW3RecycledContexts", race: true, edits: []edit{
+	{name: "a release does not wait for a registration that still runs", test: "manager TestReleaseWaitsForTheRegistration", edits: []edit{
 		{"manager/registration.go", "\tl.touching.Wait()\n", ""}}},
 	{name: "a second release takes the first one's registration back", edits: []edit{
 		{"manager/lock.go", "\tif known || first {", "\tif known || first || l.stop != nil {"}}},

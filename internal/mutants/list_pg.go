@@ -18,7 +18,7 @@ var ofSessions = []mutant{
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
 			"\tcase f.err != nil && f.kind == sendSettle:\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
-	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedStatementIsSettled", edits: []edit{
+	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedWaitIsUnlockedToTheEnd", edits: []edit{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "    answer := 't';\n   END IF;", "    answer := 'f';\n   END IF;"}}},
@@ -33,7 +33,7 @@ var ofSessions = []mutant{
 		{"pg/shared.go", "s.setTimer(len(s.ids) > 0 && len(s.air)", "s.setTimer(len(s.air)"}}},
 	{name: "an unused session never ends", edits: []edit{
 		{"pg/config.go", "\treturn min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)\n", "\treturn 1000 * time.Hour\n"}}},
-	{name: "the end of trust is not looked at", test: "pg TestAGrantIsWatchedFromTheStart", edits: []edit{
+	{name: "the end of trust is not looked at", test: "pg TestTheEndOfTrustIsLookedAt", edits: []edit{
 		{"pg/session.go", " || holds && !now.Before(s.TrustedUntil()) {", " {"},
 		{"pg/session.go", "; holds && until.Before(at) {", "; holds && until.Before(at.Add(-time.Hour)) {"}}},
 	{name: "a lost session is trusted", test: "pg TestASessionThatTheServerEnds", edits: []edit{
@@ -58,7 +58,7 @@ var ofSessions = []mutant{
 		{"pg/open.go", "\t\tp.inUse[place.use]--\n", ""}}},
 	{name: "sessions are opened beyond the limit while one ends", test: "pg TestASessionThatEndsCounts", edits: []edit{
 		{"pg/open.go", "\treturn p.total()+kept < p.config.MaxSessions\n", "\treturn p.total()+kept < p.config.MaxSessions || p.ending()\n"}}},
-	{name: "what the pool gave to a session that ended is not answered", test: "pg TestASessionIsLostUnderPolls", edits: []edit{
+	{name: "what the pool gave to a session that ended is not answered", test: "pg TestWhatAnEndedSessionNeverReceived", edits: []edit{
 		{"pg/open.go", "\t\tp.unsentTo(s)\n", ""}}},
 }
 

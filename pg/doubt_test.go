@@ -373,35 +373,3 @@ func TestLostReplies(t *testing.T) {
 	neighbour.release(t, own)
 	neighbour.quiet(t)
 }
-
-// The block of a wait may be stopped where it holds the lock twice, between its try and its unlock.
-func TestAFailedWaitIsUnlockedToTheEnd(t *testing.T) {
-	for held := range 4 {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFake(t)
-			p := openPool(t, f.source(t), Config{})
-			c := newCaller(1)
-			own := c.reserve(t, p, UseWaiting)
-			left, statements := held, 0
-			f.onStatement(func(_ *fakeSession, q *question) {
-				q.answered = true
-				if statements++; q.kind == "wait" {
-					q.code = "57014"
-					return
-				}
-				none(t, c.answers, "answered before it was settled")
-				q.bool(left > 0)
-				left--
-			})
-			if a := c.on(t, own, OpWait); a.ok || sqlState(a.err) != "57014" {
-				t.Errorf("%+v", a)
-			}
-			if statements != 1+held+1 {
-				t.Errorf("%d statements where the lock was held %d times", statements, held)
-			}
-			f.onStatement(nil)
-			p.Return(own)
-			c.quiet(t)
-		})
-	}
-}

@@ -76,6 +76,6 @@ var ofSetUp = []mutant{
 		{"pg/settings.go", "{name: \"idle_session_timeout\", value: ms(c.SessionTimeout),", "{name: \"idle_session_timeout\", value: \"0\","}}},
 	{name: "an old primary is gone back to", test: "pg TestAnOldPrimaryIsNotGoneBackTo", edits: []edit{
 		{"pg/timeline.go", "\t\tif seen != nil && t.before(*seen) {\n", "\t\tif seen != nil && seen.before(t) && t.before(*seen) {\n"}}},
-	{name: "a standby is accepted", test: "pg TestAStandbyIsRefused", edits: []edit{
+	{name: "a standby is accepted", test: "pg TestALaterSessionElsewhereIsRefused", edits: []edit{
 		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},
 }

@@ -73,6 +73,9 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
 		t.Hold = actor.HoldDetached
 	}
+	if o.once = o.bounded && o.waitTimeout == 0 && !t.Try; o.once {
+		t.Try = true
+	}
 	t.Deadline, _ = ctx.Deadline()
 	if o.waitTimeout > 0 {
 		if by := time.Now().Add(o.waitTimeout); t.Deadline.IsZero() || by.Before(t.Deadline) {
@@ -94,6 +97,9 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 	}
 	l.claim.Received()
 	err := l.claim.Err
+	if o.once && err == ErrNotAcquired { //nolint:errorlint // that very value; others have more to say
+		err = ErrWaitTimeout
+	}
 	if err == nil && ctx.Err() != nil { // it ended just as the lock was granted
 		l.claim.ReleaseLater()
 		err = contextReason(ctx)

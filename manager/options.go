@@ -7,6 +7,8 @@ type AcquireOption func(*acquireOptions)
 
 type acquireOptions struct {
 	waitTimeout time.Duration
+	bounded     bool // waitTimeout was given
+	once        bool // it is 0, and the call is not a try by itself
 	detach      bool
 	dedicated   bool
 	retry       *RetryPolicy
@@ -24,9 +26,10 @@ func collect(opts []AcquireOption) acquireOptions {
 	return *o
 }
 
-// WithWaitTimeout bounds the wait alone: after d the call returns [ErrWaitTimeout]. The hold is not bounded by it.
+// WithWaitTimeout bounds the wait alone: after d the call returns [ErrWaitTimeout]. The hold is not bounded by it. With 0 the lock is
+// tried once, as by TryAcquire.
 func WithWaitTimeout(d time.Duration) AcquireOption {
-	return func(o *acquireOptions) { o.waitTimeout = d }
+	return func(o *acquireOptions) { o.waitTimeout, o.bounded = d, true }
 }
 
 // WithDetachedHold lets the hold outlive the context, which then bounds the wait only. The lock must be released by hand, or it

@@ -107,7 +107,7 @@ const (
 // How long a measurement may take on top of its window: some scenarios prepare 100,000 keys, and slow systems do too.
 const (
 	slack      = 2 * time.Minute
-	quickSlack = 8 * time.Second
+	quickSlack = 30 * time.Second
 )
 
 func (p Program) plan(cmd *cobra.Command, f flags) (harness.Plan, error) {

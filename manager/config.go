@@ -68,7 +68,8 @@ func WithSessionTimeout(d time.Duration) Option {
 // a server with log_lock_waits logs waits that last longer than its deadlock_timeout, a second. Close waits for one slice at most.
 func WithWaitSlice(d time.Duration) Option { return func(c *config) { c.sessions.WaitSlice = d } }
 
-// WithConnectTimeout bounds how long the server may take to answer while a session is opened. Default 5 s.
+// WithConnectTimeout bounds how long the server may take to answer while a session is opened. Default: the connect_timeout of the DSN,
+// of the config or of the pgxpool; else 5 s.
 func WithConnectTimeout(d time.Duration) Option {
 	return func(c *config) { c.sessions.ConnectTimeout = d }
 }

@@ -35,7 +35,7 @@ type Manager struct {
 // Source is where a manager's connections come from.
 type Source = pg.Source
 
-// FromConfig takes connections by a configuration that pgx.ParseConfig made. It is copied.
+// FromConfig takes connections by a configuration that pgx.ParseConfig made. It is copied, with the password that was read then.
 func FromConfig(c *pgx.ConnConfig) (Source, error) { return pg.FromConfig(c) }
 
 // FromPool takes connections out of the user's own pool, for good: one that may still hold a lock never goes back.
@@ -45,7 +45,8 @@ func FromPool(p *pgxpool.Pool) (Source, error) { return pg.FromPool(p) }
 func FromDB(db *sql.DB) (Source, error) { return pg.FromDB(db) }
 
 // Open connects to a server and makes sure that its locks can be relied on. The DSN is all that pgx parses: URL or
-// key=value form, several hosts, TLS, service files, and the PG* variables where it is silent. It blocks for a few round
+// key=value form, several hosts, TLS, service files, and the PG* variables where it is silent. It is parsed again for each
+// connection, so that files with a password or a certificate may be replaced. Open blocks for a few round
 // trips on two connections (four behind a proxy); ctx bounds it. No error quotes the DSN. [ErrUnsafe] says that
 // this server or proxy cannot keep a lock.
 func Open(ctx context.Context, dsn string, opts ...Option) (*Manager, error) {

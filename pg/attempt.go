@@ -56,7 +56,7 @@ type silenceError struct {
 }
 
 func (e *silenceError) Error() string {
-	return fmt.Sprintf("%s timed out: no answer within %v (ConnectTimeout: WithConnectTimeout)", e.what, e.limit)
+	return fmt.Sprintf("%s timed out: no answer within %v (ConnectTimeout: WithConnectTimeout, or connect_timeout in the DSN)", e.what, e.limit)
 }
 
 func (e *silenceError) Timeout() bool   { return true }

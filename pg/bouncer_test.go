@@ -1,7 +1,11 @@
 package pg
 
 import (
+	"errors"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
@@ -10,4 +14,27 @@ import (
 func startBouncer(t *testing.T, d database, settings map[string]string) (dsn string) {
 	t.Helper()
 	return pgtest.NewBouncer(t, d.Server, d.name, settings).DSN
+}
+
+// A7. A pooler without enough connections: the error says how many are needed. With as many it works.
+func TestA7_APoolerWithFewConnections(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	for size, enough := range map[string]bool{"3": false, "4": true} {
+		dsn := startBouncer(t, d, map[string]string{"pool_mode": "session", "default_pool_size": size, "server_reset_query": "DISCARD ALL"})
+		config := quick()
+		if !enough {
+			config.ConnectTimeout = 2 * time.Second
+		}
+		p, err := Open(within(t), sourceOf(t, dsn), config)
+		if err == nil {
+			closePool(t, p)
+		}
+		if enough != (err == nil) {
+			t.Errorf("with %s connections: %v", size, err)
+		}
+		if err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "no session to spare: opening takes 4 at once")) {
+			t.Errorf("with %s connections: %v", size, err)
+		}
+	}
 }

@@ -25,7 +25,7 @@ type Config struct {
 	// log_lock_waits logs waits that last longer. It is never more than HealthInterval, so that what is granted at the end of a
 	// slice still has the whole HealthTimeout of trust left.
 	WaitSlice time.Duration
-	// ConnectTimeout bounds the opening of a session, its set-up included. Default 5 s.
+	// ConnectTimeout is how long one answer may take while a session is opened. Default: the source's own connect_timeout, else 5 s.
 	ConnectTimeout time.Duration
 	// CloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
 	CloseTimeout time.Duration

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -94,13 +95,17 @@ func (e *foreignError) Is(target error) bool {
 
 func (e *foreignError) As(target any) bool {
 	switch target.(type) {
-	case **pgconn.ConnectError, **pgconn.ParseConfigError: // they hold the password
+	case **pgconn.ConnectError, **pgconn.ParseConfigError, **pgconn.PgError: // they may hold the password; the last is there, masked
 		return false
 	}
 	return errors.As(e.err, target)
 }
 
+// dsnURL is a DSN, or the beginning of one: a server quotes what it does not understand.
+var dsnURL = regexp.MustCompile(`(?i)(postgres(?:ql)?://)[^\s"]+`)
+
 func mask(text string, secrets []string) string {
+	text = dsnURL.ReplaceAllString(text, "${1}(hidden)")
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "(hidden)")
@@ -200,10 +205,13 @@ func (e *ConnectError) classify(err error) {
 		dns     *net.DNSError
 		errno   syscall.Errno
 		parse   *pgconn.ParseConfigError
+		dsn     *dsnError
+		foreign *foreignServerError
 		old     *failedOverError
 		silence *silenceError
 		hook    *hookError
 		failed  *panicError
+		noTLS   tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &failed): // not permanent: the next attempt may do
@@ -218,12 +226,16 @@ func (e *ConnectError) classify(err error) {
 		e.add(hook.Error(), nil)
 	case errors.As(err, &pgErr):
 		e.permanent = !transientCode(pgErr.Code)
+		pgErr = masked(pgErr)
 		said := fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code)
 		if pgErr.Hint != "" {
 			said += ": " + pgErr.Hint
 		}
 		e.add(said, pgErr)
 		e.add("", fullness(pgErr))
+	case errors.As(err, &dsn):
+		e.permanent = true
+		e.add(dsn.Error(), nil)
 	case errors.As(err, &parse):
 		e.permanent = true
 		e.add(parseReason(err), nil)
@@ -231,6 +243,8 @@ func (e *ConnectError) classify(err error) {
 		e.permanent = true
 		e.add(fmt.Sprintf("the server's TLS certificate was not accepted (check sslmode and sslrootcert): %v",
 			certificateError(err)), nil)
+	case errors.As(err, &foreign), errors.As(err, &noTLS):
+		e.add("what answers there does not speak PostgreSQL: is the port another server's?", nil)
 	case errors.As(err, &silence):
 		e.add(silence.Error(), nil)
 	case errors.As(err, &dns):
@@ -243,6 +257,15 @@ func (e *ConnectError) classify(err error) {
 		e.permanent = true
 		e.add("the server refused TLS (check sslmode)", nil)
 	}
+}
+
+// masked is a server's error without the password of a URL in it.
+func masked(err *pgconn.PgError) *pgconn.PgError {
+	out := *err
+	for _, text := range []*string{&out.Message, &out.Detail, &out.Hint, &out.Where, &out.InternalQuery} {
+		*text = mask(*text, nil)
+	}
+	return &out
 }
 
 // certificateError is what x509 says, nil if it says nothing.

@@ -16,7 +16,7 @@ import (
 type connector struct {
 	config   Config
 	source   Source
-	database string                            // the server's name for the one that the locks are in; written by probe
+	database string                            // that the locks are in, as its sessions say it; written by probe
 	timeline atomic.Pointer[timeline]          // the latest that was seen; written by whoever opens a connection
 	refused  atomic.Pointer[map[string]string] // settings that the server did not take, and why; written by whoever opens the first connection
 }

@@ -126,6 +126,7 @@ type socket struct {
 	dialer  *dialer
 	address string
 	disarm  func() bool
+	first   atomic.Int32 // a firstMessage; written by whoever writes first, and by whoever reads first
 	limit   atomic.Int64 // in nanoseconds; 0: the deadlines are those that are set; written by the attempt: pgx may read on a goroutine of its own
 	read    deadline     // what pgx has set
 }
@@ -143,6 +144,13 @@ func (s *socket) SetDeadline(t time.Time) error {
 func (s *socket) SetReadDeadline(t time.Time) error {
 	s.read.at.Store(&t)
 	return s.Conn.SetReadDeadline(t)
+}
+
+func (s *socket) Write(b []byte) (int, error) {
+	if s.limit.Load() != 0 && firstMessage(s.first.Load()) == nothingSent {
+		s.first.Store(int32(firstMessageOf(b)))
+	}
+	return s.Conn.Write(b)
 }
 
 func (s *socket) Read(b []byte) (int, error) {
@@ -166,6 +174,10 @@ func (s *socket) Read(b []byte) (int, error) {
 	switch {
 	case n > 0:
 		s.dialer.attempt.heard()
+		if !firstMessage(s.first.Load()).allows(b[0]) {
+			return 0, &foreignServerError{}
+		}
+		s.first.Store(int32(seen))
 	case own && errors.As(err, &timeout) && timeout.Timeout() && !s.cut() && time.Since(begin) >= limit:
 		s.dialer.silent.Store(&s.address)
 		return n, s.dialer.attempt.timedOut(limit)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -139,7 +140,10 @@ func failsQuietly(t testing.TB, dsn string) bool {
 // undialled lets a source of a DSN find nobody who listens.
 func undialled(t testing.TB, source Source) Source {
 	t.Helper()
-	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromDSN makes
+	config, err := source.(configSource).config() //nolint:forcetypeassert // it is what FromDSN makes
+	if err != nil {
+		t.Fatal(err)
+	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 		if net.ParseIP(host) != nil {
 			return []string{host}, nil
@@ -149,7 +153,7 @@ func undialled(t testing.TB, source Source) Source {
 	config.DialFunc = func(_ context.Context, network, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: %w", addr, syscall.ECONNREFUSED)}
 	}
-	return source
+	return configSource{func() (*pgx.ConnConfig, error) { return config, nil }}
 }
 
 func FuzzDSN(f *testing.F) {

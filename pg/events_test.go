@@ -3,6 +3,7 @@ package pg
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,22 @@ func TestWhoHoldsALock(t *testing.T) {
 		d.exec(t, "SELECT pg_advisory_unlock(0, 99)")
 		closePool(t, p)
 		closePool(t, other)
+	}
+}
+
+// A10. The holder's address is one, without the length of a network.
+func TestA10_TheHoldersAddress(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	p, other := openDSN(t, d.tcpDSN(), quick()), openDSN(t, d.dsn(), quick())
+	newCaller(2).take(t, other) // so that it has a session to ask on
+	newCaller(1).take(t, p)
+	h := newCaller(1).who(t, other)
+	if h == nil {
+		t.Fatal("nobody is said to hold it")
+	}
+	if address, err := netip.ParseAddr(h.ClientAddr); err != nil || !address.IsLoopback() {
+		t.Errorf("%q: %v", h.ClientAddr, err)
 	}
 }
 

@@ -103,7 +103,7 @@ func (f *fakeServer) sourceOf(t testing.TB, dsn string) Source {
 func (f *fakeServer) rawSource(t testing.TB, raw []byte, hangUp bool) Source {
 	t.Helper()
 	source := f.source(t)
-	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
+	config, _ := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
 		client, server := newPipe()
 		f.done.Go(func() {

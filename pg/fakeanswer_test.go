@@ -2,6 +2,7 @@ package pg
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (s *fakeSession) answer(q *question) {
 	case "pid":
 		q.text(strconv.Itoa(int(s.pid)))
 	case "database":
-		q.text("fake")
+		q.text(hex.EncodeToString([]byte("fake")))
 	case "timeline":
 		q.text(s.server.timeline)
 	case "version":

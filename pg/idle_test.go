@@ -30,7 +30,7 @@ func (c countingConn) Write(p []byte) (int, error) {
 func counted(t *testing.T, f *fakeServer, bytes *atomic.Int64) Source {
 	t.Helper()
 	source := f.source(t)
-	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
+	config, _ := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

@@ -90,6 +90,9 @@ type opened struct {
 
 // Open makes a pool and its first session, after making sure that this server's locks can be relied on. ctx bounds it.
 func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
+	if named, ok := source.(interface{ connectTimeout() time.Duration }); ok && config.ConnectTimeout == 0 {
+		config.ConnectTimeout = named.connectTimeout()
+	}
 	config, err := config.WithDefaults()
 	if err != nil {
 		return nil, err

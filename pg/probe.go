@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -17,9 +18,11 @@ const (
 
 // The questions of a probe. Each is one value.
 const (
-	versionSQL  = "SELECT pg_catalog.version()"
-	pidSQL      = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid())"
-	databaseSQL = "SELECT pg_catalog.current_database()"
+	versionSQL = "SELECT pg_catalog.version()"
+	pidSQL     = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid())"
+	// Its bytes in hex, as they are at the server: a client asks for a database by its bytes, whatever their encoding is.
+	databaseSQL = "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, " +
+		"pg_catalog.getdatabaseencoding()), 'hex'::pg_catalog.text)"
 	recoverySQL = "SELECT pg_catalog.concat(pg_catalog.pg_is_in_recovery())"
 	readOnlySQL = "SELECT pg_catalog.current_setting('transaction_read_only')"
 	// The same text whatever the session's settings are: it is asked before they are ours, and after.
@@ -77,6 +80,7 @@ func (p *prober) run(ctx context.Context) (conn *connection, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p.connector.database = s.identity.database
 	return p.first.handOver(s)
 }
 
@@ -196,12 +200,17 @@ func checkReadOnly(c *command) error {
 	return nil
 }
 
-// checkDatabase makes sure that the locks will lie where they are expected, and keeps the name of that place.
+// checkDatabase makes sure that the locks will lie where they are expected.
 func (c *connector) checkDatabase(answer *command) error {
-	name, err := answer.text()
+	text, err := answer.text()
 	if err != nil {
 		return err
 	}
+	raw, err := hex.DecodeString(text)
+	if err != nil {
+		return unsafeBecause("the server does not say which database answers")
+	}
+	name := string(raw)
 	expected := c.config.Database
 	if named, ok := c.source.(interface{ database() string }); ok && expected == "" {
 		expected = named.database()
@@ -211,6 +220,5 @@ func (c *connector) checkDatabase(answer *command) error {
 			"reach them by different ways would not exclude each other; ask for it by its own name, or say by WithDatabase "+
 			"that this is the one", expected, name)
 	}
-	c.database = name
 	return nil
 }

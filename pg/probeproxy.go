@@ -75,8 +75,8 @@ func (p *prober) compare(ctx context.Context, round int) error {
 		return p.peers[i].exchange(ctx, "probing the proxy", commands...)
 	})
 	if silence, ok := errors.AsType[*silenceError](err); ok && round == 0 {
-		return fmt.Errorf("a proxy stands before the server and has no session to spare: opening takes %d at once, later two "+
-			"are enough: %w", 1+probePeers, silence)
+		return &silenceError{limit: silence.limit, what: fmt.Sprintf("a proxy stands before the server and has no session to spare: "+
+			"opening takes %d at once, later two are enough: %s", 1+probePeers, silence.what)}
 	}
 	if sqlState(err) == "08P01" { // a statement pooler has no transactions
 		return unsafeBecause(poolerCure)

@@ -15,8 +15,8 @@ type setUp struct {
 	settings  []setting
 	before    []*command // sent first, in the same flight
 
-	rollback, leftover, discard, role, set, application, readBack, history, ask *command
-	prepares                                                                    []*command
+	rollback, leftover, discard, role, encoding, set, application, readBack, history, ask *command
+	prepares                                                                              []*command
 
 	identity identity
 	timeline timeline
@@ -48,7 +48,8 @@ func (s *setUp) commands() []*command {
 		// Locks, role, settings, LISTEN, temporary tables, prepared statements. The settings go back to what they were when
 		// the connection was made.
 		add(&s.discard, ask("DISCARD ALL"))
-		add(&s.role, ask("RESET ROLE")) // to the role's own, which DISCARD ALL does not
+		add(&s.role, ask("RESET ROLE"))                        // to the role's own, which DISCARD ALL does not
+		add(&s.encoding, ask("SET client_encoding TO 'UTF8'")) // before a name is said; a source of ours asks for it at the log-in
 	}
 	add(&s.set, ask(setSQL, names(s.settings), values(s.settings)))
 	if s.connector.config.ApplicationName == "" {
@@ -165,7 +166,7 @@ func (s *setUp) checkIdentity() error {
 	if s.identity.recovery {
 		return errStandby
 	}
-	if database := s.connector.database; s.identity.database != database {
+	if database := s.connector.database; database != "" && s.identity.database != database {
 		return unsafeBecause("the sessions of one manager must all be in one database, which is %q: %q answered", database,
 			s.identity.database)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,18 +26,23 @@ type Source interface {
 // Sources hold passwords, and are printed sooner or later: as a part of something, by a verb that does not fit, or in a
 // panic's report. So each holds a function: whoever prints one prints an address.
 
-type configSource struct{ config func() *pgx.ConnConfig }
-
-// FromDSN makes a source of all that pgx parses: URL or key=value form, several hosts, service files, PG* variables.
-func FromDSN(dsn string) (Source, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
-	}
-	return FromConfig(config)
+type configSource struct {
+	config func() (*pgx.ConnConfig, error)
 }
 
-// FromConfig makes a source of a parsed configuration, which is copied. It must come from pgx.ParseConfig.
+// FromDSN makes a source of all that pgx parses: URL or key=value form, several hosts, service files, PG* variables. It is parsed
+// again for each connection, so that a password file, or the files of TLS, may be renewed. A line break at its end, as files have
+// it, does not count; neither do pgxpool's parameters.
+func FromDSN(dsn string) (Source, error) {
+	s := configSource{func() (*pgx.ConnConfig, error) { return parseDSN(dsn) }}
+	if _, err := s.config(); err != nil {
+		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+	}
+	return s, nil
+}
+
+// FromConfig makes a source of a parsed configuration, which is copied. It must come from pgx.ParseConfig. Its password is the one
+// that was read then.
 func FromConfig(config *pgx.ConnConfig) (Source, error) {
 	if config == nil {
 		return nil, errors.New("the connection config is nil")
@@ -45,7 +51,10 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 		return nil, errors.New("the connection config was not made by pgx.ParseConfig") // pgx would panic
 	}
 	config = config.Copy()
-	return configSource{func() *pgx.ConnConfig { return config }}, nil
+	if err := completeConfig(config); err != nil {
+		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+	}
+	return configSource{func() (*pgx.ConnConfig, error) { return config, nil }}, nil
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
@@ -58,24 +67,40 @@ func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		err = w.release()
 	}
 	if err != nil {
-		return nil, connectError(ctx, err, s.config().Password)
+		return nil, connectError(ctx, err, "")
 	}
 	return conn, nil
 }
 
 // database is the one that is asked for; the server takes the user's name where none is.
 func (s configSource) database() string {
-	config := s.config()
-	if config.Database == "" {
+	config, err := s.config()
+	switch {
+	case err != nil:
+		return ""
+	case config.Database == "":
 		return config.User
 	}
 	return config.Database
 }
 
+// connectTimeout is the connect_timeout of the DSN, 0 where it has none.
+func (s configSource) connectTimeout() time.Duration {
+	config, err := s.config()
+	if err != nil {
+		return 0
+	}
+	return config.ConnectTimeout
+}
+
 // connectChecked logs in, and checks the connection. The user's functions are called here, on the attempt's goroutine.
 func (s configSource) connectChecked(ctx context.Context, a *attempt,
 	check func(context.Context, *wire) error) (*wire, error) {
-	config := s.config().Config.Copy()
+	parsed, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	config := parsed.Config.Copy()
 	d := newDialer(ctx, a, config)
 	var kept *socket
 	defer func() { d.closeAll(kept) }() // also where a function of the user's panics
@@ -122,7 +147,7 @@ func (s configSource) connectChecked(ctx context.Context, a *attempt,
 		err = accept(conn)
 	}
 	if err != nil {
-		return nil, secretError{err, s.config().Password}
+		return nil, secretError{err, parsed.Password}
 	}
 	kept = w.socket
 	return w, nil
@@ -142,7 +167,15 @@ func FromPool(pool *pgxpool.Pool) (Source, error) {
 	if pool == nil {
 		return nil, errors.New("the pgxpool.Pool is nil")
 	}
+	if err := checkParameters(pool.Config().ConnConfig); err != nil {
+		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+	}
 	return poolSource{func() *pgxpool.Pool { return pool }}, nil
+}
+
+// connectTimeout is the connect_timeout of the pool's configuration, 0 where it has none.
+func (s poolSource) connectTimeout() time.Duration {
+	return s.pool().Config().ConnConfig.ConnectTimeout
 }
 
 func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {

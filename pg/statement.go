@@ -38,7 +38,7 @@ var (
 		[]uint32{pgtype.Int8ArrayOID, pgtype.Int8ArrayOID}}
 
 	// Who holds one id. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
-	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, a.client_addr::pg_catalog.text,
+	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
  pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text
  FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted

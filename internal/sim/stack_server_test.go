@@ -190,7 +190,7 @@ func (b *backend) execute(s *statement) {
 	case kindPID:
 		s.text(strconv.Itoa(int(b.pid)))
 	case "database":
-		s.text("db")
+		s.text("6462") // "db" in hex
 	case "who am I":
 		s.text(fmt.Sprintf("%d %d", b.pid, b.w.serverStart))
 	case "name the session":

@@ -1,0 +1,47 @@
+package pg
+
+import (
+	"crypto/x509"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// W9. A certificate that is not accepted: x509's own text and types say why.
+func TestW9_CertificatesThatAreNotAccepted(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	strict := func(host, root string) Source {
+		dsn := strings.Replace(d.tcpDSN(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+url.QueryEscape(root), 1)
+		return sourceOf(t, strings.Replace(dsn, "127.0.0.1", host, 1))
+	}
+	check := func(name string, source Source, text string, is func(error) bool) {
+		t.Helper()
+		_, err := Open(within(t), source, quick())
+		if err == nil || Transient(err) || !strings.Contains(err.Error(), text) || !is(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	root := withTLS(t, d, tomorrow())
+	other := filepath.Join(t.TempDir(), "other.crt")
+	if err := os.WriteFile(other, selfSigned(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("of an unknown authority", strict("127.0.0.1", other), "unknown authority", func(err error) bool {
+		_, ok := errors.AsType[x509.UnknownAuthorityError](err)
+		return ok
+	})
+	check("for another host", strict("localhost", root), "localhost", func(err error) bool {
+		_, ok := errors.AsType[x509.HostnameError](err)
+		return ok
+	})
+	expired := withTLS(t, d, time.Now().Add(-time.Hour))
+	check("expired", strict("127.0.0.1", expired), "expired", func(err error) bool {
+		invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+		return ok && invalid.Reason == x509.Expired
+	})
+}

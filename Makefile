@@ -89,6 +89,10 @@ race: setup ## run the concurrency tests COUNT times under the race detector
 stress: setup ## run the long versions of the tests: 100,000 waiters, longer storms
 	race=$$(scripts/race-flag) && $(TEST_ENV) LOCKKEEPER_STRESS=1 go test $$race -count=1 -timeout 1h -run '$(RUN)' work
 
+.PHONY: oldest
+oldest: setup ## compile the library with the oldest Go that go.mod asks for, and run some of its tests
+	@scripts/oldest
+
 .PHONY: faults
 faults: setup ## cause every fault, and print the figures (STRESS=1: as often as docs/guarantees.md says)
 	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./faults/... ./internal/netfault/...

@@ -98,7 +98,8 @@ func ExampleWithWaitTimeout() {
 	_, err = m.Acquire(ctx, "orders/42", manager.WithWaitTimeout(10*time.Millisecond))
 	fmt.Println(errors.Is(err, manager.ErrWaitTimeout))
 
-	if why, ok := errors.AsType[*manager.AcquireError](err); ok { // which has the whole story
+	var why *manager.AcquireError
+	if errors.As(err, &why) { // which has the whole story
 		fmt.Println(why.Key, "is held by this very process:", why.Holder.Local)
 	}
 	fmt.Println(first.Release(ctx))

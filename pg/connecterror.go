@@ -35,14 +35,14 @@ func (e *ConnectError) Unwrap() []error { return e.chain }
 
 // connectError makes a ConnectError. The context is the caller's. The secret is masked wherever it stands.
 func connectError(ctx context.Context, err error, secret string) error {
-	if known, ok := errors.AsType[*ConnectError](err); ok && contextError(ctx) == nil {
+	if known, ok := asType[*ConnectError](err); ok && contextError(ctx) == nil {
 		return known
 	}
 	secrets := []string{secret}
-	if e, ok := errors.AsType[secretError](err); ok {
+	if e, ok := asType[secretError](err); ok {
 		secrets = append(secrets, e.secret)
 	}
-	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok && e.Config != nil {
+	if e, ok := asType[*pgconn.ConnectError](err); ok && e.Config != nil {
 		secrets = append(secrets, e.Config.Password)
 	}
 	out := &ConnectError{}
@@ -94,9 +94,15 @@ func (e *foreignError) Is(target error) bool {
 }
 
 func (e *foreignError) As(target any) bool {
-	switch target.(type) {
-	case **pgconn.ConnectError, **pgconn.ParseConfigError, **pgconn.PgError: // they may hold the password; the last is there, masked
+	switch target := target.(type) {
+	case **pgconn.ConnectError, **pgconn.ParseConfigError: // they hold the password
 		return false
+	case **pgconn.PgError:
+		server, ok := asType[*pgconn.PgError](e.err)
+		if ok {
+			*target = masked(server)
+		}
+		return ok
 	}
 	return errors.As(e.err, target)
 }

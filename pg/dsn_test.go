@@ -2,7 +2,6 @@ package pg
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +38,7 @@ func TestW7_WhatIsNoURLIsRefused(t *testing.T) {
 	t.Setenv("PGDATABASE", d.name)
 	for _, dsn := range notURLs {
 		_, err := FromDSN(dsn)
-		if _, ok := errors.AsType[*ConnectError](err); !ok || Transient(err) {
+		if _, ok := asType[*ConnectError](err); !ok || Transient(err) {
 			t.Errorf("%q: %v", dsn, err)
 		}
 		keepsTheSecret(t, err)

@@ -64,7 +64,7 @@ func Transient(err error) bool {
 	if errors.Is(err, ErrTooManySessions) { // one may come free
 		return true
 	}
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+	if pgErr, ok := asType[*pgconn.PgError](err); ok {
 		return transientCode(pgErr.Code)
 	}
 	var netErr net.Error
@@ -78,9 +78,15 @@ func Ended(err error) bool {
 	return ok
 }
 
+// asType is the first error of a type in a chain. (Go has errors.AsType since 1.26.)
+func asType[T error](err error) (found T, ok bool) {
+	ok = errors.As(err, &found)
+	return found, ok
+}
+
 // sqlState is the server's code of an error, if it has one.
 func sqlState(err error) string {
-	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
+	if server, ok := asType[*pgconn.PgError](err); ok {
 		return server.Code
 	}
 	return ""

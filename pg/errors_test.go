@@ -124,7 +124,7 @@ func failsQuietly(t testing.TB, dsn string) bool {
 	source, err := FromDSN(dsn)
 	if err != nil {
 		keepsTheSecret(t, err)
-		if _, ok := errors.AsType[*ConnectError](err); !ok || Transient(err) {
+		if _, ok := asType[*ConnectError](err); !ok || Transient(err) {
 			t.Errorf("%T %v: no permanent ConnectError", err, err)
 		}
 		return true

@@ -3,7 +3,6 @@ package pg
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -227,7 +226,7 @@ func FuzzDSNWithSecret(f *testing.F) {
 		source, err := FromDSN(dsn)
 		if err == nil {
 			_, err = undialled(t, source).Connect(t.Context())
-		} else if _, ok := errors.AsType[*ConnectError](err); !ok {
+		} else if _, ok := asType[*ConnectError](err); !ok {
 			t.Errorf("%T %v is no ConnectError", err, err)
 		}
 		for _, text := range []string{fmt.Sprint(err), fmt.Sprintf("%+v %#v %q %s", err, err, err, err), fmt.Sprintf("%v %+v", source, source)} {

@@ -157,7 +157,7 @@ const poolerCure = "a proxy that pools by transaction or statement stands betwee
 
 // lackOf finds the servers that speak PostgreSQL's protocol and have no such locks, Aurora DSQL among them.
 func lackOf(err error) error {
-	server, ok := errors.AsType[*pgconn.PgError](err)
+	server, ok := asType[*pgconn.PgError](err)
 	if !ok || errors.Is(err, ErrUnsafe) {
 		return err
 	}

@@ -74,7 +74,7 @@ func (p *prober) compare(ctx context.Context, round int) error {
 		}
 		return p.peers[i].exchange(ctx, "probing the proxy", commands...)
 	})
-	if silence, ok := errors.AsType[*silenceError](err); ok && round == 0 {
+	if silence, ok := asType[*silenceError](err); ok && round == 0 {
 		return &silenceError{limit: silence.limit, what: fmt.Sprintf("a proxy stands before the server and has no session to spare: "+
 			"opening takes %d at once, later two are enough: %s", 1+probePeers, silence.what)}
 	}

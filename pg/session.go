@@ -130,7 +130,7 @@ func (s *session) lose(cause Cause, err error) {
 // readLost ends the session since the reader has ended.
 func (s *session) readLost() {
 	cause := CauseConnection
-	if _, said := errors.AsType[*serverEndError](s.readErr); said {
+	if _, said := asType[*serverEndError](s.readErr); said {
 		cause = CauseServer
 	}
 	s.lose(cause, s.readErr)

@@ -94,7 +94,7 @@ func TestW21_AFunctionThatPanicsOrEndsItsGoroutine(t *testing.T) {
 					!strings.Contains(err.Error(), "w20_test.go")) {
 					t.Errorf("without the value or the stack: %v", err)
 				}
-				if _, ok := errors.AsType[*ConnectError](err); !ok || !Transient(err) {
+				if _, ok := asType[*ConnectError](err); !ok || !Transient(err) {
 					t.Errorf("%T %v", err, err)
 				}
 				keepsTheSecret(t, err)

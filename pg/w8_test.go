@@ -32,7 +32,7 @@ func TestW8_ErrorsOfTheUsersFunctions(t *testing.T) {
 			if err == nil {
 				t.Fatal("opened")
 			}
-			vault, ok := errors.AsType[*vaultError](err)
+			vault, ok := asType[*vaultError](err)
 			if !errors.Is(err, errSealed) || !ok || vault.err == nil || !strings.Contains(err.Error(), "vault: the vault is sealed") {
 				t.Errorf("text or chain: %v", err)
 			}

@@ -2,7 +2,6 @@ package pg
 
 import (
 	"crypto/x509"
-	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -32,16 +31,16 @@ func TestW9_CertificatesThatAreNotAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("of an unknown authority", strict("127.0.0.1", other), "unknown authority", func(err error) bool {
-		_, ok := errors.AsType[x509.UnknownAuthorityError](err)
+		_, ok := asType[x509.UnknownAuthorityError](err)
 		return ok
 	})
 	check("for another host", strict("localhost", root), "localhost", func(err error) bool {
-		_, ok := errors.AsType[x509.HostnameError](err)
+		_, ok := asType[x509.HostnameError](err)
 		return ok
 	})
 	expired := withTLS(t, d, time.Now().Add(-time.Hour))
 	check("expired", strict("127.0.0.1", expired), "expired", func(err error) bool {
-		invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+		invalid, ok := asType[x509.CertificateInvalidError](err)
 		return ok && invalid.Reason == x509.Expired
 	})
 }

@@ -130,7 +130,8 @@ func (p *Plan) one(seed uint64) (*Failure, int) {
 }
 
 func violation(err error) *ViolationError {
-	if v, ok := errors.AsType[*ViolationError](err); ok {
+	var v *ViolationError
+	if errors.As(err, &v) {
 		return v
 	}
 	if err != nil {

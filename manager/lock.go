@@ -24,7 +24,7 @@ type Lock struct {
 
 	acquired  atomic.Bool                 // written by acquire, when all above has been written
 	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
-	expired   atomic.Pointer[error]       // written by Err: the loss that the clock told it of, which stays one
+	lost      atomic.Pointer[error]       // written by Err: the loss that it saw before the keeper, and which stays the end of the hold
 	releasing atomic.Bool                 // written by the first Release
 }
 
@@ -46,27 +46,24 @@ func (l *Lock) Done() <-chan struct{} { return l.holdContext().Done() }
 // Err is nil while the lock is held, and afterwards says how the hold ended. It compares the clock itself: in a process that was
 // stopped for longer than its session is trusted it says so before any timer has fired.
 func (l *Lock) Err() error {
-	if lost := l.expired.Load(); lost != nil {
+	if lost := l.lost.Load(); lost != nil {
 		return *lost
 	}
 	if err := l.claim.Over(); err != nil {
 		return err
 	}
 	gone := l.claim.Session.Lost() // known to the session before the keeper hears
-	silent := gone == nil && !time.Now().Before(l.claim.Session.TrustedUntil())
-	switch {
-	case silent:
+	if gone == nil && !time.Now().Before(l.claim.Session.TrustedUntil()) {
 		gone = errSilence
-	case gone == nil:
+	}
+	if gone == nil {
 		return nil
 	}
 	if err := l.claim.Over(); err != nil { // it was ended meanwhile, and that says more
 		return err
 	}
 	err := fmt.Errorf("%w: %w", ErrLost, gone)
-	if silent {
-		l.expired.Store(&err)
-	}
+	l.lost.Store(&err)
 	if h := l.hold.Load(); h != nil {
 		h.cancel(err)
 	}
@@ -97,12 +94,14 @@ func (l *Lock) Release(ctx context.Context) error {
 	if known || first { // else the first waits to be told of the end of its context
 		l.unregister()
 	}
-	if !known {
-		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
-	}
-	err := l.claim.Outcome()
-	if lost := l.expired.Load(); lost != nil && err == nil { // the clock said so, though the server answered late
+	var err error
+	switch lost := l.lost.Load(); {
+	case lost != nil: // Err has said so, whatever the keeper or the server says later
 		err = *lost
+	case !known:
+		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
+	default:
+		err = l.claim.Outcome()
 	}
 	if err != nil {
 		return fmt.Errorf("release %s (id %d): %w", quoteKey(l.claim.Name), l.claim.ID, err)

@@ -27,7 +27,8 @@ type Config struct {
 	WaitSlice time.Duration
 	// ConnectTimeout is how long one answer may take while a session is opened. Default: the source's own connect_timeout, else 5 s.
 	ConnectTimeout time.Duration
-	// CloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
+	// CloseTimeout bounds the wait for the server to confirm the end of a session; where a wait is under way on it, after its slice.
+	// Default 1 s.
 	CloseTimeout time.Duration
 	// IdleTime is after how long an unused session is closed. Default 30 s, and never as long as SessionTimeout.
 	IdleTime time.Duration

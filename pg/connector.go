@@ -29,7 +29,6 @@ type connection struct {
 	identity string // the answer to the health question, which does not change; see sameBackend
 	timeline timeline
 	asked    time.Time // when the identity was asked for
-	answered time.Time
 }
 
 // newConnector makes a connector. The config must have been completed.
@@ -109,7 +108,7 @@ func (w *wire) handOver(s *setUp) (*connection, error) {
 	}
 	w.front.SetMaxBodyLen(maxMessage)
 	return &connection{conn: w.conn, front: w.front, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
-		asked: s.asked, answered: s.answered}, nil
+		asked: s.asked}, nil
 }
 
 // release takes the deadlines off, and the attempt's socket where nothing stands above it.

@@ -282,7 +282,7 @@ var kinds = []struct{ part, kind string }{
 	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
 	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
 	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"},
-	{"pg_stat_get_activity", "ask"}, {"DISCARD ALL", "discard"}, {"RESET ROLE", "reset role"},
+	{"pg_stat_get_activity", "ask"}, {"DISCARD ALL", "discard"}, {"RESET ROLE", "reset role"}, {"SET client_encoding", "encoding"},
 	{"current_setting('application_name')", "name the session"}, {"pg_locks", "who"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"},
 	{"pg_backend_pid", "pid"}, {"pg_control_system", "timeline"}, {"version()", "version"},
 	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},

@@ -47,7 +47,7 @@ func (s *fakeSession) answer(q *question) {
 	case "begin", "rollback":
 		s.inBlock = q.kind == "begin"
 		s.endXact()
-	case "discard", "reset role":
+	case "discard", "reset role", "encoding":
 	case "name the session":
 		if value, known := s.settings["application_name"]; known && value == "" {
 			s.settings["application_name"] = string(q.params[0])

@@ -84,12 +84,24 @@ func (s *session) sayGoodbye() {
 			closeSocket(s.conn)
 		}
 	}()
-	_ = s.conn.SetDeadline(time.Now().Add(s.config.CloseTimeout)) // where it fails the connection is closed, and the reader ends by that
+	_ = s.conn.SetDeadline(s.closeBy()) // where it fails the connection is closed, and the reader ends by that
 	message, err := (&pgproto3.Terminate{}).Encode(nil)
 	if err == nil {
 		_, err = s.conn.Write(message)
 	}
 	said = err == nil
+}
+
+// closeBy is until when the server may take to hang up. A wait under way keeps it from reading the goodbye until its slice is over;
+// to hang up meanwhile would leave a line in its log.
+func (s *session) closeBy() time.Time {
+	bound := s.config.CloseTimeout
+	for _, f := range s.air {
+		if f.kind == sendLocks && len(f.entries) == 1 && f.entries[0].op == OpWait {
+			bound += s.config.WaitSlice
+		}
+	}
+	return time.Now().Add(bound)
 }
 
 // leaveAfterPanic is deferred by an owner's run: a connection that a user's DialFunc made may panic, or end the goroutine. Joined by the

@@ -52,7 +52,7 @@ type Pool struct {
 	// Closed by run at its end: no session is left; received by callers and sessions; nothing is sent.
 	done chan struct{}
 
-	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends a moment after the pool has begun to close
+	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends CloseTimeout after the pool has begun to close
 	endLife context.CancelFunc
 	openers sync.WaitGroup
 	puddle  *puddle.Pool[*Solo]
@@ -70,7 +70,7 @@ type Pool struct {
 	askGap    time.Duration
 	noGrowth  time.Time // after a failure, until when no further shared session is opened
 	closing   bool
-	lateTimer *time.Timer // ends life a moment after the pool has begun to close
+	lateTimer *time.Timer // ends life CloseTimeout after the pool has begun to close
 }
 
 // soloPlace is what the pool knows of one solo session.
@@ -190,7 +190,7 @@ func (p *Pool) Close(ctx context.Context) error {
 func (p *Pool) closeNow() {
 	p.closing = true
 	// What is being opened has a moment to come up, and is closed in good order then: a server that is hung up on meanwhile logs it.
-	p.lateTimer = time.AfterFunc(lateBound, p.endLife)
+	p.lateTimer = time.AfterFunc(p.config.CloseTimeout, p.endLife)
 	p.refuseWaiting(ErrClosed)
 	for use := range p.queues {
 		for r := p.queues[use].next(); r != nil; r = p.queues[use].next() {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,10 +91,7 @@ func anything(context.Context, *wire) error { return nil }
 func (p *prober) look(ctx context.Context) (proxied bool, err error) {
 	version, pid, database := ask(versionSQL), ask(pidSQL), ask(databaseSQL)
 	recovery, backend := ask(recoverySQL), ask(backendSQL)
-	commands := together(version, pid, database, recovery, backend)
-	if p.first.status != 'I' { // somebody's transaction, which may have failed
-		commands = append([]*command{ask("ROLLBACK")}, commands...)
-	}
+	commands := slices.Concat(p.first.rollback(), together(version, pid, database, recovery, backend))
 	if err := p.first.exchange(ctx, "looking at the server", commands...); err != nil {
 		return false, err
 	}

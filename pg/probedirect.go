@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -73,7 +74,8 @@ func (p *prober) probeDirect(ctx context.Context, s *setUp) error {
 	}
 	peer, theirs, second := p.peers[0], ask(backendSQL), ask(tryXactSQL, key)
 	// The role's own limits may end the peer's session otherwise, before it is asked again.
-	commands := append(peer.clean(), ask(setSQL, names(s.settings), values(s.settings)), theirs, second, lock.refuse)
+	commands := slices.Concat(peer.rollback(), peer.discard(),
+		[]*command{ask(setSQL, names(s.settings), values(s.settings)), theirs, second, lock.refuse})
 	if err := peer.exchange(ctx, "probing a second connection", commands...); err != nil {
 		return err
 	}
@@ -93,17 +95,6 @@ func (p *prober) probeDirect(ctx context.Context, s *setUp) error {
 		return err
 	}
 	return errors.Join(p.reached(1, theirs), lock.check())
-}
-
-// clean is what removes what somebody may have left in the session, his role above all.
-func (w *wire) clean() (commands []*command) {
-	if w.status != 'I' {
-		commands = append(commands, ask("ROLLBACK"))
-	}
-	if w.used {
-		commands = append(commands, ask("DISCARD ALL"), ask("RESET ROLE"))
-	}
-	return commands
 }
 
 // checkAnswer expects the answer of a lock that is released with its transaction.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -68,11 +69,7 @@ func (p *prober) compare(ctx context.Context, round int) error {
 		if i == 0 && round > 0 {
 			commands = append(commands, held)
 		}
-		commands = together(commands...)
-		if p.peers[i].status != 'I' {
-			commands = append([]*command{ask("ROLLBACK")}, commands...)
-		}
-		return p.peers[i].exchange(ctx, "probing the proxy", commands...)
+		return p.peers[i].exchange(ctx, "probing the proxy", slices.Concat(p.peers[i].rollback(), together(commands...))...)
 	})
 	if silence, ok := asType[*silenceError](err); ok && round == 0 {
 		return &silenceError{limit: silence.limit, what: fmt.Sprintf("a proxy stands before the server and has no session to spare: "+
@@ -120,15 +117,7 @@ func (p *prober) leaveStatement(ctx context.Context, lock lockProbe) error {
 	if err := errors.Join(err, lock.check()); err != nil {
 		return err
 	}
-	for _, c := range prepares {
-		switch {
-		case wasThere(c.err):
-			return errNoReset
-		case c.err != nil:
-			return c.err
-		}
-	}
-	return nil
+	return checkPrepared(prepares)
 }
 
 // reopen closes the peers and opens another connection, which gets one of their sessions where the proxy keeps them.
@@ -152,6 +141,6 @@ func (s *setUp) renew(c *command, asked time.Time) error {
 	if same, _ := sameBackend(s.identity.text, text); !same {
 		return unsafeBecause(poolerCure)
 	}
-	s.asked, s.answered = asked, time.Now()
+	s.asked = asked
 	return nil
 }

@@ -81,10 +81,14 @@ func (s *session) readAll() error {
 
 func lastWordOf(m *pgproto3.ErrorResponse) *serverEndError {
 	server := pgconn.ErrorResponseToPgError(m)
-	if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC" {
-		return &serverEndError{server}
+	if !isLastWord(server) {
+		return nil
 	}
-	return nil
+	return &serverEndError{server}
+}
+
+func isLastWord(server *pgconn.PgError) bool {
+	return server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" || server.SeverityUnlocalized == "PANIC"
 }
 
 // deliver tells the clients what came of their requests and gives the statement back to the owner. What failed is the owner's: it

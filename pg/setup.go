@@ -15,13 +15,13 @@ type setUp struct {
 	settings  []setting
 	before    []*command // sent first, in the same flight
 
-	rollback, leftover, discard, role, encoding, set, application, readBack, history, ask *command
-	prepares                                                                              []*command
+	leftover, set, readBack, history, ask *command
+	clean                                 []*command
+	prepares                              []*command
 
 	identity identity
 	timeline timeline
 	asked    time.Time
-	answered time.Time
 }
 
 func (c *connector) newSetUp(w *wire) *setUp {
@@ -39,21 +39,16 @@ func (s *setUp) commands() []*command {
 		*to = c
 		out = append(out, c)
 	}
-	if s.wire.status != 'I' {
-		add(&s.rollback, ask("ROLLBACK"))
-	}
-	if s.wire.used {
-		// Our statement is there already where a proxy does not reset its sessions: that has to be seen before it is discarded.
+	rollback, discard := s.wire.rollback(), s.wire.discard()
+	s.clean = slices.Concat(rollback, discard)
+	out = append(out, rollback...)
+	if s.wire.used { // our statement is there already where a proxy does not reset its sessions: to be seen before it is discarded
 		add(&s.leftover, &command{prepare: &tryStatement})
-		// Locks, role, settings, LISTEN, temporary tables, prepared statements. The settings go back to what they were when
-		// the connection was made.
-		add(&s.discard, ask("DISCARD ALL"))
-		add(&s.role, ask("RESET ROLE"))                        // to the role's own, which DISCARD ALL does not
-		add(&s.encoding, ask("SET client_encoding TO 'UTF8'")) // before a name is said; a source of ours asks for it at the log-in
 	}
+	out = append(out, discard...)
 	add(&s.set, ask(setSQL, names(s.settings), values(s.settings)))
 	if s.connector.config.ApplicationName == "" {
-		add(&s.application, ask(applicationSQL, []byte(defaultApplication)))
+		out = append(out, ask(applicationSQL, []byte(defaultApplication)))
 	}
 	add(&s.readBack, ask(readBackSQL, names(s.settings)))
 	s.prepares = nil
@@ -73,14 +68,13 @@ func (s *setUp) run(ctx context.Context, further ...*command) error {
 	if err := s.wire.exchange(ctx, "setting the session up", slices.Concat(s.before, s.commands(), further)...); err != nil {
 		return err
 	}
-	s.answered = time.Now()
 	if err := s.checkClean(); err != nil {
 		return err
 	}
 	if err := s.checkSettings(ctx); err != nil {
 		return err
 	}
-	if err := s.checkPrepared(); err != nil {
+	if err := checkPrepared(s.prepares); err != nil {
 		return err
 	}
 	s.timeline = parseTimeline(s.history)
@@ -91,17 +85,13 @@ func (s *setUp) run(ctx context.Context, further ...*command) error {
 }
 
 func (s *setUp) checkClean() error {
-	if s.rollback != nil && s.rollback.err != nil {
-		return fmt.Errorf("ending the transaction that the connection was in: %w", s.rollback.err)
-	}
-	if s.discard == nil {
-		return nil
-	}
-	if wasThere(s.leftover.err) {
+	if s.leftover != nil && wasThere(s.leftover.err) {
 		return errNoReset
 	}
-	if s.discard.err != nil {
-		return fmt.Errorf("removing what was left in the session (DISCARD ALL): %w", s.discard.err)
+	for _, c := range s.clean {
+		if c.err != nil {
+			return fmt.Errorf("removing what was left in the session (%s): %w", c.sql, c.err)
+		}
 	}
 	return nil
 }
@@ -112,8 +102,8 @@ var errNoReset = unsafeBecause("a proxy hands out sessions with what an earlier 
 // wasThere reports that a statement could not be prepared since it has been prepared before.
 func wasThere(err error) bool { return sqlState(err) == "42P05" }
 
-func (s *setUp) checkPrepared() error {
-	for _, c := range s.prepares {
+func checkPrepared(prepares []*command) error {
+	for _, c := range prepares {
 		switch {
 		case wasThere(c.err):
 			return errNoReset

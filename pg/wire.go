@@ -153,7 +153,7 @@ func (w *wire) receive(c *command) error {
 		case *pgproto3.ErrorResponse:
 			server := pgconn.ErrorResponseToPgError(m)
 			c.err = errors.Join(c.err, server)
-			if server.Severity == "FATAL" || server.SeverityUnlocalized == "FATAL" {
+			if isLastWord(server) {
 				return c.err
 			}
 			if c.more {
@@ -171,6 +171,24 @@ func (w *wire) receive(c *command) error {
 }
 
 var errNotAnswered = errors.New("a statement before this one has failed")
+
+// rollback ends a transaction that somebody has left open, and that may have failed.
+func (w *wire) rollback() []*command {
+	if w.status == 'I' {
+		return nil
+	}
+	return []*command{ask("ROLLBACK")}
+}
+
+// discard removes what somebody may have left in the session: locks, role, settings, LISTEN, temporary tables, prepared statements.
+// The settings go back to what they were when the connection was made; the role to its own, which DISCARD ALL does not do; and
+// the encoding is ours before a name is said, as a source of ours asks for it at the log-in.
+func (w *wire) discard() []*command {
+	if !w.used {
+		return nil
+	}
+	return []*command{ask("DISCARD ALL"), ask("RESET ROLE"), ask("SET client_encoding TO 'UTF8'")}
+}
 
 // hangUp ends the session and closes the connection. It does not wait for the server.
 func (w *wire) hangUp() {

@@ -65,7 +65,7 @@ var ofSessions = []mutant{
 // ofSetUp are bugs in how a session is opened, checked and set up.
 var ofSetUp = []mutant{
 	{name: "a session from a pool is not cleaned", test: "pg TestW6_SessionsBeginClean", edits: []edit{
-		{"pg/setup.go", "\tif s.wire.used {\n", "\tif s.wire.used && s.wire.status != 'I' {\n"}}},
+		{"pg/wire.go", "\tif !w.used {\n", "\tif !w.used || w.status == 'I' {\n"}}},
 	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{
 		{"pg/identity.go", "AS a), '-'), ' ', pg_catalog.current_database())", "AS a), '-'), ':', CURRENT_USER, ' ', pg_catalog.current_database())"}}},
 	{name: "a connect timeout is a context.DeadlineExceeded", test: "manager TestW13HungServerIsNoContextError", edits: []edit{

@@ -74,7 +74,8 @@ func WithConnectTimeout(d time.Duration) Option {
 	return func(c *config) { c.sessions.ConnectTimeout = d }
 }
 
-// WithCloseTimeout bounds the wait for the server to confirm the end of a session. Default 1 s.
+// WithCloseTimeout bounds the wait for the server to confirm the end of a session, after the slice of a wait that is under way on it.
+// Default 1 s.
 func WithCloseTimeout(d time.Duration) Option { return func(c *config) { c.sessions.CloseTimeout = d } }
 
 // WithIdleTime sets after how long an unused session is closed. Until then nothing is asked of it. Default 30 s, and never as long

@@ -24,7 +24,7 @@ func TestA7_APoolerWithFewConnections(t *testing.T) {
 		dsn := startBouncer(t, d, map[string]string{"pool_mode": "session", "default_pool_size": size, "server_reset_query": "DISCARD ALL"})
 		config := quick()
 		if !enough {
-			config.ConnectTimeout = 2 * time.Second
+			config.ConnectTimeout = 4 * time.Second
 		}
 		p, err := Open(within(t), sourceOf(t, dsn), config)
 		if err == nil {

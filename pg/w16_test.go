@@ -24,7 +24,7 @@ func TestW16_ANameWithASilentAddress(t *testing.T) {
 	config := parsed(t, strings.Replace(d.tcpDSN(), "127.0.0.1", "db.test", 1))
 	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.2", "127.0.0.1"}, nil }
 	bounded := quick()
-	bounded.ConnectTimeout = 2 * time.Second // each address has half of it
+	bounded.ConnectTimeout = 4 * time.Second // each address has half of it
 	p := openPool(t, fromConfig(t, config), bounded)
 	c := newCaller(1)
 	c.release(t, c.take(t, p))

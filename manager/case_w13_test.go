@@ -83,6 +83,26 @@ func TestW13SilentNetworkIsNoContextError(t *testing.T) {
 	}
 }
 
+// A9. TryAcquire of a server that hangs: its doc comment says that it is given up after the health times and the connect timeout
+// together, one round trip on each of two sessions, and so it is.
+func TestA9TryAcquireOfAHungServer(t *testing.T) {
+	s := breakable(t)
+	m := openOn(t, s, manager.WithHealth(time.Second, time.Second), manager.WithConnectTimeout(time.Second))
+	release(t, acquire(t, m, "k"))
+	thaw := freeze(t, s)
+	defer thaw()
+	_, err := m.TryAcquire(bounded(t), "k")
+	wantOutage(t, err)
+	why := failure(t, err)
+	if why.Attempts > 2 {
+		t.Errorf("%d attempts of one try", why.Attempts)
+	}
+	// Each attempt waited for no longer than that: what is beyond is the machine's.
+	if least, most := time.Second, 3*time.Second+soon; why.Waited < least || why.Waited > most {
+		t.Errorf("given up after %v: %v", why.Waited, err)
+	}
+}
+
 func wantOutage(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

@@ -9,7 +9,7 @@ import (
 )
 
 // The code goes on, and each bug has to go with it: its texts are there once, and it changes them.
-func TestEveryBugStillFits(t *testing.T) {
+func TestW18_EveryBugStillFits(t *testing.T) {
 	names := map[string]bool{}
 	for _, m := range mutants {
 		if names[m.name] {
@@ -35,7 +35,7 @@ func TestEveryBugStillFits(t *testing.T) {
 }
 
 // Tests get other names, and each bug has to be told: the test that is named for it is there.
-func TestEveryNamedTestIsThere(t *testing.T) {
+func TestW18_EveryNamedTestIsThere(t *testing.T) {
 	for _, m := range mutants {
 		if m.test == "" {
 			continue

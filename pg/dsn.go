@@ -27,6 +27,9 @@ func completeConfig(config *pgx.ConnConfig) error {
 	if err := checkParameters(config); err != nil {
 		return err
 	}
+	if config.RuntimeParams == nil {
+		config.RuntimeParams = make(map[string]string)
+	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	return nil
 }

@@ -122,6 +122,9 @@ func TestA5_ParametersOfPgxpool(t *testing.T) {
 	}
 	works(t, d, sourceOf(t, dsn))
 	works(t, d, fromConfig(t, parsed(t, dsn)))
+	bare := parsed(t, d.dsn())
+	bare.RuntimeParams = nil
+	works(t, d, fromConfig(t, bare))
 }
 
 // A6. The DSN's connect_timeout counts, unless the option is given.

@@ -150,6 +150,7 @@ func TestHealthKeepsALockAlive(t *testing.T) {
 // looks at the lock is told. That comes before the server frees the lock.
 func TestErrComparesTheClock(t *testing.T) {
 	s := server(t)
+	needSessionTimeout(t, s)
 	for name, look := range map[string]func(lock *manager.Lock) error{
 		"Err":           func(lock *manager.Lock) error { return lock.Err() },
 		"Context().Err": func(lock *manager.Lock) error { return lock.Context().Err() },

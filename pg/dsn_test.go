@@ -62,11 +62,13 @@ func TestW7_WhatIsNoURLIsRefused(t *testing.T) {
 			pool.Close()
 		}
 		if db, err := sql.Open("pgx", dsn); err == nil { // it does not show what it was made of: the server is asked, and quotes it
-			_, err = Open(within(t), fromSQL(t, db), quick())
-			if err == nil {
+			p, err := Open(within(t), fromSQL(t, db), quick())
+			keepsTheSecret(t, err)
+			if err == nil && d.major(t) < 15 { // it takes a name with a dot for an extension's
+				closePool(t, p)
+			} else if err == nil {
 				t.Errorf("%q in a database/sql pool is taken", dsn)
 			}
-			keepsTheSecret(t, err)
 		}
 	}
 }

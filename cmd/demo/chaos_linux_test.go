@@ -94,20 +94,28 @@ func TestChaosHolds(t *testing.T) {
 	}
 }
 
-// A check that cannot fail checks nothing.
+// A check that cannot fail checks nothing. On a busy machine the processes hold so seldom that a short run may see no overlap.
 func TestChaosFindsALiar(t *testing.T) {
 	t.Parallel()
-	p := start(t, shortChaos("none", "4s", "--lie", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
-	status := p.wait()
-	r := decodeChaos(t, p)
-	kinds := map[string]bool{}
-	for _, v := range r.Found {
-		kinds[v.Kind] = true
+	var said string
+	for _, duration := range []string{"4s", "10s", "30s"} {
+		p := start(t, shortChaos("none", duration, "--lie", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
+		status := p.wait()
+		r := decodeChaos(t, p)
+		p.mustBeClean(0)
+		kinds := map[string]bool{}
+		for _, v := range r.Found {
+			kinds[v.Kind] = true
+		}
+		if r.Leaks() != 0 {
+			t.Errorf("%d leaks\n%s", r.Leaks(), p.stdout)
+		}
+		if status == 1 && kinds["overlap"] && kinds["not a lock"] {
+			return
+		}
+		said = fmt.Sprintf("exit status %d, %v\n%s\n%s", status, kinds, p.stdout, p.stderr)
 	}
-	if status != 1 || !kinds["overlap"] || !kinds["not a lock"] || r.Leaks() != 0 {
-		t.Errorf("exit status %d, %v\n%s\n%s", status, kinds, p.stdout, p.stderr)
-	}
-	p.mustBeClean(0)
+	t.Error(said)
 }
 
 func TestInterruptedChaosRemovesEverything(t *testing.T) {

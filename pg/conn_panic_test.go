@@ -6,8 +6,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // badConn is a connection of a user's that fails at a call of his choice.
@@ -39,10 +37,7 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 			t.Run(name+" at "+at, func(t *testing.T) {
 				d := newDatabase(t)
 				var fail atomic.Pointer[func()]
-				config, err := pgx.ParseConfig(d.DSNOf(d.name))
-				if err != nil {
-					t.Fatal(err)
-				}
+				config := parsed(t, d.dsn())
 				dial := config.DialFunc
 				config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					conn, err := dial(ctx, network, addr)
@@ -51,19 +46,7 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 					}
 					return badConn{conn, &fail, read}, nil
 				}
-				source, err := FromConfig(config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				p, err := Open(within(t), source, Config{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := p.Close(within(t)); err != nil {
-						t.Error(err)
-					}
-				}()
+				p := openPool(t, fromConfig(t, config), Config{})
 				holder, other := newCaller(1), newCaller(2)
 				holder.take(t, p)
 				fail.Store(&f)

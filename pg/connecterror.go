@@ -211,8 +211,6 @@ func (e *ConnectError) classify(err error) {
 		dns     *net.DNSError
 		errno   syscall.Errno
 		parse   *pgconn.ParseConfigError
-		dsn     *dsnError
-		foreign *foreignServerError
 		old     *failedOverError
 		silence *silenceError
 		hook    *hookError
@@ -239,9 +237,9 @@ func (e *ConnectError) classify(err error) {
 		}
 		e.add(said, pgErr)
 		e.add("", fullness(pgErr))
-	case errors.As(err, &dsn):
+	case errors.Is(err, errParameters):
 		e.permanent = true
-		e.add(dsn.Error(), nil)
+		e.add(errParameters.Error(), nil)
 	case errors.As(err, &parse):
 		e.permanent = true
 		e.add(parseReason(err), nil)
@@ -249,7 +247,7 @@ func (e *ConnectError) classify(err error) {
 		e.permanent = true
 		e.add(fmt.Sprintf("the server's TLS certificate was not accepted (check sslmode and sslrootcert): %v",
 			certificateError(err)), nil)
-	case errors.As(err, &foreign), errors.As(err, &noTLS):
+	case errors.Is(err, errForeign), errors.As(err, &noTLS):
 		e.add("what answers there does not speak PostgreSQL: is the port another server's?", nil)
 	case errors.As(err, &silence):
 		e.add(silence.Error(), nil)

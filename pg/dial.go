@@ -175,7 +175,7 @@ func (s *socket) Read(b []byte) (int, error) {
 	case n > 0:
 		s.dialer.attempt.heard()
 		if !firstMessage(s.first.Load()).allows(b[0]) {
-			return 0, &foreignServerError{}
+			return 0, errForeign
 		}
 		s.first.Store(int32(seen))
 	case own && errors.As(err, &timeout) && timeout.Timeout() && !s.cut() && time.Since(begin) >= limit:

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -35,13 +36,8 @@ func completeConfig(config *pgx.ConnConfig) error {
 }
 
 // errParameters never quotes what it complains of: that may hold the password.
-var errParameters = &dsnError{"the DSN has a parameter that PostgreSQL cannot have: quotes around the DSN, or something before " +
-	"postgres://, make one of a part of it (not quoted here, as it may hold a password)"}
-
-// dsnError says what is wrong with a DSN that pgx takes.
-type dsnError struct{ reason string }
-
-func (e *dsnError) Error() string { return e.reason }
+var errParameters = errors.New("the DSN has a parameter that PostgreSQL cannot have: quotes around the DSN, or something before " +
+	"postgres://, make one of a part of it (not quoted here, as it may hold a password)")
 
 // checkParameters refuses what pgx makes of a URL that it does not take for one: the server would quote it, password and all, in its
 // error and in its log.

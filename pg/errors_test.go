@@ -15,7 +15,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -153,7 +152,7 @@ func undialled(t testing.TB, source Source) Source {
 	config.DialFunc = func(_ context.Context, network, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: %w", addr, syscall.ECONNREFUSED)}
 	}
-	return configSource{func() (*pgx.ConnConfig, error) { return config, nil }}
+	return fromConfig(t, config)
 }
 
 func FuzzDSN(f *testing.F) {

@@ -1,6 +1,9 @@
 package pg
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // A port may be another server's: one of HTTP, SSH, MySQL. What such a one says first is no answer of PostgreSQL's. Taken for one it
 // announces a message of a gigabyte, which then does not come.
@@ -15,10 +18,8 @@ const (
 	seen // it was answered, or is none of these: TLS from the first byte on
 )
 
-// foreignServerError says that the first answer was none of PostgreSQL's.
-type foreignServerError struct{}
-
-func (*foreignServerError) Error() string { return "what answers there does not speak PostgreSQL" }
+// errForeign: the first answer was none of PostgreSQL's.
+var errForeign = errors.New("what answers there does not speak PostgreSQL")
 
 // firstMessageOf tells them by their second word, a request code or a version. (PostgreSQL's documentation, "Message Formats".)
 func firstMessageOf(sent []byte) firstMessage {

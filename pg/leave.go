@@ -44,8 +44,8 @@ func (s *session) tellHolders() (told bool) {
 
 // hangUp closes the connection and waits until the reader has ended. Where holders were told of a loss while the server may well
 // have the session still, or will be told since a grant may be on its way, they have a moment before: hanging up frees their
-// locks. A backend that has hung up has released its
-// locks, and no sooner is that known, so the server is told goodbye and has CloseTimeout to hang up.
+// locks. A backend that has hung up has released its locks, and no sooner is that known, so the server is told goodbye and has time
+// to hang up; see closeBy.
 func (s *session) hangUp(told bool) {
 	var moment <-chan time.Time
 	if told && s.loss.Cause != CauseServer && s.loss.Cause != CauseConnection {

@@ -27,18 +27,23 @@ type Source interface {
 // panic's report. So each holds a function: whoever prints one prints an address.
 
 type configSource struct {
-	config func() (*pgx.ConnConfig, error)
+	config func() (*pgx.ConnConfig, error) // for one connection
+	first  func() *pgx.ConnConfig          // as it was when the source was made
+}
+
+func newConfigSource(config func() (*pgx.ConnConfig, error)) (Source, error) {
+	first, err := config()
+	if err != nil {
+		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+	}
+	return configSource{config, func() *pgx.ConnConfig { return first }}, nil
 }
 
 // FromDSN makes a source of all that pgx parses: URL or key=value form, several hosts, service files, PG* variables. It is parsed
 // again for each connection, so that a password file, or the files of TLS, may be renewed. A line break at its end, as files have
 // it, does not count; neither do pgxpool's parameters.
 func FromDSN(dsn string) (Source, error) {
-	s := configSource{func() (*pgx.ConnConfig, error) { return parseDSN(dsn) }}
-	if _, err := s.config(); err != nil {
-		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
-	}
-	return s, nil
+	return newConfigSource(func() (*pgx.ConnConfig, error) { return parseDSN(dsn) })
 }
 
 // FromConfig makes a source of a parsed configuration, which is copied. It must come from pgx.ParseConfig. Its password is the one
@@ -51,10 +56,8 @@ func FromConfig(config *pgx.ConnConfig) (Source, error) {
 		return nil, errors.New("the connection config was not made by pgx.ParseConfig") // pgx would panic
 	}
 	config = config.Copy()
-	if err := completeConfig(config); err != nil {
-		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
-	}
-	return configSource{func() (*pgx.ConnConfig, error) { return config, nil }}, nil
+	err := completeConfig(config)
+	return newConfigSource(func() (*pgx.ConnConfig, error) { return config, err })
 }
 
 func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
@@ -67,31 +70,22 @@ func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		err = w.release()
 	}
 	if err != nil {
-		return nil, connectError(ctx, err, "")
+		return nil, connectError(ctx, err, s.first().Password)
 	}
 	return conn, nil
 }
 
 // database is the one that is asked for; the server takes the user's name where none is.
 func (s configSource) database() string {
-	config, err := s.config()
-	switch {
-	case err != nil:
-		return ""
-	case config.Database == "":
+	config := s.first()
+	if config.Database == "" {
 		return config.User
 	}
 	return config.Database
 }
 
 // connectTimeout is the connect_timeout of the DSN, 0 where it has none.
-func (s configSource) connectTimeout() time.Duration {
-	config, err := s.config()
-	if err != nil {
-		return 0
-	}
-	return config.ConnectTimeout
-}
+func (s configSource) connectTimeout() time.Duration { return s.first().ConnectTimeout }
 
 // connectChecked logs in, and checks the connection. The user's functions are called here, on the attempt's goroutine.
 func (s configSource) connectChecked(ctx context.Context, a *attempt,

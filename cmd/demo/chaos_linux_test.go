@@ -107,8 +107,8 @@ func TestChaosFindsALiar(t *testing.T) {
 		for _, v := range r.Found {
 			kinds[v.Kind] = true
 		}
-		if r.Leaks() != 0 {
-			t.Errorf("%d leaks\n%s", r.Leaks(), p.stdout)
+		if status != 0 && status != 1 || r.Leaks() != 0 {
+			t.Errorf("exit status %d, %d leaks\n%s\n%s", status, r.Leaks(), p.stdout, p.stderr)
 		}
 		if status == 1 && kinds["overlap"] && kinds["not a lock"] {
 			return

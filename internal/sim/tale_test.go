@@ -53,7 +53,6 @@ func (t *tale) order() {
 		t.ordered++
 	}
 	slices.Sort(t.trace[t.ordered:])
-	t.ordered = len(t.trace)
 }
 
 func (t *tale) fine() bool {

@@ -95,7 +95,7 @@ oldest: setup ## compile the library with the oldest Go that go.mod asks for, an
 
 .PHONY: faults
 faults: setup ## cause every fault, and print the figures (STRESS=1: as often as docs/guarantees.md says)
-	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./faults/... ./internal/netfault/...
+	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./internal/faults/... ./internal/netfault/...
 
 .PHONY: matrix
 matrix: setup ## the library's tests, and a minute of chaos, on PostgreSQL 13 to 18 (VERSIONS='13 18')

@@ -91,7 +91,7 @@ func BenchmarkKeeper(b *testing.B) {
 	}
 }
 
-// One key, many callers: the lock goes from hand to hand.
+// One key, many callers: the lock is handed off locally.
 func BenchmarkHandOff(b *testing.B) {
 	for _, callers := range []int{2, 100, 10_000} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A claim that has ended is answered with its cause wherever it is: before it is sent, on its way, in line, at the
+// A claim that has ended is answered with its cause wherever it is: before it is sent, on its way, queued, at the
 // server.
 func TestCancel(t *testing.T) {
 	for _, row := range []struct {
@@ -22,7 +22,7 @@ func TestCancel(t *testing.T) {
 			c.cancel()
 			return c
 		}},
-		{"in line behind a holder", func(r *rig) *caller {
+		{"queued behind a holder", func(r *rig) *caller {
 			holder := r.acquire(key(1))
 			c := r.submit(key(1))
 			synctest.Wait()
@@ -81,7 +81,7 @@ func TestCancel(t *testing.T) {
 }
 
 // A cancellation and a grant meet: by hand, by the server's try, by the server's queue. Either the caller has the lock,
-// which its end then releases, or it does not; the next in line gets it in any case.
+// which its end then releases, or it does not; the next waiter gets it in any case.
 func TestCancelMeetsGrant(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for name, arrange := range map[string]func(r *rig) (grant func()){
@@ -124,7 +124,7 @@ func TestCancelMeetsGrant(t *testing.T) {
 						first.expect(errGaveUp)
 					}
 					if err := next.wait(); err != nil {
-						t.Fatalf("the next in line: %v", err)
+						t.Fatalf("the next waiter: %v", err)
 					}
 					r.mustRelease(next)
 				})

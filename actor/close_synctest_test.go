@@ -21,7 +21,7 @@ func TestCloseWithHoldersAndWaiters(t *testing.T) {
 		waiting := []*caller{
 			r.submit(key(1)),                   // behind a holder
 			r.submit(key(2)), r.submit(key(2)), // in the server's queue
-			r.submit(key(3)),               // in line for a session
+			r.submit(key(3)),               // queued for a session
 			r.submit(key(4, pollFirst(9))), // between two polls
 			r.submit(key(5, dedicated)),
 		}

@@ -9,9 +9,9 @@ var (
 	// ErrClosed is returned for claims that come after Close, or still wait then. Holds that Close ends have it as cause.
 	ErrClosed = errors.New("closed")
 	// ErrTooManyWaiters is returned when as many claims wait for the key as may.
-	ErrTooManyWaiters = errors.New("too many waiters for this key")
+	ErrTooManyWaiters = errors.New("too many waiters for this key (WithMaxWaiters)")
 	// ErrTooManyKeys is returned when as many keys are in use as may be.
-	ErrTooManyKeys = errors.New("too many keys in use")
+	ErrTooManyKeys = errors.New("too many keys in use (WithMaxKeys)")
 	// ErrAttempts is returned when no attempt of the claim was answered by the server.
 	ErrAttempts = errors.New("no attempt succeeded")
 	// ErrKeeperFailed is returned when the key's keeper panicked: the claim was not granted, or its hold is lost.

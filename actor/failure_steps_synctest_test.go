@@ -81,7 +81,7 @@ func life(r *rig) {
 		}
 	}
 	for range 2 {
-		// A holder and a line: handed on, and then released.
+		// A holder and a queue: handed on, and then released.
 		line := []*caller{get(), r.submit(key(1)), r.submit(key(1)), r.submit(key(1))}
 		sleep(ms)
 		get(try)
@@ -101,7 +101,7 @@ func life(r *rig) {
 		c.cancel()
 		c.wait()
 		sleep(10 * ms)
-		// and in line for a session.
+		// and queued for a session.
 		other := r.acquire(key(3, dedicated))
 		c = r.submit(key(1))
 		sleep(50 * ms)
@@ -185,7 +185,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 						last.Hold = HoldForWork
 					}
 					r.submit(last).wait() // perhaps a holder, and perhaps
-					r.submit(key(1))      // somebody in line, for Close
+					r.submit(key(1))      // a waiter, for Close
 					synctest.Wait()
 					if bystander.Over() != nil {
 						t.Errorf("another key's hold ended: %v", bystander.Over())

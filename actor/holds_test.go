@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Handed on in this process for at most a quantum of grants.
-func TestQuantumOfGrants(t *testing.T) {
+// Handed on in this process for at most the limit of grants.
+func TestHandOffLimitOfGrants(t *testing.T) {
 	d := newDriver(t) // three grants
 	d.acquire("a").acquire("b").acquire("c").acquire("d").yes().expect("grant a", stHeld)
 	if d.claims["a"].Local {
@@ -19,17 +19,17 @@ func TestQuantumOfGrants(t *testing.T) {
 		t.Errorf("local %v, outcomes %v and %v", c.Local, c.Outcome(), d.claims["a"].Outcome())
 	}
 	d.release("b").expect("over b grant c settle b", stHeld)
-	// Three waiters fit in the line.
+	// Three waiters fit in the queue.
 	if got := d.claims["d"]; !errors.Is(got.Err, ErrTooManyWaiters) {
 		t.Errorf("d was answered with %v", got.Err)
 	}
 	d.acquire("e").release("c").expect("over c unlock", stUnlocking)
 	d.yes().expect("settle c try", stTrying).yes().expect("grant e", stHeld)
-	d.acquire("f").release("e").expect("over e grant f settle e", stHeld) // a new quantum
+	d.acquire("f").release("e").expect("over e grant f settle e", stHeld) // a new count
 }
 
-// And for at most a quantum of time since the server's grant.
-func TestQuantumOfTime(t *testing.T) {
+// And for at most the limit of time since the server's grant.
+func TestHandOffLimitOfTime(t *testing.T) {
 	for _, row := range []struct {
 		held time.Duration
 		did  string
@@ -44,7 +44,7 @@ func TestQuantumOfTime(t *testing.T) {
 	d.acquire("c").passes(15*time.Millisecond).release("b").expect("over b unlock", stUnlocking)
 }
 
-// A session for waiting is not kept by a line that does not wait.
+// A session for waiting is not kept by a queue that does not wait.
 func TestSessionGoesBackAfterRelease(t *testing.T) {
 	d := in(t, stWaiting).yes().acquire("b").passes(time.Second).release("a").expect("over a unlock", stUnlocking)
 	d.yes().expect("settle a return try", stTrying)
@@ -104,7 +104,7 @@ func TestReleaseIsConfirmed(t *testing.T) {
 	}
 }
 
-// What the holder hears, and how its hold ends, with somebody in line.
+// What the holder hears, and how its hold ends, with a waiter.
 func TestLoss(t *testing.T) {
 	d := in(t, stHeld).acquire("b").lose().expect("over a settle a try", stTrying)
 	for _, got := range []error{d.claims["a"].Over(), d.claims["a"].Outcome()} {

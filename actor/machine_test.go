@@ -159,7 +159,7 @@ func TestPolling(t *testing.T) {
 		{"the first leaves", func(d *driver) *driver { return d.acquire("b").withdraw("a") }, "refuse a", stWaiting},
 		{"the first leaves, and a grant", func(d *driver) *driver { return d.acquire("b").withdraw("a").yes() }, "grant b withdraw", stHeld},
 
-		// The next in line wants a session of its own, and does not poll.
+		// The next waiter wants a session of its own, and does not poll.
 		{"one of another kind", another(nil), "refuse a stop-polling", stWaiting},
 		{"one of another kind, and it is over", another((*driver).no), "withdraw", stPausing},
 		{"one of another kind, it is over, and the place given up", another(func(d *driver) *driver { return d.no().withdrawn() }),

@@ -78,7 +78,7 @@ func TestPollsWithoutASession(t *testing.T) {
 		}
 		r.mustRelease(c)
 		if n := len(r.store.callsOf(1, fxWithdraw)); n != 1 {
-			t.Errorf("the place in the line for a session was given up %d times, should be once", n)
+			t.Errorf("the place in the queue for a session was given up %d times, should be once", n)
 		}
 	})
 }
@@ -203,8 +203,8 @@ func TestHolderInThisProcess(t *testing.T) {
 	})
 }
 
-// Handing on ends when the quantum does: then who waits outside has its turn.
-func TestQuantumLetsOthersIn(t *testing.T) {
+// Local hand-offs end at their limit: then other processes get the lock.
+func TestHandOffLimitLetsOthersIn(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		first := r.acquire(key(1))
 		r.store.lockOutside(1) // it waits now

@@ -78,31 +78,31 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		field string
 		opt   manager.Option
 	}{
-		{"HealthInterval", manager.WithHealth(bad, time.Second)},
-		{"HealthTimeout", manager.WithHealth(time.Second, bad)},
-		{"SessionTimeout", manager.WithSessionTimeout(bad)},
-		{"SessionTimeout", manager.WithSessionTimeout(time.Second)}, // less than the trust
-		{"WaitSlice", manager.WithWaitSlice(bad)},
-		{"ConnectTimeout", manager.WithConnectTimeout(bad)},
-		{"CloseTimeout", manager.WithCloseTimeout(bad)},
-		{"IdleTime", manager.WithIdleTime(bad)},
-		{"HandOffLimit time", manager.WithHandOffLimit(bad, 1)},
-		{"HandOffLimit grants", manager.WithHandOffLimit(time.Second, -1)},
-		{"IdleKeyTime", manager.WithIdleKeyTime(bad)},
-		{"RestartWindow", manager.WithRestarts(1, bad)},
-		{"Restarts", manager.WithRestarts(-1, time.Second)},
-		{"MaxWaiters", manager.WithMaxWaiters(-1)},
-		{"MaxKeys", manager.WithMaxKeys(-1)},
-		{"SharedSessions", manager.WithSharedSessions(-1)},
-		{"WaitingSessions", manager.WithWaitingSessions(-1)},
-		{"MaxSessions", manager.WithMaxSessions(-1)},
-		{"MaxSessions", manager.WithMaxSessions(1)},
-		{"Retry.Attempts", manager.WithRetry(manager.LinearRetry(-1, time.Second))},
-		{"Retry.Attempts", manager.WithRetry(manager.LinearRetry(0, time.Second))},
-		{"Retry.Backoff", manager.WithRetry(manager.LinearRetry(2, bad))},
-		{"Retry.Backoff", manager.WithRetry(manager.LinearRetry(2, -1))}, // backoff.Stop
-		{"Retry.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2})},
-		{"ApplicationName", manager.WithApplicationName("a\x00b")},
+		{"WithHealth interval", manager.WithHealth(bad, time.Second)},
+		{"WithHealth timeout", manager.WithHealth(time.Second, bad)},
+		{"WithSessionTimeout", manager.WithSessionTimeout(bad)},
+		{"WithSessionTimeout", manager.WithSessionTimeout(time.Second)}, // less than the trust
+		{"WithWaitSlice", manager.WithWaitSlice(bad)},
+		{"WithConnectTimeout", manager.WithConnectTimeout(bad)},
+		{"WithCloseTimeout", manager.WithCloseTimeout(bad)},
+		{"WithIdleTime", manager.WithIdleTime(bad)},
+		{"WithHandOffLimit time", manager.WithHandOffLimit(bad, 1)},
+		{"WithHandOffLimit grants", manager.WithHandOffLimit(time.Second, -1)},
+		{"WithIdleKeyTime", manager.WithIdleKeyTime(bad)},
+		{"WithRestarts window", manager.WithRestarts(1, bad)},
+		{"WithRestarts", manager.WithRestarts(-1, time.Second)},
+		{"WithMaxWaiters", manager.WithMaxWaiters(-1)},
+		{"WithMaxKeys", manager.WithMaxKeys(-1)},
+		{"WithSharedSessions", manager.WithSharedSessions(-1)},
+		{"WithWaitingSessions", manager.WithWaitingSessions(-1)},
+		{"WithMaxSessions", manager.WithMaxSessions(-1)},
+		{"WithMaxSessions", manager.WithMaxSessions(1)},
+		{"RetryPolicy.Attempts", manager.WithRetry(manager.LinearRetry(-1, time.Second))},
+		{"RetryPolicy.Attempts", manager.WithRetry(manager.LinearRetry(0, time.Second))},
+		{"RetryPolicy.Backoff", manager.WithRetry(manager.LinearRetry(2, bad))},
+		{"RetryPolicy.Backoff", manager.WithRetry(manager.LinearRetry(2, -1))}, // backoff.Stop
+		{"RetryPolicy.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2})},
+		{"WithApplicationName", manager.WithApplicationName("a\x00b")},
 	} {
 		m, err := manager.Open(bounded(t), dsn(server(t)), c.opt)
 		if err == nil {
@@ -125,7 +125,7 @@ func TestBadBackoffFailsItsAcquisition(t *testing.T) {
 		mine, theirs := acquire(t, m, "mine"), acquire(t, other, "theirs") // free: nothing is asked of the backoff
 		for _, opts := range [][]manager.AcquireOption{nil, {manager.WithRetryPolicy(policy)}} {
 			_, err := m.Acquire(bounded(t), "theirs", opts...)
-			if want := "Retry.Backoff " + says; err == nil || !strings.Contains(err.Error(), want) {
+			if want := "RetryPolicy.Backoff " + says; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
 			}
 			_ = failure(t, err)
@@ -156,8 +156,8 @@ func TestBadAcquire(t *testing.T) {
 		"nil context":           {none, "k", manager.WithDetachedHold(), manager.ErrNilContext, "context is nil"},
 		"empty key":             {bounded(t), "", manager.WithDetachedHold(), manager.ErrEmptyKey, "key is empty"},
 		"negative wait timeout": {bounded(t), "k", manager.WithWaitTimeout(-1), nil, "WaitTimeout is -1ns"},
-		"negative retry":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(-1, 1)), nil, "Retry.Attempts is -1"},
-		"negative pause":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(2, -1)), nil, "Retry.Backoff"},
+		"negative retry":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(-1, 1)), nil, "RetryPolicy.Attempts is -1"},
+		"negative pause":        {bounded(t), "k", manager.WithRetryPolicy(manager.LinearRetry(2, -1)), nil, "RetryPolicy.Backoff"},
 	} {
 		for call, get := range map[string]func() error{
 			"Acquire":        func() error { _, err := m.Acquire(c.ctx, c.key, c.opt); return err },

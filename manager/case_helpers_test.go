@@ -68,14 +68,14 @@ type trap struct {
 	skip    int           // how many calls work before that
 	times   int           // how many misdeeds are left; negative: no limit
 	entered chan struct{} // closed at the first misdeed
-	free    chan struct{} // closed by letGo
+	free    chan struct{} // closed by unblock
 	records []string      // log messages handled
 }
 
 func newTrap(t *testing.T) *trap {
 	t.Helper()
 	tr := &trap{free: make(chan struct{})}
-	t.Cleanup(tr.letGo)
+	t.Cleanup(tr.unblock)
 	return tr
 }
 
@@ -92,8 +92,8 @@ func (tr *trap) setTimes(p place, d deed, times int) (entered <-chan struct{}) {
 // unset makes all places work again. Calls that block go on blocking.
 func (tr *trap) unset() { tr.setTimes("", "", 0) }
 
-// letGo is unset, and lets the blocked calls go on.
-func (tr *trap) letGo() {
+// unblock is unset, and lets the blocked calls go on.
+func (tr *trap) unblock() {
 	tr.unset()
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -134,7 +134,7 @@ func (tr *trap) at(p place) {
 func (tr *trap) open(t *testing.T, s *pgserver.Server, opts ...manager.Option) *manager.Manager {
 	t.Helper()
 	m := openFrom(t, s, tr.source(t, s), append(tr.options(), opts...)...)
-	t.Cleanup(tr.letGo)
+	t.Cleanup(tr.unblock)
 	return m
 }
 

@@ -62,7 +62,7 @@ func TestI11UserCodeAndNeighbours(t *testing.T) {
 				ns.unharmed(t)
 				cancel()
 				if kind.where == inF {
-					tr.letGo() // Do returns when f does
+					tr.unblock() // Do returns when f does
 				}
 				inTime(t, "its own caller returns with his context", caller)
 				ns.unharmed(t)

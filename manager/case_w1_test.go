@@ -38,7 +38,7 @@ func TestW1BackoffThatBlocks(t *testing.T) {
 			if got, ok := inTime(t, "the caller returns with his context", caller); ok {
 				wantIs(t, got.err, context.Canceled)
 			}
-			tr.letGo()
+			tr.unblock()
 			_ = prompt(t, "release", mine.Release)
 			if got, ok := inTime(t, "the second process's grant", theirs); ok && got.err == nil {
 				release(t, got.lock)
@@ -55,7 +55,7 @@ func TestW1BackoffOfOneCallThatBlocks(t *testing.T) {
 		t.Run(string(where), func(t *testing.T) {
 			other, tr := open(t), newTrap(t)
 			m := open(t)
-			t.Cleanup(tr.letGo)
+			t.Cleanup(tr.unblock)
 			busy := acquire(t, other, "busy")
 			entered := tr.set(where, blocks)
 			ctx, cancel := context.WithCancel(bounded(t))
@@ -75,7 +75,7 @@ func TestW1BackoffOfOneCallThatBlocks(t *testing.T) {
 			if n := len(held(t, s)); n != 1 {
 				t.Errorf("the server has %d locks, one is held", n)
 			}
-			tr.letGo()
+			tr.unblock()
 			release(t, busy)
 		})
 	}

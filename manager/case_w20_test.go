@@ -33,7 +33,7 @@ func TestW20NewReturnsWithItsContext(t *testing.T) {
 				if got, ok := inTime(t, "New returns with its context", opening); ok {
 					wantIs(t, got.err, want)
 				}
-				tr.letGo() // and leakFree sees that the connection is closed
+				tr.unblock() // and leakFree sees that the connection is closed
 			})
 		}
 	}
@@ -54,7 +54,7 @@ func TestW20NewReturnsByTheConnectTimeout(t *testing.T) {
 			if got, ok := inTime(t, "New gives up", opening); ok {
 				wantOutage(t, got.err)
 			}
-			tr.letGo()
+			tr.unblock()
 		})
 	}
 }
@@ -82,7 +82,7 @@ func TestW20LateConnectionOfAnOpenManager(t *testing.T) {
 				wantIs(t, got.err, context.Canceled)
 			}
 			closesNow(t, m)
-			tr.letGo()
+			tr.unblock()
 			eventually(t, "the late connection is closed", func() bool { return connections(t, s) == 0 })
 		})
 	}

@@ -137,10 +137,10 @@ func (c *config) complete() error {
 		field *int
 		value int
 	}{
-		{"MaxWaiters", &c.maxWaiters, defaultMaxWaiters},
-		{"MaxKeys", &c.maxKeys, defaultMaxKeys},
-		{"HandOffLimit grants", &c.handOffGrants, defaultHandOffGrants},
-		{"Restarts", &c.restarts, defaultRestarts},
+		{"WithMaxWaiters", &c.maxWaiters, defaultMaxWaiters},
+		{"WithMaxKeys", &c.maxKeys, defaultMaxKeys},
+		{"WithHandOffLimit grants", &c.handOffGrants, defaultHandOffGrants},
+		{"WithRestarts", &c.restarts, defaultRestarts},
 	}
 	for _, n := range counts {
 		if *n.field == 0 {
@@ -155,9 +155,9 @@ func (c *config) complete() error {
 		field *time.Duration
 		value time.Duration
 	}{
-		{"HandOffLimit time", &c.handOffTime, defaultHandOffTime},
-		{"IdleKeyTime", &c.idleKeyTime, defaultIdleKeyTime},
-		{"RestartWindow", &c.restartWindow, defaultRestartWindow},
+		{"WithHandOffLimit time", &c.handOffTime, defaultHandOffTime},
+		{"WithIdleKeyTime", &c.idleKeyTime, defaultIdleKeyTime},
+		{"WithRestarts window", &c.restartWindow, defaultRestartWindow},
 	}
 	for _, d := range durations {
 		if *d.field == 0 {
@@ -168,7 +168,7 @@ func (c *config) complete() error {
 		}
 	}
 	if strings.ContainsRune(c.sessions.ApplicationName, 0) {
-		return errors.New("ApplicationName holds a NUL, which PostgreSQL cannot store")
+		return errors.New("WithApplicationName holds a NUL, which PostgreSQL cannot store")
 	}
 	if c.hash == nil {
 		c.hash = hashing.NamespacedFNV1a(c.namespace)

@@ -330,7 +330,7 @@ func TestDyingSessionIsNotShared(t *testing.T) {
 	var armed atomic.Bool
 	dying, goOn := make(chan struct{}), make(chan struct{})
 	m := open(t, manager.WithSharedSessions(1), manager.WithHook(func(_ int64, step string) {
-		if step == "try" && armed.CompareAndSwap(true, false) { // for the next in line, after the session was given back
+		if step == "try" && armed.CompareAndSwap(true, false) { // for the next waiter, after the session was given back
 			close(dying)
 			<-goOn
 		}

@@ -49,7 +49,7 @@ func TestTimeoutNamesTheHolder(t *testing.T) {
 			if e.Waited < time.Second/2 || e.Key != "orders/42" || e.ID != theirs.ID() {
 				t.Errorf("%s: %+v", name, e)
 			}
-			asked := "" // the second in line has not asked
+			asked := "" // the second waiter has not asked
 			if e.Attempts > 0 {
 				asked = "attempt"
 			}

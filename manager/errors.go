@@ -13,7 +13,7 @@ import (
 
 // The conditions that errors.Is finds in what this package returns. Context errors and *pgconn.PgError are found as well.
 var (
-	// ErrNotAcquired: TryAcquire found the lock held, or somebody else first in line for it.
+	// ErrNotAcquired: TryAcquire found the lock held, or another caller first in the queue for it.
 	ErrNotAcquired = actor.ErrNotAcquired
 	// ErrWaitTimeout: the time of [WithWaitTimeout] is over.
 	ErrWaitTimeout = errors.New("wait timeout")
@@ -26,7 +26,7 @@ var (
 	ErrReleaseUnknown = actor.ErrReleaseUnknown
 	// ErrClosed: the manager is closed, or closing.
 	ErrClosed = actor.ErrClosed
-	// ErrTooManyWaiters: the key's line is full; see [WithMaxWaiters].
+	// ErrTooManyWaiters: the queue of the key is full; see [WithMaxWaiters].
 	ErrTooManyWaiters = actor.ErrTooManyWaiters
 	// ErrTooManyKeys: too many keys are in use; see [WithMaxKeys].
 	ErrTooManyKeys = actor.ErrTooManyKeys

@@ -205,7 +205,7 @@ type acquired struct {
 	err  error
 }
 
-// acquiring starts a call of Acquire, which stands in line when acquiring returns.
+// acquiring starts a call of Acquire, which is queued when acquiring returns.
 func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) <-chan acquired {
 	t.Helper()
 	before := m.Stats().Waiting
@@ -214,7 +214,7 @@ func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string
 		lock, err := m.Acquire(ctx, key, opts...)
 		out <- acquired{lock, err}
 	}()
-	eventually(t, "the call stands in line", func() bool { return m.Stats().Waiting > before || len(out) > 0 })
+	eventually(t, "the call is queued", func() bool { return m.Stats().Waiting > before || len(out) > 0 })
 	return out
 }
 

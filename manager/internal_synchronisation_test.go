@@ -136,9 +136,9 @@ func TestFirstComeFirstServed(t *testing.T) {
 				t.Errorf("waiter %d: %v", i, err)
 			}
 		})
-		eventually(t, "the next stands in line", func() bool { return line.arrived() == i+2 })
+		eventually(t, "the next is queued", func() bool { return line.arrived() == i+2 })
 	}
-	for i := range n { // some leave, from the middle of the line
+	for i := range n { // some leave, from the middle of the queue
 		if i%3 == 1 {
 			leave[i]()
 			continue
@@ -156,7 +156,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	}
 }
 
-// A thousand local waiters are one wait at the server: the lock goes from hand to hand.
+// A thousand local waiters are one wait at the server: the lock is handed off locally.
 func TestHandOffNeedsNoServer(t *testing.T) {
 	line := new(steps)
 	m := open(t, manager.WithHandOffLimit(time.Hour, 1_000_000), line.record())
@@ -172,7 +172,7 @@ func TestHandOffNeedsNoServer(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all stand in line", func() bool { return line.arrived() == n+1 })
+	eventually(t, "all are queued", func() bool { return line.arrived() == n+1 })
 	release(t, lock)
 	wg.Wait()
 	closeNow(t, m) // all is counted then
@@ -208,20 +208,20 @@ func TestManyGoroutinesWithoutHandOff(t *testing.T) {
 	}
 }
 
-// When the quantum is over, by time or by count, another process has its turn, although the local line is long.
-func TestQuantumLetsOthersIn(t *testing.T) {
+// At the hand-off limit, of time or of count, another process gets the lock, although the local queue is long.
+func TestHandOffLimitLetsOthersIn(t *testing.T) {
 	const grants, span = 10, 20 * time.Millisecond
 	for name, c := range map[string]struct {
-		quantum manager.Option
-		hold    time.Duration // of the first in the line
-		most    int           // local grants before the other's turn
+		limit manager.Option
+		hold  time.Duration // of the first in the queue
+		most  int           // local grants before the other's turn
 	}{
 		"grants": {manager.WithHandOffLimit(time.Hour, grants), 0, grants},
 		"time":   {manager.WithHandOffLimit(span, 1_000_000), 2 * span, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, line := server(t), new(steps)
-			busy, other := open(t, c.quantum, line.record()), open(t)
+			busy, other := open(t, c.limit, line.record()), open(t)
 			lock := acquire(t, busy, "k")
 			theirs := acquiring(bounded(t), t, other, "k")
 			eventually(t, "the other waits at the server", func() bool { return queued(t, s, lock.ID()) == 1 })

@@ -46,13 +46,13 @@ func defaultRetry() RetryPolicy {
 
 func (p RetryPolicy) validate() error {
 	if p.Attempts < 1 {
-		return fmt.Errorf("Retry.Attempts is %d: it must be at least 1", p.Attempts)
+		return fmt.Errorf("RetryPolicy.Attempts is %d: it must be at least 1", p.Attempts)
 	}
 	if p.Backoff == nil {
-		return fmt.Errorf("Retry.Backoff is nil: it makes the pauses between attempts")
+		return fmt.Errorf("RetryPolicy.Backoff is nil: it makes the pauses between attempts")
 	}
 	if p.step < 0 {
-		return fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", p.step)
+		return fmt.Errorf("RetryPolicy.Backoff gave a pause of %v: it must not be negative", p.step)
 	}
 	return nil
 }
@@ -97,10 +97,10 @@ type pauseResult struct {
 func (n *nextPause) start() { go n.ask() }
 
 func (n *nextPause) ask() {
-	r := pauseResult{err: errors.New("Retry.Backoff called runtime.Goexit")}
+	r := pauseResult{err: errors.New("RetryPolicy.Backoff called runtime.Goexit")}
 	defer func() {
 		if v := recover(); v != nil {
-			r.err = fmt.Errorf("Retry.Backoff panicked: %v\n%s", v, debug.Stack())
+			r.err = fmt.Errorf("RetryPolicy.Backoff panicked: %v\n%s", v, debug.Stack())
 		}
 		n.result <- r
 	}()
@@ -108,7 +108,7 @@ func (n *nextPause) ask() {
 		n.backoff = n.policy.Backoff()
 	}
 	if n.backoff == nil {
-		r.err = errors.New("Retry.Backoff gave nil: it makes the pauses between attempts")
+		r.err = errors.New("RetryPolicy.Backoff gave nil: it makes the pauses between attempts")
 		return
 	}
 	r.pause, r.err = n.backoff.NextBackOff(), nil
@@ -116,7 +116,7 @@ func (n *nextPause) ask() {
 	case r.pause == backoff.Stop:
 		r.pause = time.Second
 	case r.pause < 0:
-		r.err = fmt.Errorf("Retry.Backoff gave a pause of %v: it must not be negative", r.pause)
+		r.err = fmt.Errorf("RetryPolicy.Backoff gave a pause of %v: it must not be negative", r.pause)
 	}
 }
 

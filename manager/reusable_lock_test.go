@@ -139,7 +139,7 @@ func TestTryAcquireNeverWaits(t *testing.T) {
 	release(t, theirs)
 }
 
-// A try does not overtake those who stand in line.
+// A try does not overtake those who are queued.
 func TestTryAcquireStandsBehindTheLine(t *testing.T) {
 	m, other := open(t), open(t)
 	theirs := acquire(t, other, "k")

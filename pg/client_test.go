@@ -11,13 +11,13 @@ import (
 // caller is a client that writes down what it is told. Its channels have room for more than is allowed to come, so that
 // a second answer is seen and does not block a session.
 type caller struct {
-	r       Request
-	pool    *Pool           // that was asked for the lock; nil where a session was
-	unsent  <-chan struct{} // of the request under way
-	answers chan answer
-	losses  chan loss
-	seats   chan seated
-	told    chan *Holder
+	r        Request
+	pool     *Pool           // that was asked for the lock; nil where a session was
+	unsent   <-chan struct{} // of the request under way
+	answers  chan answer
+	losses   chan loss
+	reserved chan gotSession
+	told     chan *Holder
 }
 
 type answer struct {
@@ -35,13 +35,13 @@ type loss struct {
 	at      time.Time
 }
 
-type seated struct {
+type gotSession struct {
 	session *Solo
 	err     error
 }
 
 func newCaller(id int64) *caller {
-	c := &caller{answers: make(chan answer, 8), losses: make(chan loss, 8), seats: make(chan seated, 8),
+	c := &caller{answers: make(chan answer, 8), losses: make(chan loss, 8), reserved: make(chan gotSession, 8),
 		told: make(chan *Holder, 8)}
 	c.r.ID, c.r.Client = id, c
 	return c
@@ -63,7 +63,7 @@ func (c *caller) Lost(s Session, id int64) {
 	c.losses <- loss{session: s, id: id, err: s.Lost(), trusted: s.TrustedUntil(), at: time.Now()}
 }
 
-func (c *caller) Reserved(_ *Reservation, s *Solo, err error) { c.seats <- seated{s, err} }
+func (c *caller) Reserved(_ *Reservation, s *Solo, err error) { c.reserved <- gotSession{s, err} }
 
 func (c *caller) Told(h *Holder) { c.told <- h }
 
@@ -180,7 +180,7 @@ func (c *caller) quiet(t testing.TB) {
 	t.Helper()
 	none(t, c.answers, "an answer too many")
 	none(t, c.losses, "a loss too many")
-	none(t, c.seats, "a session too many")
+	none(t, c.reserved, "a session too many")
 }
 
 func causeOf(t testing.TB, err error) Cause {
@@ -196,7 +196,7 @@ func causeOf(t testing.TB, err error) Cause {
 func (c *caller) reserve(t testing.TB, p *Pool, use Use) *Solo {
 	t.Helper()
 	p.Reserve(&Reservation{Client: c, Use: use})
-	got := receive(t, c.seats)
+	got := receive(t, c.reserved)
 	if got.err != nil {
 		t.Fatal(got.err)
 	}

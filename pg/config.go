@@ -104,7 +104,7 @@ func (c *Config) idleLimit() time.Duration {
 	return min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)
 }
 
-// WithDefaults fills the zero fields in and checks the rest. The error names the field.
+// WithDefaults fills the zero fields in and checks the rest. The error names the manager's option.
 func (c *Config) WithDefaults() (Config, error) {
 	out := *c
 	return out, out.complete()
@@ -116,12 +116,12 @@ func (c *Config) complete() error {
 		field *time.Duration
 		value time.Duration
 	}{
-		{"HealthInterval", &c.HealthInterval, defaultInterval},
-		{"HealthTimeout", &c.HealthTimeout, defaultTimeout},
-		{"WaitSlice", &c.WaitSlice, defaultSlice},
-		{"ConnectTimeout", &c.ConnectTimeout, defaultConnectTimeout},
-		{"CloseTimeout", &c.CloseTimeout, defaultCloseTimeout},
-		{"IdleTime", &c.IdleTime, defaultIdleTime},
+		{"WithHealth interval", &c.HealthInterval, defaultInterval},
+		{"WithHealth timeout", &c.HealthTimeout, defaultTimeout},
+		{"WithWaitSlice", &c.WaitSlice, defaultSlice},
+		{"WithConnectTimeout", &c.ConnectTimeout, defaultConnectTimeout},
+		{"WithCloseTimeout", &c.CloseTimeout, defaultCloseTimeout},
+		{"WithIdleTime", &c.IdleTime, defaultIdleTime},
 	}
 	for _, d := range durations {
 		if *d.field == 0 {
@@ -135,7 +135,7 @@ func (c *Config) complete() error {
 		c.SessionTimeout = 2 * c.Trust()
 	}
 	if c.SessionTimeout <= c.Trust() || c.SessionTimeout > maxDuration {
-		return fmt.Errorf("SessionTimeout is %v: it must be longer than HealthInterval + HealthTimeout (%v), "+
+		return fmt.Errorf("WithSessionTimeout is %v: it must be longer than the sum of WithHealth (%v), "+
 			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
 	}
 	c.WaitSlice = min(c.WaitSlice, c.HealthInterval)
@@ -144,10 +144,10 @@ func (c *Config) complete() error {
 		field *int
 		value int
 	}{
-		{"SharedSessions", &c.SharedSessions, defaultSharedSessions},
-		{"WaitingSessions", &c.WaitingSessions, defaultWaitingSessions},
-		{"MaxSessions", &c.MaxSessions, defaultMaxSessions},
-		{"MaxLocksPerSession", &c.MaxLocksPerSession, defaultMaxLocks},
+		{"WithSharedSessions", &c.SharedSessions, defaultSharedSessions},
+		{"WithWaitingSessions", &c.WaitingSessions, defaultWaitingSessions},
+		{"WithMaxSessions", &c.MaxSessions, defaultMaxSessions},
+		{"WithMaxLocksPerSession", &c.MaxLocksPerSession, defaultMaxLocks},
 	}
 	for _, n := range counts {
 		if *n.field == 0 {
@@ -158,7 +158,7 @@ func (c *Config) complete() error {
 		}
 	}
 	if c.MaxSessions < 2 {
-		return fmt.Errorf("MaxSessions is %d: one session holds and one waits, so it must be at least 2", c.MaxSessions)
+		return fmt.Errorf("WithMaxSessions is %d: one session holds and one waits, so it must be at least 2", c.MaxSessions)
 	}
 	// A default gives way to a lower bound that the user set; at least one session is left for waiting.
 	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)

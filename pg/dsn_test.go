@@ -101,7 +101,7 @@ func TestA4_APasswordFileThatIsRenewed(t *testing.T) {
 	d.exec(t, "ALTER ROLE %s PASSWORD 'new'", role)
 	c := newCaller(1)
 	p.Reserve(&Reservation{Client: c, Use: UseDedicated})
-	if got := receive(t, c.seats); sqlState(got.err) != "28P01" {
+	if got := receive(t, c.reserved); sqlState(got.err) != "28P01" {
 		t.Errorf("with the old password: %v", got.err)
 	}
 	write("new")

@@ -158,7 +158,7 @@ func TestNoRoomAtTheServer(t *testing.T) {
 	d.exec(t, "ALTER ROLE crowded CONNECTION LIMIT 1")
 	for _, use := range []Use{UseWaiting, UseDedicated} {
 		p.Reserve(&Reservation{Client: waiter, Use: use})
-		if got := receive(t, waiter.seats); sqlState(got.err) != "53300" || !Transient(got.err) ||
+		if got := receive(t, waiter.reserved); sqlState(got.err) != "53300" || !Transient(got.err) ||
 			!errors.Is(got.err, ErrTooManyConnections) ||
 			!strings.Contains(got.err.Error(), "too many connections") {
 			t.Errorf("%+v", got)

@@ -170,7 +170,7 @@ func TestUserCodeRunsOnNoOwner(t *testing.T) {
 					t.Errorf("the others were kept for %v", took)
 				}
 				for range 2 {
-					if got := receive(t, asker.seats); got.err == nil || !Transient(got.err) {
+					if got := receive(t, asker.reserved); got.err == nil || !Transient(got.err) {
 						t.Errorf("%+v", got)
 					}
 				}
@@ -183,7 +183,7 @@ func TestUserCodeRunsOnNoOwner(t *testing.T) {
 				if took := time.Since(begin); took > defaultCloseTimeout+lateBound {
 					t.Errorf("Close took %v", took)
 				}
-				if got := receive(t, asker.seats); got.err == nil {
+				if got := receive(t, asker.reserved); got.err == nil {
 					t.Errorf("%+v", got)
 				}
 			})
@@ -231,7 +231,7 @@ func untilClosed(t *testing.T, c *caller, p *Pool, way int64, grants *atomic.Int
 			a = c.await(t)
 		case 2:
 			p.Reserve(&Reservation{Client: c, Use: UseWaiting})
-			got := receive(t, c.seats)
+			got := receive(t, c.reserved)
 			if a.err = got.err; a.err == nil {
 				own = got.session
 				a = c.on(t, own, OpWait)
@@ -251,5 +251,5 @@ func untilClosed(t *testing.T, c *caller, p *Pool, way int64, grants *atomic.Int
 		}
 	}
 	none(t, c.answers, "an answer too many")
-	none(t, c.seats, "a session too many")
+	none(t, c.reserved, "a session too many")
 }

@@ -11,9 +11,9 @@ import (
 // Limits, ours and the server's.
 var (
 	// ErrTooManyLocks: each shared session holds as many locks as it may; see [Config].MaxLocksPerSession.
-	ErrTooManyLocks = errors.New("too many locks on this manager's sessions")
+	ErrTooManyLocks = errors.New("too many locks on this manager's sessions (WithMaxLocksPerSession, WithSharedSessions)")
 	// ErrTooManySessions: as many sessions as are allowed are in use; see [Config].MaxSessions.
-	ErrTooManySessions = errors.New("too many sessions in use")
+	ErrTooManySessions = errors.New("too many sessions in use (WithMaxSessions)")
 	// ErrLockTableFull: the server has no room for another lock, of anybody's.
 	ErrLockTableFull = errors.New("the server's lock table is full")
 	// ErrTooManyConnections: the server, the database or the role has all the connections that it may have.

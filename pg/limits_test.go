@@ -60,7 +60,7 @@ func TestLocksOfASessionAreBounded(t *testing.T) {
 	}
 }
 
-// Who does not want to stand in line for a session is told at once that there is none.
+// Who does not want to queue for a session is told at once that there is none.
 func TestAReservationThatDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -70,7 +70,7 @@ func TestAReservationThatDoesNotWait(t *testing.T) {
 		var own *Solo
 		for _, c := range []*caller{first, second} { // there is room for these
 			p.Reserve(&Reservation{Client: c, Use: UseDedicated, Now: true})
-			got := receive(t, c.seats)
+			got := receive(t, c.reserved)
 			if got.err != nil {
 				t.Fatal(got.err)
 			}
@@ -78,14 +78,14 @@ func TestAReservationThatDoesNotWait(t *testing.T) {
 		}
 		p.Reserve(&Reservation{Client: patient, Use: UseDedicated})
 		p.Reserve(&Reservation{Client: third, Use: UseDedicated, Now: true})
-		if got := receive(t, third.seats); !errors.Is(got.err, ErrTooManySessions) || !Transient(got.err) {
+		if got := receive(t, third.reserved); !errors.Is(got.err, ErrTooManySessions) || !Transient(got.err) {
 			t.Errorf("%+v", got)
 		}
 		if n := p.Stats().Queued; n != 1 {
-			t.Errorf("%d stand in line", n)
+			t.Errorf("%d are queued", n)
 		}
 		p.Return(own)
-		if got := receive(t, patient.seats); got.err != nil {
+		if got := receive(t, patient.reserved); got.err != nil {
 			t.Errorf("%+v", got)
 		}
 		third.quiet(t)

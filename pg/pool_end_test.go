@@ -37,7 +37,7 @@ func TestSoloSessionsThatEndAtAnyMoment(t *testing.T) {
 			c := newCaller(i)
 			for n := range rounds {
 				p.Reserve(&Reservation{Client: c, Use: []Use{UseWaiting, UseDedicated}[n%2]})
-				got := receive(t, c.seats)
+				got := receive(t, c.reserved)
 				if got.err != nil {
 					continue
 				}
@@ -143,7 +143,7 @@ func TestASessionThatEndsBeforeThePoolHearsOfIt(t *testing.T) {
 					}
 					synctest.Wait()
 					close(busy)
-					p.Return(receive(t, c.seats).session)
+					p.Return(receive(t, c.reserved).session)
 					synctest.Wait()
 					if s := p.Stats(); s.Dedicated != 0 || s.Opening != 0 || s.Queued != 0 {
 						t.Fatalf("%+v", s)

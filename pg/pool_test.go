@@ -100,7 +100,7 @@ func TestAFailedConnectionIsNotRemembered(t *testing.T) {
 			}
 			for _, use := range []Use{UseWaiting, UseDedicated} {
 				p.Reserve(&Reservation{Client: caller, Use: use})
-				if got := receive(t, caller.seats); !errors.Is(got.err, syscall.ECONNREFUSED) {
+				if got := receive(t, caller.reserved); !errors.Is(got.err, syscall.ECONNREFUSED) {
 					t.Errorf("%+v", got)
 				}
 			}
@@ -186,7 +186,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	} else if causeOf(t, a.err) != CauseClosed {
 		t.Errorf("the wait under way: %+v", a)
 	}
-	if got := receive(t, queued.seats); !errors.Is(got.err, ErrClosed) {
+	if got := receive(t, queued.reserved); !errors.Is(got.err, ErrClosed) {
 		t.Errorf("the queued reservation: %+v", got)
 	}
 	closePool(t, p)
@@ -195,7 +195,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Errorf("a try after Close: %+v", a)
 	}
 	p.Reserve(&Reservation{Client: late, Use: UseDedicated})
-	if got := receive(t, late.seats); !errors.Is(got.err, ErrClosed) {
+	if got := receive(t, late.reserved); !errors.Is(got.err, ErrClosed) {
 		t.Errorf("a reservation after Close: %+v", got)
 	}
 	p.Who(1, late)

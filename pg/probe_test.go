@@ -96,7 +96,7 @@ func TestALaterSessionElsewhereIsRefused(t *testing.T) {
 			})
 			c := newCaller(1)
 			p.Reserve(&Reservation{Client: c, Use: UseDedicated})
-			if got := receive(t, c.seats); !errors.Is(got.err, ErrUnsafe) || !strings.Contains(got.err.Error(), reason) {
+			if got := receive(t, c.reserved); !errors.Is(got.err, ErrUnsafe) || !strings.Contains(got.err.Error(), reason) {
 				t.Errorf("%+v", got)
 			}
 		})

@@ -365,17 +365,17 @@ func TestASettingThatReadsOtherwise(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for field, c := range map[string]Config{
-		"HealthInterval":     {HealthInterval: -time.Second},
-		"HealthTimeout":      {HealthTimeout: time.Millisecond},
-		"WaitSlice":          {WaitSlice: -1},
-		"ConnectTimeout":     {ConnectTimeout: 1 << 62},
-		"CloseTimeout":       {CloseTimeout: -1},
-		"IdleTime":           {IdleTime: -1},
-		"SessionTimeout":     {SessionTimeout: 7 * time.Second},
-		"SharedSessions":     {SharedSessions: -1},
-		"WaitingSessions":    {WaitingSessions: -1},
-		"MaxSessions":        {MaxSessions: 1},
-		"MaxLocksPerSession": {MaxLocksPerSession: -1},
+		"WithHealth interval":    {HealthInterval: -time.Second},
+		"WithHealth timeout":     {HealthTimeout: time.Millisecond},
+		"WithWaitSlice":          {WaitSlice: -1},
+		"WithConnectTimeout":     {ConnectTimeout: 1 << 62},
+		"WithCloseTimeout":       {CloseTimeout: -1},
+		"WithIdleTime":           {IdleTime: -1},
+		"WithSessionTimeout":     {SessionTimeout: 7 * time.Second},
+		"WithSharedSessions":     {SharedSessions: -1},
+		"WithWaitingSessions":    {WaitingSessions: -1},
+		"WithMaxSessions":        {MaxSessions: 1},
+		"WithMaxLocksPerSession": {MaxLocksPerSession: -1},
 	} {
 		f := newFake(t)
 		_, err := Open(within(t), f.source(t), c)

@@ -306,7 +306,7 @@ func TestAUsersPoolThatIsClosed(t *testing.T) {
 	pool.Close()
 	c.release(t, s)
 	p.Reserve(&Reservation{Client: c, Use: UseWaiting})
-	if got := receive(t, c.seats); got.err == nil {
+	if got := receive(t, c.reserved); got.err == nil {
 		t.Error("a session came out of a closed pool")
 	}
 	c.release(t, c.take(t, p))

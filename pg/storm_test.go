@@ -95,7 +95,7 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 			}
 			losses.Add(c.lost.Load())
 			none(t, c.answers, "an answer too many")
-			none(t, c.seats, "a session too many")
+			none(t, c.reserved, "a session too many")
 		})
 	}
 	<-time.After(length)
@@ -133,7 +133,7 @@ func (c *stormClient) round(t *testing.T, p *Pool, random *rand.Rand) (granted i
 	if random.IntN(4) == 0 {
 		p.Withdraw(r)
 	}
-	got := receive(t, c.seats)
+	got := receive(t, c.reserved)
 	if got.err != nil {
 		if got.session != nil || !errors.Is(got.err, ErrWithdrawn) && !errors.Is(got.err, ErrClosed) && !Transient(got.err) {
 			t.Errorf("reserved: %+v", got)

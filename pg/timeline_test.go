@@ -90,7 +90,7 @@ func TestSessionsOnAnOldPrimaryAreGivenUp(t *testing.T) {
 		}
 		f.change(func() { f.timeline = "7000 0000000A" })
 		p.Reserve(&Reservation{Client: next, Use: UseDedicated})
-		if got := receive(t, next.seats); got.err == nil || !Transient(got.err) {
+		if got := receive(t, next.reserved); got.err == nil || !Transient(got.err) {
 			t.Errorf("an old primary gave %+v", got)
 		}
 		f.change(func() { f.timeline = "8000 00000001" }) // another cluster begins anew
@@ -107,7 +107,7 @@ func TestAnOldPrimaryFromAnotherSource(t *testing.T) {
 		c := newCaller(2)
 		f.change(func() { f.timeline = "7000 00000000" })
 		p.Reserve(&Reservation{Client: c, Use: UseDedicated})
-		if got := receive(t, c.seats); got.err == nil || !strings.Contains(got.err.Error(), "timeline 0") {
+		if got := receive(t, c.reserved); got.err == nil || !strings.Contains(got.err.Error(), "timeline 0") {
 			t.Errorf("an old primary gave %+v", got)
 		}
 	})

@@ -92,13 +92,13 @@ func TestSessionsForWaitingAreBoundedAndFirstComeFirstServed(t *testing.T) {
 		reservations[i] = &Reservation{Client: c, Use: UseWaiting}
 		p.Reserve(reservations[i])
 	}
-	first, second := receive(t, callers[0].seats), receive(t, callers[1].seats)
+	first, second := receive(t, callers[0].reserved), receive(t, callers[1].reserved)
 	stats := p.Stats()
 	if stats.Waiting != 2 || stats.Queued != 6 {
 		t.Errorf("%+v", stats)
 	}
 	p.Withdraw(reservations[3])
-	if got := receive(t, callers[3].seats); !errors.Is(got.err, ErrWithdrawn) || got.session != nil {
+	if got := receive(t, callers[3].reserved); !errors.Is(got.err, ErrWithdrawn) || got.session != nil {
 		t.Errorf("withdrawn: %+v", got)
 	}
 	p.Withdraw(reservations[3]) // twice
@@ -108,7 +108,7 @@ func TestSessionsForWaitingAreBoundedAndFirstComeFirstServed(t *testing.T) {
 			c.quiet(t)
 		}
 		p.Return(first.session)
-		first, second = second, receive(t, callers[i].seats)
+		first, second = second, receive(t, callers[i].reserved)
 		if second.err != nil {
 			t.Fatal(second.err)
 		}
@@ -155,12 +155,12 @@ func TestADedicatedSession(t *testing.T) {
 	callers[3].quiet(t)
 	callers[0].release(t, sessions[0])
 	p.Return(sessions[0])
-	if got := receive(t, callers[3].seats); got.session != sessions[0] {
+	if got := receive(t, callers[3].reserved); got.session != sessions[0] {
 		t.Errorf("%+v", got)
 	}
 	callers[1].release(t, sessions[1])
 	p.Return(sessions[1])
-	if got := receive(t, callers[4].seats); got.session != sessions[1] {
+	if got := receive(t, callers[4].reserved); got.session != sessions[1] {
 		t.Errorf("%+v", got)
 	}
 	if n := d.backends(t); n != 4 {

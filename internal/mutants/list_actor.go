@@ -62,7 +62,7 @@ var ofKeepers = []mutant{
 		{"actor/attempt.go", "\t\tc = next\n\t}\n\tm.askAt", "\t\tif c = next; c != nil {\n\t\t\tc = c.next\n\t\t}\n\t}\n\tm.askAt"}}},
 	{name: "a try is not repeated where its session had ended", test: "manager TestW12TryAfterTheSessionEnded", edits: []edit{
 		{"actor/attempt.go", "c != nil && a.Ended && !c.retried {", "c != nil && a.Ended && !c.retried && !c.Try {"}}},
-	{name: "a try waits in line", edits: []edit{
+	{name: "a try waits in the queue", edits: []edit{
 		{"actor/machine.go", "m.queue.n > 0 || state == stHeld || ", "m.queue.n > 0 || "}}},
 	{name: "a session of its own is not given back", edits: []edit{
 		{"actor/attempt.go", "\t\tm.do(fxReturn, nil, nil)\n", ""}}},

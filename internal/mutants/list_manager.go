@@ -16,7 +16,7 @@ var ofLocks = []mutant{
 	{name: "a backoff runs on its caller's goroutine", test: "manager TestW1BackoffOfOneCallThatBlocks", edits: []edit{
 		{"manager/retry.go", "func (n *nextPause) start() { go n.ask() }", "func (n *nextPause) start() { n.ask() }"}}},
 	{name: "a backoff's Goexit is taken for a return", edits: []edit{
-		{"manager/retry.go", "r := pauseResult{err: errors.New(\"Retry.Backoff called runtime.Goexit\")}", "r := pauseResult{}"}}},
+		{"manager/retry.go", "r := pauseResult{err: errors.New(\"RetryPolicy.Backoff called runtime.Goexit\")}", "r := pauseResult{}"}}},
 	{name: "an acquisition registers twice", edits: []edit{
 		{"manager/acquire.go", "\tl.register()\n", "\tl.register()\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n"}}},
 	{name: "the context registration is not taken back", edits: []edit{

@@ -358,7 +358,7 @@ func (k *call) refusedRightly() {
 		right = k.keeperFailed()
 	case errors.Is(k.err, manager.ErrAttempts):
 		right = len(e.Failures) > 0
-	case strings.Contains(k.err.Error(), "Retry.Backoff"):
+	case strings.Contains(k.err.Error(), "RetryPolicy.Backoff"):
 		right = k.badBackoff
 		w.seen.add("refused: bad backoff")
 	}

@@ -78,13 +78,3 @@ func TestTheRatioToTheBaselineIsBesideThatToPgx(t *testing.T) {
 		}
 	}
 }
-
-func TestALongNameFitsItsChart(t *testing.T) {
-	s := Section{Baseline: "lockkeeper@" + strings.Repeat("long", 20),
-		Rows: []Row{{System: "lockkeeper@" + strings.Repeat("long", 20)}, {System: "pgx"}}}
-	s.Rows[0].Figure.Median = 3
-	c := s.Chart()
-	if b := c.Bars[0]; letterWidth*float64(len(b.Name)) > c.Axis || !strings.HasSuffix(b.Name, "...") {
-		t.Errorf("%q does not fit %v", b.Name, c.Axis)
-	}
-}

@@ -1,18 +1,19 @@
 package report
 
 import (
-	_ "embed" // the page's template
-	"html/template"
+	_ "embed" // the page's text
 	"io"
+
+	"github.com/lockkeeper/lockkeeper/internal/page"
 )
 
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Parse(pageText))
+var pageTemplate = page.New(pageText, nil)
 
 // HTML writes one page that needs no other file.
-func (r Report) HTML(w io.Writer) error { return page.Execute(w, r) }
+func (r Report) HTML(w io.Writer) error { return pageTemplate.Execute(w, r) }
 
 // Summary is the targets by how far they were reached.
 func (r Report) Summary() (s struct{ Aim, Floor, Missed int }) {

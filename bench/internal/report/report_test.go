@@ -220,24 +220,6 @@ func TestHTMLIsOnePageThatNeedsNoOther(t *testing.T) {
 	}
 }
 
-func TestBarsFitTheirDrawing(t *testing.T) {
-	r := run()
-	charts := []Chart{r.RatioChart()}
-	for _, s := range r.Sections {
-		charts = append(charts, s.Chart())
-	}
-	for _, c := range charts {
-		for _, b := range c.Bars {
-			if b.W < 0 || c.Axis+b.W > chartWidth-labelWidth+1 || b.Low > b.High || b.High > chartWidth-labelWidth+1 || b.Foot() > c.Bottom {
-				t.Errorf("%+v does not fit %+v", b, c)
-			}
-		}
-	}
-	if ours := charts[1].Bars[0]; ours.W <= 10*charts[1].Bars[2].W {
-		t.Errorf("300,000 is %v wide, 3,000 is %v wide", ours.W, charts[1].Bars[2].W)
-	}
-}
-
 func TestMarkdownIsATableADocumentCanHold(t *testing.T) {
 	text := written(t, func(w *strings.Builder) error { return run().Markdown(w) })
 	for _, want := range []string{"    make bench BENCH_ARGS='--rounds 3'\n", "| lockkeeper | 300,000 | 100 | 320,000 | 6.00 x |",

@@ -1,7 +1,7 @@
 package summary
 
 import (
-	_ "embed" // the page's frame
+	_ "embed" // the page's text
 	"fmt"
 	"html/template"
 	"io"
@@ -11,12 +11,13 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/internal/page"
 )
 
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+var pageTemplate = page.New(pageText, template.FuncMap{
 	"count":   func(n int) string { return report.Count(n) },
 	"span":    span,
 	"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) },
@@ -31,7 +32,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return ""
 	},
-}).Parse(pageText))
+})
 
 // classNames are the style sheet's words.
 var classNames = map[plan.Class]string{
@@ -61,7 +62,7 @@ type pageData struct {
 	OK                         bool
 	Players                    []int // the processes, with the outsider
 	Picture                    template.HTML
-	Charts                     []chart
+	Charts                     []page.Lines
 	FailureLines               []failureLine
 }
 

@@ -332,7 +332,7 @@ func TestAFullLockTable(t *testing.T) {
 func TestLostReplies(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	box, dsn := newSocketProxy(t, d)
+	box, dsn := newSocketMiddlebox(t, d)
 	p := openDSN(t, dsn, quick())
 	neighbour := newCaller(50)
 	own := neighbour.reserve(t, p, UseDedicated)
@@ -348,7 +348,7 @@ func TestLostReplies(t *testing.T) {
 					t.Fatalf("%+v", a)
 				}
 			}
-			box.cutReply(after)
+			box.CutReply(after)
 			a := victim.on(t, s, op)
 			beside.lost(t, CauseConnection)
 			switch {

@@ -335,17 +335,17 @@ func TestAFrozenMiddlebox(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
 	d.needsSessionTimeout(t)
-	box := newProxy(t, "tcp", d.TCPAddr())
+	box := newMiddlebox(t, "tcp", d.TCPAddr())
 	p := openDSN(t, box.through(t, d.tcpDSN()), short())
 	holder := newCaller(7)
 	s := holder.take(t, p)
-	box.freeze()
+	box.Freeze()
 	holder.lost(t, CauseSilence)
 	if holds := d.locks(t)[7]; holds != s.PID() {
 		t.Errorf("when the holder was told, backend %d had the lock", holds)
 	}
 	eventually(t, "the server ends the silent session by itself", func() bool { return len(d.locks(t)) == 0 })
-	box.thaw()
+	box.Thaw()
 }
 
 // A process that was stopped wakes with everything as it was, and no timer has fired yet.

@@ -106,9 +106,9 @@ func TestALaterSessionElsewhereIsRefused(t *testing.T) {
 func TestADirectConnectionIsAccepted(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	box, dsn := newSocketProxy(t, d)
+	box, dsn := newSocketMiddlebox(t, d)
 	p := openDSN(t, dsn, quick())
-	if n := box.dials.Load(); n != 2 {
+	if n := box.Accepted(); n != 2 {
 		t.Errorf("%d connections were made: one to work with and one to compare it with were expected", n)
 	}
 	newCaller(1).take(t, p)

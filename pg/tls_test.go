@@ -104,7 +104,7 @@ func TestTLS(t *testing.T) {
 	if err == nil || Transient(err) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of somebody else's: %v", err)
 	}
-	box := newProxy(t, "tcp", d.TCPAddr())
+	box := newMiddlebox(t, "tcp", d.TCPAddr())
 	config := quick()
 	config.CloseTimeout = 200 * time.Millisecond
 	p := openDSN(t, strict(box.through(t, d.tcpDSN()), "verify-full", root), config)
@@ -125,12 +125,12 @@ func TestTLS(t *testing.T) {
 		t.Errorf("the session's TLS: %v", rows)
 	}
 	// A close does not wait for the farewell of a peer that has fallen silent.
-	box.freeze()
+	box.Freeze()
 	closePool(t, p)
 	for _, c := range callers {
 		c.lost(t, CauseClosed)
 	}
-	box.thaw()
+	box.Thaw()
 	d.isEmpty(t)
 }
 

@@ -56,7 +56,7 @@ func TestTheEndOfASliceIsNoError(t *testing.T) {
 func TestAnOrphanIsNotGranted(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	box, dsn := newSocketProxy(t, d)
+	box, dsn := newSocketMiddlebox(t, d)
 	config := patient()
 	config.CloseTimeout = 10 * time.Millisecond
 	if d.major(t) < 14 { // which does not look whether the client is still there: the end of the slice has to do
@@ -68,7 +68,7 @@ func TestAnOrphanIsNotGranted(t *testing.T) {
 	own := waiter.reserve(t, p, UseWaiting)
 	waiter.submit(own, OpWait)
 	eventually(t, "the wait is in the queue", func() bool { return d.queued(t)[1] == own.PID() })
-	box.hangUp()
+	box.HangUp()
 	if a := waiter.await(t); a.ok || causeOf(t, a.err) != CauseConnection {
 		t.Errorf("%+v", a)
 	}

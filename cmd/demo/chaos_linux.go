@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/forward"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
@@ -223,12 +222,12 @@ func newChaosPart() *cobra.Command {
 		Short:  "One process of a chaos run; takes its orders from the one that started it",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case stage.PartWorker:
 				return player.Run(os.Stdin, os.Stdout, os.NewFile(historyFile, "history"), func() { os.Exit(report.ExitFailed) })
 			case stage.PartForwarder:
-				return forward.Run(os.Stdin, os.Stdout)
+				return stage.RunForwarder(cmd.Context(), os.Stdin, os.Stdout)
 			case stage.PartNamespace:
 				return stage.KeepNamespace(os.Stdin, os.Stdout)
 			default:

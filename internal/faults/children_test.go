@@ -4,44 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/childtest"
+	"github.com/lockkeeper/lockkeeper/internal/forward"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 // parts are what other processes play that a test starts.
-var parts = childtest.Parts{"forward": forward, "look": look}
+var parts = childtest.Parts{"middlebox": middlebox, "look": look}
 
-// forward is a middlebox: it carries bytes between its own address and another.
-func forward(args []string) error {
+// middlebox carries bytes between an address of its own, which it tells, and another.
+func middlebox(args []string) error {
 	childtest.EndWithInput()
-	l, err := net.Listen("tcp", args[0])
+	f, err := forward.Start(context.Background(), "127.0.0.1:0", "tcp", args[0])
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stdout, "forwarding")
-	for {
-		client, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		server, err := net.Dial("tcp", args[1])
-		if err != nil {
-			client.Close()
-			continue
-		}
-		carry := func(to, from net.Conn) {
-			_, _ = io.Copy(to, from)
-			to.Close()
-			from.Close()
-		}
-		go carry(server, client)
-		go carry(client, server)
-	}
+	fmt.Fprintln(os.Stdout, f.Addr())
+	select {}
 }
 
 // look holds a lock and looks at it without a pause. Where two looks are further apart than the lease, the process was

@@ -3,9 +3,8 @@ package faults
 import (
 	"context"
 	"errors"
-	"net"
+	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,15 +33,13 @@ func TestFrozenMiddlebox(t *testing.T) {
 	o := newOutsider(t, s)
 	var y tally
 	for range often(1, 10) {
-		addr := freeAddr(t)
-		box := childtest.Start(t, "forward", addr, s.TCPAddr())
-		if got := box.Line(t); got != "forwarding" {
-			t.Fatal(got)
+		box := childtest.Start(t, "middlebox", s.TCPAddr())
+		address, err := netip.ParseAddrPort(box.Line(t))
+		if err != nil {
+			t.Fatal(err)
 		}
 		config := parse(t, s.TCPDSN())
-		host, port, _ := net.SplitHostPort(addr)
-		n, _ := strconv.ParseUint(port, 10, 16)
-		config.Host, config.Port = host, uint16(n)
+		config.Host, config.Port = address.Addr().String(), address.Port()
 		m := open(t, source(t, config), short.options()...)
 		all := holds(t, m, o, "frozen middlebox")
 		for !stillHeld(all) {

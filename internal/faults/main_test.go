@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -346,15 +345,4 @@ func (f figures) String() string {
 		return d.Round(time.Millisecond)
 	}
 	return fmt.Sprintf("n=%d min %v, p50 %v, p99 %v, max %v", len(f), short(f.at(0)), short(f.at(0.5)), short(f.at(0.99)), short(f.at(1)))
-}
-
-// freeAddr is a loopback address that nobody listens on.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
-	"github.com/lockkeeper/lockkeeper/bench/internal/proxy"
 	"github.com/lockkeeper/lockkeeper/bench/internal/server"
+	"github.com/lockkeeper/lockkeeper/internal/forward"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 	switchBound = 20 * time.Second
 )
 
-// field is the servers and proxies of a run.
+// field is the servers and forwarders of a run.
 type field struct {
 	catalogue Catalogue
 	plan      Plan
@@ -31,7 +31,7 @@ type running struct {
 	kind    server.Kind
 	server  *server.Server
 	err     error
-	proxies map[time.Duration]*proxy.Proxy
+	distant map[time.Duration]*forward.Forwarder // by the round trip that they add
 }
 
 // start starts the servers that the turns need, and PostgreSQL's first: it has to be there.
@@ -55,7 +55,7 @@ func (f *field) start(ctx context.Context, turns []Measurement, progress Progres
 		if err != nil {
 			progress.Say(fmt.Sprintf("%s: %v", kind.Name, err))
 		}
-		f.servers = append(f.servers, &running{kind: kind, server: s, err: err, proxies: map[time.Duration]*proxy.Proxy{}})
+		f.servers = append(f.servers, &running{kind: kind, server: s, err: err, distant: map[time.Duration]*forward.Forwarder{}})
 	}
 	return nil
 }
@@ -109,19 +109,20 @@ func (f *field) job(m Measurement) (job, error) {
 	return j, nil
 }
 
-// address leads through a proxy where latency is wanted.
+// address leads through a forwarder where latency is wanted.
 func (r *running) address(rtt time.Duration) (string, error) {
 	if rtt == 0 {
 		return r.server.Socket, nil
 	}
-	if r.proxies[rtt] == nil {
-		p, err := proxy.Start(context.Background(), r.server.TCP, rtt)
+	if r.distant[rtt] == nil {
+		p, err := forward.Start(context.Background(), "127.0.0.1:0", "tcp", r.server.TCP)
 		if err != nil {
 			return "", err
 		}
-		r.proxies[rtt] = p
+		p.SetPace(forward.Pace{Delay: rtt / 2})
+		r.distant[rtt] = p
 	}
-	return r.proxies[rtt].Addr(), nil
+	return r.distant[rtt].Addr(), nil
 }
 
 // others begins to watch what other programs use of the machine, and returns what ends it: their part of the time of all
@@ -177,7 +178,7 @@ func (f *field) tidy(ctx context.Context) {
 func (f *field) close() error {
 	var errs []error
 	for _, r := range f.servers {
-		for _, p := range r.proxies {
+		for _, p := range r.distant {
 			p.Close()
 		}
 		if r.server != nil {

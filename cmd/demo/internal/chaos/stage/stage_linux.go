@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/forward"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
@@ -66,7 +65,7 @@ func New(ctx context.Context, p *plan.Plan, command Commands, take func([]event.
 	}
 	for i := range p.Forwarded() {
 		process := p.Processes - i
-		g, err := startGateway(command(PartForwarder), forward.Job{
+		g, err := startGateway(command(PartForwarder), forwarderJob{
 			Listen: []string{net.JoinHostPort(s.host(), "0"), net.JoinHostPort(s.host(), "0")},
 			To:     []string{s.first.TCPAddr(), s.second.TCPAddr()},
 		})

@@ -1,4 +1,4 @@
-package forward
+package stage
 
 import (
 	"encoding/json"
@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/forward"
 )
 
 // echo answers every byte.
@@ -31,16 +33,16 @@ func echo(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestForwarder(t *testing.T) {
+func TestAForwarderTakesOrders(t *testing.T) {
 	in, orders := io.Pipe()
 	answers, out := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Run(in, out) }()
+	go func() { done <- RunForwarder(t.Context(), in, out) }()
 	encode := json.NewEncoder(orders)
-	if err := encode.Encode(Job{Listen: []string{"127.0.0.1:0"}, To: []string{echo(t)}}); err != nil {
+	if err := encode.Encode(forwarderJob{Listen: []string{"127.0.0.1:0"}, To: []string{echo(t)}}); err != nil {
 		t.Fatal(err)
 	}
-	var bound Bound
+	var bound forwarderBound
 	if err := json.NewDecoder(answers).Decode(&bound); err != nil || len(bound.Addresses) != 1 {
 		t.Fatalf("%+v, %v", bound, err)
 	}
@@ -62,7 +64,7 @@ func TestForwarder(t *testing.T) {
 	}
 	round()
 	const delay = 30 * time.Millisecond
-	if err := encode.Encode(Pace{Delay: delay}); err != nil {
+	if err := encode.Encode(forward.Pace{Delay: delay}); err != nil {
 		t.Fatal(err)
 	}
 	// The order is read by another goroutine: soon, a round trip takes twice the delay, and never less after that.
@@ -71,7 +73,7 @@ func TestForwarder(t *testing.T) {
 	if took := round(); took < 2*delay {
 		t.Errorf("it took %v", took)
 	}
-	if err := encode.Encode(Pace{}); err != nil {
+	if err := encode.Encode(forward.Pace{}); err != nil {
 		t.Fatal(err)
 	}
 	for round() >= 2*delay {

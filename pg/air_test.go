@@ -24,7 +24,7 @@ func twoInTheAir(t *testing.T, f *fakeServer, first, second func(q *question)) (
 
 func fine(*question) {}
 
-func failing(q *question) { q.answered, q.code = true, "57014" }
+func failing(q *question) { q.answered, q.Code = true, "57014" }
 
 // An error in one does not touch the other: it is settled beside it, and the other's clients hear nothing of it.
 func TestAnErrorBesideAnotherStatement(t *testing.T) {
@@ -124,11 +124,11 @@ func TestAWaitThatIsStoppedWithTheLockTwice(t *testing.T) {
 				c := newCaller(1)
 				own := c.reserve(t, p, UseWaiting)
 				f.onStatement(func(fs *fakeSession, q *question) {
-					if q.kind == "wait" {
+					if q.Kind == "wait" {
 						for range times {
 							f.try(fs, 1)
 						}
-						q.answered, q.code = true, "57014"
+						q.answered, q.Code = true, "57014"
 					}
 				})
 				if a := c.on(t, own, OpWait); a.ok || sqlState(a.err) != "57014" {

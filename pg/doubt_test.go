@@ -47,10 +47,10 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 	}
 	var statements []string
 	f.onStatement(func(fs *fakeSession, q *question) {
-		if q.kind == "who" {
+		if q.Kind == "who" {
 			return
 		}
-		statements = append(statements, q.kind)
+		statements = append(statements, q.Kind)
 		if len(statements) > 1 {
 			for _, c := range callers {
 				none(t, c.answers, "answered before it was settled")
@@ -60,7 +60,7 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 		for _, id := range span(1, n)[:min(done, int(n))] {
 			map[Op]func(*fakeSession, int64) bool{OpTry: f.try, OpUnlock: f.unlock}[op](fs, id)
 		}
-		q.answered, q.code = true, code
+		q.answered, q.Code = true, code
 	})
 	submitTogether(s, callers, op)
 	for _, c := range callers {
@@ -99,7 +99,7 @@ func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 		codes := []string{"53200", "57014"}
 		f.onStatement(func(_ *fakeSession, q *question) {
 			if len(codes) > 0 {
-				q.answered, q.code, codes = true, codes[0], codes[1:]
+				q.answered, q.Code, codes = true, codes[0], codes[1:]
 			}
 		})
 		a := victim.on(t, s, OpTry)

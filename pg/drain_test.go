@@ -15,8 +15,8 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 		cause  Cause
 	}{
 		"silence":         {func(_ *fakeSession, q *question) { q.never = true }, CauseSilence},
-		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.text("4711 f 1700000000.5 1700000001.5 fake") }, CauseBackend},
-		"doubt":           {func(_ *fakeSession, q *question) { q.answered = true; q.code = "XX000" }, CauseDoubt},
+		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.Text("4711 f 1700000000.5 1700000001.5 fake") }, CauseBackend},
+		"doubt":           {func(_ *fakeSession, q *question) { q.answered = true; q.Code = "XX000" }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 				holder := newCaller(1)
 				s := holder.take(t, p)
 				f.onStatement(func(fs *fakeSession, q *question) {
-					if q.kind == "ask" && fs.pid == s.PID() {
+					if q.Kind == "ask" && fs.PID == s.PID() {
 						c.answer(fs, q)
 					}
 				})

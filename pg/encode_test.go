@@ -192,7 +192,7 @@ func answerWrongly(t *testing.T, op Op, messages []pgproto3.BackendMessage, mayG
 			}
 		}
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "try" || q.kind == "wait" || q.kind == "batch" && len(arrayIDs(q.params[1])) == 2 {
+			if q.Kind == "try" || q.Kind == "wait" || q.Kind == "batch" && len(q.Locks()) == 2 {
 				q.answered = true
 				q.edit = func([]pgproto3.BackendMessage) []pgproto3.BackendMessage { return messages }
 			}
@@ -276,7 +276,7 @@ func FuzzAnswer(f *testing.F) {
 		neighbour, asked := newCaller(50), newCaller(1)
 		s := neighbour.take(t, p)
 		fake.onStatement(func(fs *fakeSession, q *question) {
-			if q.kind == "try" {
+			if q.Kind == "try" {
 				_, _ = fs.conn.Write(raw)
 			}
 			q.answered, q.hangUp = true, true

@@ -274,7 +274,7 @@ func TestOpeningIsBoundedByItsContext(t *testing.T) {
 			if kind == "dial" {
 				f.dial = func(context.Context, string) error { return errMute }
 			}
-			f.onStatement(func(_ *fakeSession, q *question) { q.never = q.kind == kind })
+			f.onStatement(func(_ *fakeSession, q *question) { q.never = q.Kind == kind })
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			if _, err := Open(ctx, f.source(t), Config{}); !errors.Is(err, context.Canceled) {

@@ -7,19 +7,19 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // fakeServer answers as PostgreSQL would, as far as this package asks anything, and has locks of its own. It misbehaves
 // where a test wants it to, which a real server cannot be made to do, and it runs inside a synctest bubble.
 type fakeServer struct {
 	// For a test to set before the first connection.
-	version  string
 	settings map[string]string                            // what it knows, with the values that a new session has; nil: whatever it is asked to set
 	noKey    bool                                         // it sends no BackendKeyData, as some proxies do
 	turnAway string                                       // the code by which it refuses everybody
@@ -30,9 +30,7 @@ type fakeServer struct {
 	locks    map[int64]*fakeLock
 	sessions map[uint32]*fakeSession
 	lastPID  uint32
-	start    string
-	timeline string // cluster and timeline
-	recovery string
+	facts    pgfake.Facts
 	done     sync.WaitGroup
 }
 
@@ -49,8 +47,8 @@ type fakeWaiter struct {
 
 func newFake(t testing.TB) *fakeServer {
 	t.Helper()
-	f := &fakeServer{version: "PostgreSQL 15 (fake)", locks: make(map[int64]*fakeLock),
-		sessions: make(map[uint32]*fakeSession), lastPID: 1000, start: "1700000000.5", timeline: "7000 00000001", recovery: "f"}
+	f := &fakeServer{locks: make(map[int64]*fakeLock), sessions: make(map[uint32]*fakeSession), lastPID: 1000,
+		facts: pgfake.Facts{Version: "PostgreSQL 15 (fake)", Start: "1700000000.5", Timeline: "7000 00000001", Recovery: "f", Database: "fake"}}
 	t.Cleanup(func() {
 		for _, s := range f.all() {
 			s.conn.Close()
@@ -86,7 +84,7 @@ func (f *fakeServer) sourceOf(t testing.TB, dsn string) Source {
 		if fate != nil && !errors.Is(fate, errMute) {
 			return nil, fate
 		}
-		client, server := newPipe()
+		client, server := pgfake.Pipe()
 		if fate == nil {
 			f.accept(server)
 		}
@@ -105,7 +103,7 @@ func (f *fakeServer) rawSource(t testing.TB, raw []byte, hangUp bool) Source {
 	source := f.source(t)
 	config, _ := source.(configSource).config() //nolint:forcetypeassert // it is what FromConfig makes
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
-		client, server := newPipe()
+		client, server := pgfake.Pipe()
 		f.done.Go(func() {
 			defer server.Close()
 			b := make([]byte, 4096)
@@ -128,10 +126,10 @@ func (f *fakeServer) accept(conn net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lastPID++
-	s := &fakeSession{server: f, conn: conn, pid: f.lastPID, backend: pgproto3.NewBackend(conn, conn),
-		prepared: make(map[string]*pgproto3.Parse), settings: maps.Clone(f.settings), canceled: make(chan struct{}, 1),
-		gone: make(chan struct{}), messages: make(chan pgproto3.FrontendMessage, 256)}
-	f.sessions[s.pid] = s
+	s := &fakeSession{Session: pgfake.Session{PID: f.lastPID, Settings: maps.Clone(f.settings), Fixed: f.settings != nil},
+		server: f, conn: conn, backend: pgproto3.NewBackend(conn, conn), canceled: make(chan struct{}, 1),
+		gone: make(chan struct{}), requests: make(chan *pgfake.Request, 256)}
+	f.sessions[s.PID] = s
 	f.done.Go(s.serve)
 }
 
@@ -179,7 +177,7 @@ func (f *fakeServer) held() map[int64]string {
 	out := make(map[int64]string)
 	for id, l := range f.locks {
 		if l.owner != nil {
-			out[id] = fmt.Sprintf("%d x%d", l.owner.pid, l.count)
+			out[id] = fmt.Sprintf("%d x%d", l.owner.PID, l.count)
 		}
 	}
 	return out
@@ -261,7 +259,7 @@ func (f *fakeServer) leave(w *fakeWaiter, id int64) bool {
 func (f *fakeServer) end(s *fakeSession) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.sessions, s.pid)
+	delete(f.sessions, s.PID)
 	for _, l := range f.locks {
 		l.queue = slices.DeleteFunc(l.queue, func(w *fakeWaiter) bool { return w.session == s })
 		if l.owner == s {
@@ -270,30 +268,10 @@ func (f *fakeServer) end(s *fakeSession) {
 	}
 }
 
-func (f *fakeServer) identity(s *fakeSession) string {
+func (f *fakeServer) knows() pgfake.Facts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprintf("%d %s %s 1700000001.5 fake", s.pid, f.recovery, f.start)
+	return f.facts
 }
 
-// kinds names the statements that this package sends by a part of their text; the first that fits counts.
-var kinds = []struct{ part, kind string }{
-	{"DO $lockkeeper$", "wait"}, {"SELECT pg_catalog.pg_advisory_lock", "plain wait"},
-	{"pg_settings AS s ON", "set"}, {"pg_settings AS s\n", "read back"}, {"pg_settings", "set"},
-	{"unnest($1::pg_catalog.int8[])", "batch"}, {"pg_try_advisory_xact_lock", "try in transaction"},
-	{"pg_try_advisory_lock", "try"}, {"pg_advisory_unlock", "unlock"},
-	{"pg_stat_get_activity", "ask"}, {"DISCARD ALL", "discard"}, {"RESET ROLE", "reset role"}, {"SET client_encoding", "encoding"},
-	{"current_setting('application_name')", "name the session"}, {"pg_locks", "who"}, {"current_database", "database"}, {"pg_postmaster_start_time", "who am I"},
-	{"pg_backend_pid", "pid"}, {"pg_control_system", "timeline"}, {"version()", "version"},
-	{"pg_is_in_recovery", "recovery"}, {"transaction_read_only", "read only"}, {"BEGIN", "begin"},
-	{"ROLLBACK", "rollback"},
-}
-
-func kindOf(sql string) string {
-	for _, k := range kinds {
-		if strings.Contains(sql, k.part) {
-			return k.kind
-		}
-	}
-	return sql
-}
+func (f *fakeServer) identity(s *fakeSession) string { return s.Identity(f.knows()) }

@@ -83,7 +83,7 @@ func replyOnce(t *testing.T, which int, raw []byte, hangUp bool) {
 	}
 	replied := false
 	fake.onStatement(func(fs *fakeSession, q *question) {
-		if fs.pid == s.PID() && (q.kind == want.kind || replied) {
+		if fs.PID == s.PID() && (q.Kind == want.kind || replied) {
 			if !replied {
 				_, _ = fs.conn.Write(raw)
 			}

@@ -29,12 +29,12 @@ func TestASessionWithLocksIsAskedEachInterval(t *testing.T) {
 		}
 		asked := make(map[uint32][]time.Duration)
 		f.onStatement(func(s *fakeSession, q *question) {
-			if q.kind != "ask" {
-				t.Errorf("a session at rest was sent %q", q.kind)
+			if q.Kind != "ask" {
+				t.Errorf("a session at rest was sent %q", q.Kind)
 			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			asked[s.pid] = append(asked[s.pid], time.Since(begin))
+			asked[s.PID] = append(asked[s.PID], time.Since(begin))
 		})
 		wait(22 * time.Second)
 		f.mu.Lock()
@@ -65,7 +65,7 @@ func TestABusySessionIsAskedToo(t *testing.T) {
 		p := openPool(t, f.source(t), Config{})
 		asked := 0
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "ask" {
+			if q.Kind == "ask" {
 				asked++
 			}
 		})
@@ -88,7 +88,7 @@ func TestTrustCountsFromTheSending(t *testing.T) {
 		begin := time.Now()
 		p := openPool(t, f.source(t), Config{})
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "try" || q.kind == "ask" {
+			if q.Kind == "try" || q.Kind == "ask" {
 				<-time.After(1500 * time.Millisecond)
 			}
 		})
@@ -163,7 +163,7 @@ func TestALateAnswerRenewsNothing(t *testing.T) {
 		s := holder.take(t, p)
 		answered := make(chan struct{})
 		f.onStatement(func(fs *fakeSession, q *question) {
-			if q.kind == "ask" && fs.pid == s.PID() {
+			if q.Kind == "ask" && fs.PID == s.PID() {
 				<-answered
 			}
 		})
@@ -239,22 +239,22 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 		cause  Cause
 	}{
 		"another backend": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.text("4711 f 1700000000.5 1700000001.5 fake")
+			q.Text("4711 f 1700000000.5 1700000001.5 fake")
 		}, CauseBackend},
 		"another server": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.text(fmt.Sprint(s.pid, " f 1800000000.5 1700000001.5 fake"))
+			q.Text(fmt.Sprint(s.PID, " f 1800000000.5 1700000001.5 fake"))
 		}, CauseBackend},
 		"another database": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.text(fmt.Sprint(s.pid, " f 1700000000.5 other fake"))
+			q.Text(fmt.Sprint(s.PID, " f 1700000000.5 other fake"))
 		}, CauseBackend},
 		"in recovery": {func(f *fakeServer, s *fakeSession, q *question) {
-			q.text(fmt.Sprint(s.pid, " t 1700000000.5 1700000001.5 fake"))
+			q.Text(fmt.Sprint(s.PID, " t 1700000000.5 1700000001.5 fake"))
 		}, CauseRecovery},
-		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.text("") }, CauseBackend},
+		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.Text("") }, CauseBackend},
 		"no row":        {func(*fakeServer, *fakeSession, *question) {}, CauseBackend},
-		"an error":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.code = "XX000" }, CauseDoubt},
-		"a cancel":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.code = "57014" }, CauseDoubt},
-		"a transaction": {func(f *fakeServer, s *fakeSession, q *question) { q.text(f.identity(s)); q.status = 'T' }, CauseDoubt},
+		"an error":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "XX000" }, CauseDoubt},
+		"a cancel":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "57014" }, CauseDoubt},
+		"a transaction": {func(f *fakeServer, s *fakeSession, q *question) { q.Text(f.identity(s)); q.status = 'T' }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 					s = h.take(t, p)
 				}
 				f.onStatement(func(fs *fakeSession, q *question) {
-					if q.kind == "ask" && fs.pid == s.PID() {
+					if q.Kind == "ask" && fs.PID == s.PID() {
 						q.answered = true
 						c.change(f, fs, q)
 					}

@@ -26,7 +26,7 @@ func leaving(t *testing.T, f *fakeServer, p *Pool, use Use, late Client) (s Sess
 		s, end = own, own.end
 	}
 	f.onStatement(func(fs *fakeSession, _ *question) {
-		if fs.pid == s.PID() {
+		if fs.PID == s.PID() {
 			<-gate
 		}
 	})
@@ -243,7 +243,7 @@ func TestAnAlarmWhileTheSessionEnds(t *testing.T) {
 		f.unlock(f.of(t, s), 1)
 		gate := make(chan struct{})
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "batch" {
+			if q.Kind == "batch" {
 				<-gate
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // Polling: asked for again and again, all together, until there is something to tell.
@@ -17,7 +19,7 @@ func polling(t *testing.T, config Config, test func(t *testing.T, f *fakeServer,
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		f := newFake(t)
-		test(t, f, fakePool(t, f, config), &fakeSession{server: f, pid: 1})
+		test(t, f, fakePool(t, f, config), &fakeSession{Session: pgfake.Session{PID: 1}, server: f})
 	})
 }
 
@@ -33,7 +35,7 @@ func pollsEnd(t *testing.T, f *fakeServer, p *Pool) {
 	synctest.Wait()
 	var asked atomic.Int64
 	f.onStatement(func(_ *fakeSession, q *question) {
-		if q.kind == "try" || q.kind == "batch" {
+		if q.Kind == "try" || q.Kind == "batch" {
 			asked.Add(1)
 		}
 	})
@@ -104,7 +106,7 @@ func TestAPollIsStopped(t *testing.T) {
 				f.try(other, 1)
 				answer := make(chan struct{})
 				f.onStatement(func(_ *fakeSession, q *question) {
-					if q.kind == "try" || q.kind == "batch" {
+					if q.Kind == "try" || q.Kind == "batch" {
 						<-answer
 					}
 				})
@@ -156,13 +158,13 @@ func TestPollsTakeTurns(t *testing.T) {
 		ticks := make(map[time.Time]int)
 		statements := 0
 		count := func(_ *fakeSession, q *question) {
-			if q.kind != "batch" {
+			if q.Kind != "batch" {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			statements++
-			for _, id := range arrayIDs(q.params[1]) {
+			for _, id := range q.Locks() {
 				asked[id] = append(asked[id], time.Now())
 				ticks[time.Now()]++
 			}
@@ -239,7 +241,7 @@ func TestASessionIsLostUnderPolls(t *testing.T) {
 			f.try(other, c.r.ID)
 			c.poll(p)
 		}
-		f.onStatement(func(_ *fakeSession, q *question) { q.never = q.kind == "batch" })
+		f.onStatement(func(_ *fakeSession, q *question) { q.never = q.Kind == "batch" })
 		wait(pollTick)
 		asking := 0
 		for _, b := range p.poller.under {

@@ -45,7 +45,7 @@ func TestCloseEndsPolls(t *testing.T) {
 		}
 		answer := make(chan struct{})
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "batch" {
+			if q.Kind == "batch" {
 				<-answer
 			}
 		})

@@ -22,7 +22,7 @@ func TestSoloSessionsThatEndAtAnyMoment(t *testing.T) {
 	killer.Go(func() {
 		for !stop.Load() {
 			for _, s := range f.all() {
-				if s.pid != shared {
+				if s.PID != shared {
 					s.conn.Close()
 				}
 			}
@@ -137,7 +137,7 @@ func TestASessionThatEndsBeforeThePoolHearsOfIt(t *testing.T) {
 					close(gate)
 					synctest.Wait()
 					for _, s := range f.all() {
-						if s.pid != shared {
+						if s.PID != shared {
 							s.conn.Close()
 						}
 					}

@@ -32,7 +32,7 @@ func TestThePoolGrowsWithTheLoad(t *testing.T) {
 				p := fakePool(t, f, Config{SharedSessions: c.limit})
 				release := make(chan struct{})
 				f.onStatement(func(_ *fakeSession, q *question) {
-					if q.kind == "try" || q.kind == "batch" {
+					if q.Kind == "try" || q.Kind == "batch" {
 						<-release
 					}
 				})

@@ -89,9 +89,9 @@ func TestALaterSessionElsewhereIsRefused(t *testing.T) {
 			p := openPool(t, f.source(t), Config{})
 			synctest.Wait() // the first session is in its place
 			f.onStatement(func(s *fakeSession, q *question) {
-				if q.kind == "ask" {
+				if q.Kind == "ask" {
 					q.answered = true
-					q.text(fmt.Sprint(s.pid, " ", answer))
+					q.Text(fmt.Sprint(s.PID, " ", answer))
 				}
 			})
 			c := newCaller(1)
@@ -232,77 +232,77 @@ func TestLookAlikesAreRefused(t *testing.T) {
 		meddle  func(s *fakeSession, q *question)
 		reason  string
 	}{
-		"CockroachDB": {prepare: func(f *fakeServer) { f.version = "CockroachDB CCL v25.1" }, reason: "CockroachDB"},
-		"YugabyteDB":  {prepare: func(f *fakeServer) { f.version = "PostgreSQL 15.2-YB-2.25.1.0-b0 on x86_64" }, reason: "YugabyteDB"},
+		"CockroachDB": {prepare: func(f *fakeServer) { f.facts.Version = "CockroachDB CCL v25.1" }, reason: "CockroachDB"},
+		"YugabyteDB":  {prepare: func(f *fakeServer) { f.facts.Version = "PostgreSQL 15.2-YB-2.25.1.0-b0 on x86_64" }, reason: "YugabyteDB"},
 		"no such feature": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "try" {
-				q.answered, q.code = true, "0A000"
+			if q.Kind == "try" {
+				q.answered, q.Code = true, "0A000"
 			}
 		}, reason: "no session advisory locks"},
 		"no such function": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "try in transaction" {
-				q.answered, q.code = true, "42883"
+			if q.Kind == "try in transaction" {
+				q.answered, q.Code = true, "42883"
 			}
 		}, reason: "no session advisory locks"},
 		"a proxy that passes on a backend's number": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "who am I" {
+			if q.Kind == "who am I" {
 				q.answered = true
-				q.text("4711 2023-11-14")
+				q.Text("4711 2023-11-14")
 			}
 		}, reason: "pools by transaction"},
 		"locks that always say true": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "try" || q.kind == "unlock" {
+			if q.Kind == "try" || q.Kind == "unlock" {
 				q.answered = true
-				q.bool(true)
+				q.Bool(true)
 			}
 		}, reason: "granted to another"},
 		"locks that always say false": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "try" {
+			if q.Kind == "try" {
 				q.answered = true
-				q.bool(false)
+				q.Bool(false)
 			}
 		}, reason: "was not granted"},
 		"unlocks that do nothing": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "unlock" {
+			if q.Kind == "unlock" {
 				q.answered = true
-				q.bool(true)
+				q.Bool(true)
 			}
 		}, reason: "a released lock"},
 		"a reset after each statement": {meddle: func(s *fakeSession, q *question) {
-			if q.kind == "try" {
+			if q.Kind == "try" {
 				q.answered = true
-				q.bool(true)
+				q.Bool(true)
 			}
 		}, reason: "server_reset_query_always"},
 		"a backend without a number": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "ask" || q.kind == "pid" {
+			if q.Kind == "ask" || q.Kind == "pid" {
 				q.answered = true
-				q.text("-1 f 1700000000.5 1700000001.5 fake")
+				q.Text("-1 f 1700000000.5 1700000001.5 fake")
 			}
 		}, reason: "which backend answers"},
 		"a backend numbered 0": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "ask" {
+			if q.Kind == "ask" {
 				q.answered = true
-				q.text("0 f 1700000000.5 1700000001.5 fake")
+				q.Text("0 f 1700000000.5 1700000001.5 fake")
 			}
 		}, reason: "which backend answers"},
 		"nothing about the backend": {meddle: func(_ *fakeSession, q *question) {
-			if q.kind == "ask" {
+			if q.Kind == "ask" {
 				q.answered = true
-				q.text("")
+				q.Text("")
 			}
 		}, reason: "which backend answers"},
 		"a standby behind the second connection": {meddle: func(s *fakeSession, q *question) {
-			if q.kind == "ask" {
+			if q.Kind == "ask" {
 				q.answered = true
-				q.text(fmt.Sprint(s.pid, " t 1700000000.5 1700000001.5 fake"))
+				q.Text(fmt.Sprint(s.PID, " t 1700000000.5 1700000001.5 fake"))
 			}
 		}, reason: "standby"},
 		"a proxy that hands everybody one backend": {prepare: func(f *fakeServer) { f.noKey = true },
 			meddle: func(_ *fakeSession, q *question) {
-				if q.kind == "who am I" {
+				if q.Kind == "who am I" {
 					q.answered = true
-					q.text("4711 2023-11-14")
+					q.Text("4711 2023-11-14")
 				}
 			}, reason: "pools by transaction"},
 	} {
@@ -333,7 +333,7 @@ func TestAProxyThatHidesTheBackendIsAccepted(t *testing.T) {
 		f.noKey = true
 		var rounds atomic.Int32
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "begin" {
+			if q.Kind == "begin" {
 				rounds.Add(1)
 			}
 		})
@@ -357,18 +357,18 @@ func TestASessionThatCannotBeSetUp(t *testing.T) {
 					f := newFake(t)
 					f.noKey = true
 					f.onStatement(func(_ *fakeSession, q *question) {
-						if q.kind != kind {
+						if q.Kind != kind {
 							return
 						}
 						q.answered = true
 						switch how {
 						case "error":
-							q.code = "XX000"
+							q.Code = "XX000"
 						case "hang-up":
 							q.hangUp = true
 							q.edit = func([]pgproto3.BackendMessage) []pgproto3.BackendMessage { return nil }
 						case "garbage":
-							q.text("\x00\xff", strconv.Itoa(1<<30), "")
+							q.Text("\x00\xff", strconv.Itoa(1<<30), "")
 						}
 					})
 					p, err := Open(t.Context(), f.source(t), Config{})

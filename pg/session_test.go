@@ -157,7 +157,7 @@ func TestABatchOfOneIsThePlainStatement(t *testing.T) {
 		f.onStatement(func(_ *fakeSession, q *question) {
 			mu.Lock()
 			defer mu.Unlock()
-			kinds = append(kinds, q.kind)
+			kinds = append(kinds, q.Kind)
 		})
 		c := newCaller(1)
 		c.release(t, c.take(t, p))
@@ -182,11 +182,11 @@ func TestWhatHasQueuedIsOneStatement(t *testing.T) {
 		release := make(chan struct{})
 		var statements [][2]int // unlocks, tries
 		f.onStatement(func(_ *fakeSession, q *question) {
-			switch q.kind {
+			switch q.Kind {
 			case "try":
 				<-release
 			case "batch":
-				statements = append(statements, [2]int{len(arrayIDs(q.params[0])), len(arrayIDs(q.params[1]))})
+				statements = append(statements, [2]int{len(q.Unlocks()), len(q.Locks())})
 			}
 		})
 		first := newCallers(span(5000, maxInAir))
@@ -254,7 +254,7 @@ func TestOneStatementNeverTriesOneIDTwice(t *testing.T) {
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
 		s := newCaller(1).take(t, p)
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "batch" {
+			if q.Kind == "batch" {
 				t.Errorf("it was sent")
 			}
 		})

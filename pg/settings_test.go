@@ -306,8 +306,8 @@ func TestASettingThatTheServerDoesNotTake(t *testing.T) {
 		f.settings = map[string]string{"statement_timeout": "99", "lock_timeout": "99", "tcp_keepalives_idle": "99",
 			"idle_in_transaction_session_timeout": "99", "application_name": ""}
 		f.onStatement(func(_ *fakeSession, q *question) {
-			if q.kind == "set" && strings.Contains(string(q.params[0]), "tcp_keepalives_idle") {
-				q.answered, q.code = true, "22023"
+			if q.Kind == "set" && strings.Contains(string(q.Params[0]), "tcp_keepalives_idle") {
+				q.answered, q.Code = true, "22023"
 			}
 		})
 		var told atomic.Int32
@@ -318,7 +318,7 @@ func TestASettingThatTheServerDoesNotTake(t *testing.T) {
 		}})
 		s := newCaller(1).take(t, p)
 		newCaller(1).reserve(t, p, UseWaiting) // a second session says nothing new
-		have := f.of(t, s).settings
+		have := f.of(t, s).Settings
 		for name, want := range map[string]string{"statement_timeout": "0", "lock_timeout": fmt.Sprint(defaultSlice.Milliseconds()),
 			"idle_in_transaction_session_timeout": "0", "tcp_keepalives_idle": "99", "application_name": "lockkeeper"} {
 			if have[name] != want {
@@ -349,8 +349,8 @@ func TestASettingThatReadsOtherwise(t *testing.T) {
 		f := newFake(t)
 		reads := "7000" // the trust: a session would be ended before its holder knows
 		f.onStatement(func(s *fakeSession, q *question) {
-			if q.kind == "read back" {
-				s.settings["idle_session_timeout"] = reads
+			if q.Kind == "read back" {
+				s.Settings["idle_session_timeout"] = reads
 			}
 		})
 		refused(t, f.source(t), "idle_session_timeout")

@@ -67,13 +67,13 @@ func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 	f.onStatement(func(_ *fakeSession, q *question) {
 		switch n := rand.IntN(1000); {
 		case n < 6:
-			q.answered, q.code = true, "57014" // without having done anything
+			q.answered, q.Code = true, "57014" // without having done anything
 		case n < 8:
 			q.never = true
 		case n == 8 && hangUps:
 			q.hangUp = true
 		case n == 9 && hangUps:
-			q.answered, q.code, q.severity = true, "57P01", "FATAL"
+			q.answered, q.Code, q.Severity = true, "57P01", "FATAL"
 			q.hangUp = true
 		default:
 			return

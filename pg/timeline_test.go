@@ -71,7 +71,7 @@ func TestSessionsOnAnOldPrimaryAreGivenUp(t *testing.T) {
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
 		holder, next := newCaller(1), newCaller(2)
 		holder.take(t, p)
-		f.change(func() { f.timeline = "7000 0000000B" })
+		f.change(func() { f.facts.Timeline = "7000 0000000B" })
 		if a := next.on(t, next.reserve(t, p, UseDedicated), OpTry); !a.ok {
 			t.Fatalf("%+v", a)
 		}
@@ -81,19 +81,19 @@ func TestSessionsOnAnOldPrimaryAreGivenUp(t *testing.T) {
 		}
 		eventually(t, "the lock is free", func() bool { return holder.try(t, p).ok })
 		for _, text := range []string{"", "7000", "7000 xyz", "7000 0000000B"} { // nothing that is said of it does harm
-			f.change(func() { f.timeline = text })
+			f.change(func() { f.facts.Timeline = text })
 			c := newCaller(9)
 			own := c.reserve(t, p, UseDedicated)
 			p.Return(own)
 			own.end()
 			receive(t, ended(own))
 		}
-		f.change(func() { f.timeline = "7000 0000000A" })
+		f.change(func() { f.facts.Timeline = "7000 0000000A" })
 		p.Reserve(&Reservation{Client: next, Use: UseDedicated})
 		if got := receive(t, next.reserved); got.err == nil || !Transient(got.err) {
 			t.Errorf("an old primary gave %+v", got)
 		}
-		f.change(func() { f.timeline = "8000 00000001" }) // another cluster begins anew
+		f.change(func() { f.facts.Timeline = "8000 00000001" }) // another cluster begins anew
 		p.Return(next.reserve(t, p, UseDedicated))
 	})
 }
@@ -105,7 +105,7 @@ func TestAnOldPrimaryFromAnotherSource(t *testing.T) {
 		p := openPool(t, plainSource{f.source(t)}, Config{})
 		newCaller(1).take(t, p)
 		c := newCaller(2)
-		f.change(func() { f.timeline = "7000 00000000" })
+		f.change(func() { f.facts.Timeline = "7000 00000000" })
 		p.Reserve(&Reservation{Client: c, Use: UseDedicated})
 		if got := receive(t, c.reserved); got.err == nil || !strings.Contains(got.err.Error(), "timeline 0") {
 			t.Errorf("an old primary gave %+v", got)

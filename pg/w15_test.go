@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // flights counts what clients send and wait for an answer to, over all connections: parallel ones count each.
@@ -92,7 +94,7 @@ func farSource(t *testing.T, f *fakeServer, half time.Duration) Source {
 		if err != nil {
 			return nil, err
 		}
-		client, far := newPipe()
+		client, far := pgfake.Pipe()
 		f.done.Go(func() { carry(&f.done, near, far, half) })
 		f.done.Go(func() { carry(&f.done, far, near, half) })
 		return client, nil

@@ -237,12 +237,12 @@ func TestAFailedWaitIsUnlockedToTheEnd(t *testing.T) {
 			left, statements := held, 0
 			f.onStatement(func(_ *fakeSession, q *question) {
 				q.answered = true
-				if statements++; q.kind == "wait" {
-					q.code = "57014"
+				if statements++; q.Kind == "wait" {
+					q.Code = "57014"
 					return
 				}
 				none(t, c.answers, "answered before it was settled")
-				q.bool(left > 0)
+				q.Bool(left > 0)
 				left--
 			})
 			if a := c.on(t, own, OpWait); a.ok || sqlState(a.err) != "57014" {

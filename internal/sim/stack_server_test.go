@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // advisory is one lock at the server.
@@ -19,49 +18,38 @@ type advisory struct {
 
 // backend is the server's end of a connection.
 type backend struct {
-	w        *stack
-	c        *wire // nil: a program that does without us
-	pid      uint32
-	settings map[string]string
-	idle     time.Time // since when it waits for the client
-	over     bool
-	inBlock  bool           // a transaction,
-	xact     []int64        // and its locks
-	doubt    map[int64]bool // ids of statements that failed: whether they are held is for an unlock to find out
+	pgfake.Session
+	w     *stack
+	c     *wire     // nil: a program that does without us
+	idle  time.Time // since when it waits for the client
+	over  bool
+	xact  []int64        // the locks of a transaction
+	doubt map[int64]bool // ids of statements that failed: whether they are held is for an unlock to find out
 }
 
-func (b *backend) status() byte {
-	if b.inBlock {
-		return 'T'
-	}
-	return 'I'
-}
-
-// tryXact is for a transaction, which ends with the statement outside of a block.
-func (b *backend) tryXact(id int64) bool {
+// TryXact implements pgfake.Locks, as do Try, Unlock and EndXact.
+func (b *backend) TryXact(id int64) bool {
 	l := b.w.lock(id)
 	if l.owner != nil {
 		return false
 	}
-	if b.inBlock {
-		l.owner = b
-		b.xact = append(b.xact, id)
-	}
+	l.owner = b
+	b.xact = append(b.xact, id)
 	return true
 }
 
-func (b *backend) rollback() {
+func (b *backend) EndXact() {
 	for _, id := range b.xact {
 		b.w.free(id, b.w.lock(id))
 	}
-	b.inBlock, b.xact = false, nil
+	b.xact = nil
 }
 
 // silentUntil is when the server ends the session unless it hears from the client: its idle_session_timeout.
 func (b *backend) silentUntil() time.Time { return b.idle.Add(b.setting("idle_session_timeout")) }
 
 func (b *backend) setting(name string) time.Duration {
-	ms, err := strconv.Atoi(b.settings[name])
+	ms, err := strconv.Atoi(b.Settings[name])
 	if err != nil || ms == 0 {
 		return time.Hour // that is never
 	}
@@ -87,7 +75,7 @@ func (w *stack) lock(id int64) *advisory {
 	return l
 }
 
-func (b *backend) try(id int64) bool {
+func (b *backend) Try(id int64) bool {
 	l := b.w.lock(id)
 	delete(b.doubt, id)
 	if l.owner == b {
@@ -100,7 +88,7 @@ func (b *backend) try(id int64) bool {
 	return true
 }
 
-func (b *backend) unlock(id int64) bool {
+func (b *backend) Unlock(id int64) bool {
 	l := b.w.lock(id)
 	if l.owner != b && b.doubt[id] { // then it is known. Before, it may be asked for again
 		delete(b.doubt, id)
@@ -122,7 +110,7 @@ func (w *stack) free(id int64, l *advisory) {
 		l.queue = l.queue[1:]
 		s.queued = false
 		l.owner = s.c.backend
-		s.waited(true)
+		s.Waited(true)
 		s.done()
 		w.seen.add("granted in the queue")
 		w.say("          the server grants %d to %v", id, s.c.p)
@@ -130,27 +118,19 @@ func (w *stack) free(id int64, l *advisory) {
 }
 
 // ids are what a statement wants locked or released.
-func (s *statement) ids() []int64 {
-	switch s.kind {
-	case kindBatch:
-		return append(idsIn(s.params[0]), idsIn(s.params[1])...)
-	case kindTry, kindUnlock, kindWait:
-		return []int64{s.id()}
-	}
-	return nil
-}
+func (s *statement) ids() []int64 { return append(s.Unlocks(), s.Locks()...) }
 
 // done ends a statement, whose answer is on its way then.
 func (s *statement) done() {
 	c := s.c
-	if s.code != "" {
+	if s.Code != "" {
 		for _, id := range s.ids() {
 			c.backend.doubt[id] = true
 		}
 	}
 	s.executed = true
 	c.pending, c.backend.idle = c.pending[1:], time.Now()
-	c.reply(s, append(s.messages(false), &pgproto3.ReadyForQuery{TxStatus: 'I'})...)
+	c.reply(s, append(s.request.Answer(), c.backend.Ready())...)
 	c.answerQuestions()
 }
 
@@ -159,68 +139,37 @@ func (s *statement) fail(code string) {
 	if s.settles {
 		s.c.doubtful = true // the session is of no more use
 	}
-	s.rows, s.code = nil, code
+	s.Rows, s.Code = nil, code
 	s.done()
 }
 
 func (s *statement) leaveQueue() {
 	if s.queued {
-		l := s.c.w.lock(s.id())
+		l := s.c.w.lock(s.ID())
 		l.queue = slices.DeleteFunc(l.queue, func(other *statement) bool { return other == s })
 		s.queued = false
 	}
 }
 
+// facts are what all sessions say of the server.
+func (w *stack) facts() pgfake.Facts {
+	return pgfake.Facts{Version: "PostgreSQL 16.0, simulated", Start: strconv.Itoa(w.serverStart), Timeline: fmt.Sprintf("7000 %08X", w.timeline),
+		Recovery: "f", Database: "db"}
+}
+
 // execute is PostgreSQL's part. A wait may queue, and is not done then.
 func (b *backend) execute(s *statement) {
 	b.idle = time.Now()
-	switch s.kind {
-	case kindSet:
-		values := textElements(s.params[1])
-		for i, name := range textElements(s.params[0]) {
-			b.settings[name] = values[i]
-			s.text(name, values[i])
-		}
-	case kindReadBack:
-		for _, name := range textElements(s.params[0]) {
-			s.text(name, b.settings[name])
-		}
-	case kindAsk:
-		s.text(fmt.Sprintf("%d f %d 1 db", b.pid, b.w.serverStart))
-	case kindPID:
-		s.text(strconv.Itoa(int(b.pid)))
-	case "database":
-		s.text("6462") // "db" in hex
-	case "who am I":
-		s.text(fmt.Sprintf("%d %d", b.pid, b.w.serverStart))
-	case "name the session":
-	case "begin":
-		b.inBlock = true
-	case "rollback":
-		b.rollback()
-	case "timeline":
-		s.text(fmt.Sprintf("7000 %08X", b.w.timeline))
-	case "version":
-		s.text("PostgreSQL 16.0, simulated")
-	case "recovery":
-		s.text("f")
-	case "read only":
-		s.text("off")
-	case kindTry:
-		s.bool(b.try(s.id()))
-	case kindTryXact:
-		s.bool(b.tryXact(s.id()))
-	case kindUnlock:
-		s.bool(b.unlock(s.id()))
-	case kindBatch:
-		s.rows = [][][]byte{{b.each(s.params[0], b.unlock), b.each(s.params[1], b.try)}}
-	case kindWho:
-		s.who()
-	case kindWait:
+	switch s.Kind {
+	case pgfake.Wait, pgfake.PlainWait:
 		b.wait(s)
+	case pgfake.Who:
+		s.who()
 	default:
-		b.w.violate("the simulation knows what is asked", "%s", s.kind)
-		s.code = "0A000"
+		if !b.Do(s.Statement, b.w.facts(), b) {
+			b.w.violate("the simulation knows what is asked", "%s", s.Kind)
+			s.Code = "0A000"
+		}
 	}
 }
 
@@ -230,46 +179,22 @@ const noLanguage = "42704"
 // wait may queue, and is not done then.
 func (b *backend) wait(s *statement) {
 	switch {
-	case s.simple && b.w.noLanguage:
-		s.code = noLanguage
-	case b.try(s.id()):
-		s.waited(true)
+	case s.Simple && b.w.noLanguage:
+		s.Code = noLanguage
+	case b.Try(s.ID()):
+		s.Waited(true)
 	default:
 		s.queued, s.sliceEnd = true, time.Now().Add(b.setting("lock_timeout"))
-		l := b.w.lock(s.id())
+		l := b.w.lock(s.ID())
 		l.queue = append(l.queue, s)
 	}
 }
 
-// waited is the answer of a wait: a letter, or that of pg_advisory_lock, which returns void or fails.
-func (s *statement) waited(granted bool) {
-	switch {
-	case s.simple:
-		s.rows, s.columns = nil, 1
-		s.text(letter(granted))
-	case granted:
-		s.rows = [][][]byte{{{}}}
-	default:
-		s.code = "55P03"
-	}
-}
-
-func textElements(array []byte) []string {
-	return strings.Split(strings.Trim(string(array), `{}"`), `","`)
-}
-
-func (b *backend) each(array []byte, f func(int64) bool) []byte {
-	var letters []byte
-	for _, id := range idsIn(array) {
-		letters = append(letters, letter(f(id))...)
-	}
-	return letters
-}
-
 func (s *statement) who() {
-	id := int64(binary.BigEndian.Uint32(s.params[0]))<<32 | int64(binary.BigEndian.Uint32(s.params[1]))
+	s.Columns = 4
+	id := int64(binary.BigEndian.Uint32(s.Params[0]))<<32 | int64(binary.BigEndian.Uint32(s.Params[1]))
 	if owner := s.c.w.lock(id).owner; owner != nil {
-		s.text(strconv.Itoa(int(owner.pid)), "simulated", "127.0.0.1", "1700000000")
+		s.Text(strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000")
 	}
 }
 

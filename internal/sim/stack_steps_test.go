@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // stackActions, the dullest first.
@@ -114,8 +114,8 @@ func (c *wire) execute() {
 // interrupt ends a wait in the queue. Inside of its block that is no error.
 func (s *statement) interrupt(code string) {
 	s.leaveQueue()
-	if s.simple && (code == "55P03" || code == "57014") {
-		s.waited(false)
+	if s.Simple && (code == "55P03" || code == "57014") {
+		s.Waited(false)
 		s.done()
 		return
 	}
@@ -182,7 +182,7 @@ func (w *stack) failAfter() {
 		w.seen.add("backend cancelled")
 	}
 	w.say("the server fails with %s after %v", code, s)
-	if !s.queued && (s.kind != kindUnlock || w.src.Chance(2)) {
+	if !s.queued && (s.Kind != pgfake.Unlock || w.src.Chance(2)) {
 		c.backend.execute(s)
 	}
 	if s.queued {
@@ -220,8 +220,7 @@ func (w *stack) killBackend() {
 
 func (c *wire) kill() {
 	c.backend.end(true)
-	c.replies = append(c.replies, reply{raw: encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL",
-		Code: "57P01", Message: "terminating connection due to administrator command"})})
+	c.replies = append(c.replies, reply{raw: pgfake.Encode(pgfake.LastWord("57P01"))})
 }
 
 func (w *stack) cutSome() {
@@ -339,7 +338,7 @@ func (w *stack) outsiderTakes() {
 	if l := w.lock(id); l.owner == nil {
 		w.say("another program locks %s", key)
 		w.lastPID++
-		w.outsiders[id] = &backend{w: w, pid: w.lastPID}
+		w.outsiders[id] = &backend{Session: pgfake.Session{PID: w.lastPID}, w: w}
 		l.owner = w.outsiders[id]
 	}
 }

@@ -5,27 +5,27 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // wire is one connection: the client's net.Conn, and the backend at its other end. What the client does while a session
 // is set up is answered at once; what a session with locks asks waits until the history has it done. Under the stack's mu
-// but for in, which is the client's reader's.
+// but for the stream, which is the client's reader's.
 type wire struct {
+	*pgfake.Stream // what has reached the client
+
 	w       *stack
 	p       *program
 	backend *backend
 
-	started bool   // the start-up message has come
-	raw     []byte // from the client, not a whole message yet
-	sql     map[string]string
-	bound   []*statement // since the last Sync
+	started bool         // the start-up message has come
+	raw     []byte       // from the client, not a whole message yet
 	pending []*statement // arrived, or on their way, and not executed; they are in their order
 	replies []reply      // executed, and not delivered
 
@@ -40,8 +40,6 @@ type wire struct {
 	hungUpAt  time.Time
 	heard     time.Time // when the last statement was sent whose answer has come,
 	heardLate bool      // one of them took long
-
-	in inbox
 }
 
 // reply is the answer to a statement, or the server's last word.
@@ -49,53 +47,6 @@ type reply struct {
 	raw  []byte
 	sent time.Time // when the statement was; zero for a last word
 	now  bool      // it comes as soon as those before have come
-}
-
-// inbox is what has reached the client.
-type inbox struct {
-	mu       sync.Mutex
-	bytes    []byte
-	err      error
-	deadline time.Time
-	changed  chan struct{} // capacity 1
-}
-
-func (b *inbox) change(f func()) {
-	b.mu.Lock()
-	f()
-	b.mu.Unlock()
-	select {
-	case b.changed <- struct{}{}:
-	default:
-	}
-}
-
-// Read implements net.Conn.
-func (c *wire) Read(p []byte) (int, error) {
-	b := &c.in
-	for {
-		b.mu.Lock()
-		n, err, deadline := copy(p, b.bytes), b.err, b.deadline
-		b.bytes = b.bytes[n:]
-		b.mu.Unlock()
-		switch {
-		case n > 0:
-			return n, nil
-		case err != nil:
-			return 0, err
-		case deadline.IsZero():
-			<-b.changed
-		case !time.Now().Before(deadline):
-			return 0, os.ErrDeadlineExceeded
-		default:
-			timer := time.NewTimer(time.Until(deadline))
-			select {
-			case <-b.changed:
-			case <-timer.C:
-			}
-			timer.Stop()
-		}
-	}
 }
 
 // Write implements net.Conn.
@@ -122,11 +73,7 @@ func (c *wire) Close() error {
 		c.w.say("          %v closes %v", c.p, c)
 	}
 	c.w.mu.Unlock()
-	c.in.change(func() {
-		if c.in.err == nil {
-			c.in.err = net.ErrClosed
-		}
-	})
+	c.End(net.ErrClosed)
 	return nil
 }
 
@@ -145,22 +92,10 @@ func (c *wire) leaves() {
 	}
 }
 
-// SetDeadline implements net.Conn, as do the methods below.
-func (c *wire) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
-
-func (c *wire) SetReadDeadline(t time.Time) error {
-	c.in.change(func() { c.in.deadline = t })
-	return nil
-}
-
-func (c *wire) SetWriteDeadline(time.Time) error { return nil }
-func (c *wire) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (c *wire) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-
 // told reports whether whoever holds a lock on the connection must have heard that it is gone.
 func (c *wire) told() bool { return c.hangUpOut && time.Now().After(c.hungUpAt.Add(stackSlack)) }
 
-func (c *wire) String() string { return fmt.Sprintf("connection %d", c.backend.pid) }
+func (c *wire) String() string { return fmt.Sprintf("connection %d", c.backend.PID) }
 
 // receive takes the whole messages that have come.
 func (c *wire) receive() {
@@ -192,73 +127,66 @@ func (c *wire) startUp() {
 		return
 	}
 	if code := c.w.turnAway; code != "" {
-		c.deliver(encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: "not now"}))
+		c.deliver(pgfake.Encode(pgfake.LastWord(code)))
 		c.backend.end(true)
 		c.hangUp()
 		return
 	}
-	c.deliver(encode(&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "server_version", Value: "16.0"},
-		&pgproto3.BackendKeyData{ProcessID: c.backend.pid, SecretKey: make([]byte, 4)}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
+	c.deliver(pgfake.Encode(c.backend.Welcome(true)...))
 }
 
 func (c *wire) message(kind byte, body []byte) {
+	var m pgproto3.FrontendMessage
 	switch kind {
 	case 'P':
-		var m pgproto3.Parse
-		if m.Decode(body) == nil {
-			c.sql[m.Name] = m.Query
-			c.bound = append(c.bound, &statement{c: c, prepared: true})
-		}
+		m = &pgproto3.Parse{}
 	case 'B':
-		var m pgproto3.Bind
-		if m.Decode(body) == nil {
-			c.bound = append(c.bound, newStatement(c, &m))
-		}
+		m = &pgproto3.Bind{}
 	case 'D':
-		c.bound = append(c.bound, &statement{c: c, described: body[0]})
+		m = &pgproto3.Describe{}
+	case 'E':
+		m = &pgproto3.Execute{}
 	case 'S':
-		c.sync()
+		m = &pgproto3.Sync{}
 	case 'Q':
-		var m pgproto3.Query
-		if m.Decode(body) == nil {
-			c.bound = append(c.bound, newQuery(c, m.String))
-			c.sync()
-		}
+		m = &pgproto3.Query{}
 	case 'X':
 		c.leaves()
 		c.goodbye = true
-	case 'E':
+		return
+	default:
+		return
+	}
+	if m.Decode(body) != nil {
+		return
+	}
+	if r := c.backend.Receive(m); r != nil {
+		c.asked(r)
 	}
 }
 
-// sync is the end of a question: it is answered here and now where it is part of a set-up, or about health.
-func (c *wire) sync() {
-	bound := c.bound
-	c.bound = nil
-	var last *statement
-	for _, s := range bound {
-		if !s.prepared && s.described == 0 {
-			last = s
-		}
-	}
-	if last != nil {
-		last.sent = time.Now()
-		last.settles = slices.ContainsFunc(last.unlocks(), func(id int64) bool { return c.backend.doubt[id] })
-	}
-	if last == nil || !strings.HasPrefix(last.name, "lockkeeper_") {
+// asked takes a question: it is answered here and now where it is part of a set-up, or about health.
+func (c *wire) asked(r *pgfake.Request) {
+	last := r.Last()
+	if last == nil || !strings.HasPrefix(last.Name, "lockkeeper_") {
 		if !c.cut && !c.hungUp {
 			c.heard = time.Now()
-			c.deliver(c.answerAll(bound))
+			for _, q := range r.Statements { // which touch no lock of ours
+				c.backend.execute(&statement{Statement: q, c: c, request: r})
+			}
+			c.deliver(pgfake.Encode(append(r.Answer(), c.backend.Ready())...))
 		}
 		return
 	}
-	if last.kind == kindAsk {
+	s := &statement{Statement: last, c: c, request: r, sent: time.Now()}
+	s.settles = slices.ContainsFunc(s.Unlocks(), func(id int64) bool { return c.backend.doubt[id] })
+	if s.Kind == pgfake.Ask {
 		c.w.seen.add("health question")
 		if !c.backend.holds() && len(c.pending)+len(c.replies) == 0 {
 			c.w.violate("an unused session asks nothing", "%v of %v asks who answers", c, c.p)
 		}
 	}
-	if c.pending = append(c.pending, last); len(c.pending) == 2 {
+	if c.pending = append(c.pending, s); len(c.pending) == 2 {
 		c.w.seen.add("two in the air")
 	}
 	if c.cutSoon {
@@ -270,7 +198,7 @@ func (c *wire) sync() {
 
 // answerQuestions answers a health question whose turn it is.
 func (c *wire) answerQuestions() {
-	if c.cut || c.slow || c.backend.over || len(c.pending) == 0 || c.pending[0].kind != kindAsk {
+	if c.cut || c.slow || c.backend.over || len(c.pending) == 0 || c.pending[0].Kind != pgfake.Ask {
 		return
 	}
 	s := c.pending[0]
@@ -281,7 +209,7 @@ func (c *wire) answerQuestions() {
 
 // reply sends an answer on its way, on which the history lets it come. That to a health question comes with the one before.
 func (c *wire) reply(s *statement, messages ...pgproto3.BackendMessage) {
-	c.replies = append(c.replies, reply{raw: encode(messages...), sent: s.sent, now: s.kind == kindAsk && !c.slow})
+	c.replies = append(c.replies, reply{raw: pgfake.Encode(messages...), sent: s.sent, now: s.Kind == pgfake.Ask && !c.slow})
 }
 
 // deliverAtOnce delivers what has to come as soon as it can.
@@ -312,36 +240,8 @@ func (c *wire) unanswered() bool {
 		slices.ContainsFunc(c.replies, func(r reply) bool { return late(r.sent) })
 }
 
-// answerAll does statements that touch no lock of ours.
-func (c *wire) answerAll(bound []*statement) []byte {
-	var out []pgproto3.BackendMessage
-	for i, s := range bound {
-		switch {
-		case s.prepared:
-			out = append(out, &pgproto3.ParseComplete{})
-		case s.described == 'S':
-			out = append(out, &pgproto3.ParameterDescription{}, &pgproto3.NoData{})
-		case s.described == 'P':
-			continue // its rows are described with them
-		default:
-			c.backend.execute(s)
-			out = append(out, s.messages(i+1 < len(bound) && bound[i+1].described == 'P')...)
-		}
-	}
-	return encode(append(out, &pgproto3.ReadyForQuery{TxStatus: c.backend.status()})...)
-}
-
-func encode(messages ...pgproto3.BackendMessage) (raw []byte) {
-	for _, m := range messages {
-		raw, _ = m.Encode(raw) // into memory, of messages that we made
-	}
-	return raw
-}
-
 // deliver lets bytes reach the client.
-func (c *wire) deliver(raw []byte) {
-	c.in.change(func() { c.in.bytes = append(c.in.bytes, raw...) })
-}
+func (c *wire) deliver(raw []byte) { _ = c.Append(raw) } // nobody reads what comes after the end
 
 // hangUp lets an end of file reach the client.
 func (c *wire) hangUp() {
@@ -349,9 +249,5 @@ func (c *wire) hangUp() {
 		c.hungUpAt = time.Now()
 	}
 	c.hungUp, c.hangUpOut = true, true
-	c.in.change(func() {
-		if c.in.err == nil {
-			c.in.err = io.EOF
-		}
-	})
+	c.End(io.EOF)
 }

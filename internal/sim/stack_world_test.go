@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 	"github.com/lockkeeper/lockkeeper/internal/sim"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -131,9 +132,8 @@ func (p *program) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 	w.lastPID++
-	c := &wire{w: w, p: p, sql: map[string]string{}, cut: w.hangs}
-	c.in.changed = make(chan struct{}, 1)
-	c.backend = &backend{w: w, c: c, pid: w.lastPID, settings: map[string]string{}, doubt: map[int64]bool{}, idle: time.Now()}
+	c := &wire{Stream: pgfake.NewStream(), w: w, p: p, cut: w.hangs}
+	c.backend = &backend{Session: pgfake.Session{PID: w.lastPID}, w: w, c: c, doubt: map[int64]bool{}, idle: time.Now()}
 	w.wires = append(w.wires, c)
 	w.say("          %v opens %v", p, c)
 	return c, nil
@@ -145,7 +145,7 @@ func (w *stack) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	slices.SortFunc(w.wires, func(a, b *wire) int {
-		return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.backend.pid, b.backend.pid))
+		return cmp.Or(cmp.Compare(a.p.n, b.p.n), cmp.Compare(a.backend.PID, b.backend.PID))
 	})
 	w.order()
 	w.wires = slices.DeleteFunc(w.wires, func(c *wire) bool { return c.backend.over && c.closed })

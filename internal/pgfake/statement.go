@@ -1,0 +1,162 @@
+package pgfake
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// Statement is a statement with its parameters, and what is to be answered.
+type Statement struct {
+	Kind   string
+	Name   string // of the prepared statement
+	SQL    string
+	Params [][]byte
+	Binary bool // the answer is to be in binary form
+	Simple bool // it came as text, with more than one statement in it
+
+	Rows     [][][]byte
+	Columns  int    // of the row description, where there is no row
+	Code     string // SQLSTATE of the error that is the answer
+	Severity string // of the error; default ERROR
+}
+
+func newStatement(name, sql string, m *pgproto3.Bind) *Statement {
+	s := &Statement{Kind: kindOf(sql), Name: name, SQL: sql, Binary: len(m.ResultFormatCodes) > 0 && m.ResultFormatCodes[0] == 1}
+	for _, p := range m.Parameters { // which are the reader's until it reads on
+		s.Params = append(s.Params, slices.Clone(p))
+	}
+	return s
+}
+
+// newSimple is a wait, whose id is in its text.
+func newSimple(sql string) *Statement {
+	_, rest, _ := strings.Cut(sql, "id CONSTANT pg_catalog.int8 := '")
+	id, _, _ := strings.Cut(rest, "'")
+	return &Statement{Kind: kindOf(sql), Name: "lockkeeper_wait", SQL: sql, Simple: true, Params: [][]byte{[]byte(id)}}
+}
+
+// ID is the lock that the statement is about.
+func (s *Statement) ID() int64 {
+	if len(s.Params[0]) == 8 && s.Binary {
+		return int64(binary.BigEndian.Uint64(s.Params[0]))
+	}
+	id, _ := strconv.ParseInt(string(s.Params[0]), 10, 64)
+	return id
+}
+
+// Unlocks are the ids that the statement wants released.
+func (s *Statement) Unlocks() []int64 {
+	switch s.Kind {
+	case Batch:
+		return ids(s.Params[0])
+	case Unlock:
+		return []int64{s.ID()}
+	default:
+		return nil
+	}
+}
+
+// Locks are the ids that the statement wants locked for the session.
+func (s *Statement) Locks() []int64 {
+	switch s.Kind {
+	case Batch:
+		return ids(s.Params[1])
+	case Try, Wait, PlainWait:
+		return []int64{s.ID()}
+	default:
+		return nil
+	}
+}
+
+// ids reads int8[] in binary form.
+func ids(array []byte) (all []int64) {
+	if len(array) < 20 {
+		return nil
+	}
+	for rest := array[20:]; len(rest) >= 12; rest = rest[12:] {
+		all = append(all, int64(binary.BigEndian.Uint64(rest[4:])))
+	}
+	return all
+}
+
+// texts reads text[] in text form.
+func texts(array []byte) []string { return strings.Split(strings.Trim(string(array), `{}"`), `","`) }
+
+// Text adds a row.
+func (s *Statement) Text(values ...string) {
+	row := make([][]byte, len(values))
+	for i, v := range values {
+		row[i] = []byte(v)
+	}
+	s.Rows = append(s.Rows, row)
+}
+
+// Bool adds a row with a truth value, in the form that was asked for.
+func (s *Statement) Bool(v bool) {
+	if !s.Binary {
+		s.Text(Letter(v))
+		return
+	}
+	b := byte(0)
+	if v {
+		b = 1
+	}
+	s.Rows = append(s.Rows, [][]byte{{b}})
+}
+
+// Waited answers a wait that was granted, or whose time was over.
+func (s *Statement) Waited(granted bool) {
+	s.Rows, s.Code = nil, ""
+	switch {
+	case s.Kind == Wait:
+		s.Text(Letter(granted))
+	case granted:
+		s.Rows = [][][]byte{{{}}}
+	default:
+		s.Code = "55P03"
+	}
+}
+
+// Letter is a truth value in text form.
+func Letter(v bool) string {
+	if v {
+		return "t"
+	}
+	return "f"
+}
+
+// description describes the rows.
+func (s *Statement) description() *pgproto3.RowDescription {
+	n := max(1, s.Columns)
+	if len(s.Rows) > 0 {
+		n = len(s.Rows[0])
+	}
+	d := &pgproto3.RowDescription{}
+	for range n {
+		d.Fields = append(d.Fields, pgproto3.FieldDescription{Name: []byte("column")})
+	}
+	return d
+}
+
+// answer is the rows or the error.
+func (s *Statement) answer() (out []pgproto3.BackendMessage) {
+	if s.Code != "" {
+		severity := s.Severity
+		if severity == "" {
+			severity = "ERROR"
+		}
+		return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: severity, SeverityUnlocalized: severity, Code: s.Code,
+			Message: "the fake server was told to fail"}}
+	}
+	if s.Simple {
+		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")}, s.description())
+	}
+	for _, row := range s.Rows {
+		out = append(out, &pgproto3.DataRow{Values: row})
+	}
+	return append(out, &pgproto3.CommandComplete{CommandTag: []byte("SELECT")})
+}

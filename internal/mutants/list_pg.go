@@ -14,7 +14,7 @@ var ofSessions = []mutant{
 		{"pg/leave.go", "\ts.recordAnswered() // what the reader", "\t// what the reader"}}},
 	{name: "a statement that failed is told without being settled", edits: []edit{
 		{"pg/session.go", "f.kind == sendLocks:\n\t\ts.settle(f)\n",
-			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
+			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
 			"\tcase f.err != nil && f.kind == sendSettle:\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},

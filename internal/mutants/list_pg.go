@@ -17,7 +17,7 @@ var ofSessions = []mutant{
 			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
-			"\tcase f.err != nil && f.kind == sendSettle:\n\t\tk.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
+			"\tcase f.err != nil && f.kind == sendSettle:\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
 	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedWaitIsUnlockedToTheEnd", edits: []edit{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{

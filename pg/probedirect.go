@@ -62,6 +62,7 @@ func (p *prober) probeDirect(ctx context.Context, s *setUp) error {
 	start(func() (struct{}, error) { return struct{}{}, p.open(ctx, 1) }, func(_ struct{}, err error) { opened <- err })
 	lock, key := newLockProbe(), randomKey()
 	readOnly, mine, xact := ask(readOnlySQL), ask(backendSQL), ask(tryXactSQL, key)
+	s.undo = []*command{ask("ROLLBACK"), ask(unlockSQL, lock.take.params...)}
 	err := s.run(ctx, readOnly, ask("BEGIN"), mine, xact, lock.take)
 	if err == nil {
 		err = checkReadOnly(readOnly)

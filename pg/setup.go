@@ -14,6 +14,8 @@ type setUp struct {
 	wire      *wire
 	settings  []setting
 	before    []*command // sent first, in the same flight
+	further   []*command // sent last, in the same flight
+	undo      []*command // ends what the further commands have begun
 
 	leftover, set, readBack, history, ask *command
 	clean                                 []*command
@@ -64,7 +66,7 @@ func (s *setUp) commands() []*command {
 
 // run does all of it. The further commands go in the same flight, after the session's own.
 func (s *setUp) run(ctx context.Context, further ...*command) error {
-	s.asked = time.Now()
+	s.asked, s.further = time.Now(), further
 	if err := s.wire.exchange(ctx, "setting the session up", slices.Concat(s.before, s.commands(), further)...); err != nil {
 		return err
 	}
@@ -118,15 +120,16 @@ func checkPrepared(prepares []*command) error {
 func (s *setUp) checkSettings(ctx context.Context) error {
 	failed := make(map[string]string)
 	if s.set.err != nil {
-		commands := make([]*command, len(s.settings), len(s.settings)+1)
+		commands := make([]*command, len(s.settings))
 		for i := range s.settings {
 			commands[i] = ask(setSQL, names(s.settings[i:i+1]), values(s.settings[i:i+1]))
 		}
 		s.readBack = ask(readBackSQL, names(s.settings))
-		if err := s.wire.exchange(ctx, "making the session's settings", append(commands, s.readBack)...); err != nil {
+		all := slices.Concat(s.undo, commands, []*command{s.readBack}, s.again())
+		if err := s.wire.exchange(ctx, "making the session's settings", all...); err != nil {
 			return err
 		}
-		for i, c := range commands[:len(s.settings)] {
+		for i, c := range commands {
 			if c.err != nil {
 				failed[s.settings[i].name] = connectError(ctx, c.err, "").Error()
 			}
@@ -143,6 +146,15 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 	}
 	s.connector.publishRefused(notTaken(s.settings, have, failed, isUnix(s.wire.conn)))
 	return s.connector.leaseHolds(have["idle_session_timeout"])
+}
+
+// again readies the further commands to be sent once more. They may have begun a transaction: the settings would end with it, and
+// one that the server refuses would end it.
+func (s *setUp) again() []*command {
+	for _, c := range s.further {
+		c.rows, c.err = nil, nil
+	}
+	return s.further
 }
 
 func (s *setUp) checkIdentity() error {

@@ -82,6 +82,7 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"WithHealth timeout", manager.WithHealth(time.Second, bad)},
 		{"WithSessionTimeout", manager.WithSessionTimeout(bad)},
 		{"WithSessionTimeout", manager.WithSessionTimeout(time.Second)}, // less than the trust
+		{"WithSessionTimeout is 1000h0m0s: it must not be longer than", manager.WithSessionTimeout(1000 * time.Hour)},
 		{"WithWaitSlice", manager.WithWaitSlice(bad)},
 		{"WithConnectTimeout", manager.WithConnectTimeout(bad)},
 		{"WithCloseTimeout", manager.WithCloseTimeout(bad)},
@@ -103,6 +104,7 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"RetryPolicy.Backoff", manager.WithRetry(manager.LinearRetry(2, -1))}, // backoff.Stop
 		{"RetryPolicy.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2})},
 		{"WithApplicationName", manager.WithApplicationName("a\x00b")},
+		{"WithApplicationName", manager.WithApplicationName("a\xffb")},
 	} {
 		m, err := manager.Open(bounded(t), dsn(server(t)), c.opt)
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/hashing"
@@ -169,6 +170,9 @@ func (c *config) complete() error {
 	}
 	if strings.ContainsRune(c.sessions.ApplicationName, 0) {
 		return errors.New("WithApplicationName holds a NUL, which PostgreSQL cannot store")
+	}
+	if !utf8.ValidString(c.sessions.ApplicationName) {
+		return errors.New("WithApplicationName is no valid UTF-8, which PostgreSQL would refuse")
 	}
 	if c.hash == nil {
 		c.hash = hashing.NamespacedFNV1a(c.namespace)

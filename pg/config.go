@@ -134,7 +134,10 @@ func (c *Config) complete() error {
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 2 * c.Trust()
 	}
-	if c.SessionTimeout <= c.Trust() || c.SessionTimeout > maxDuration {
+	if c.SessionTimeout > maxDuration {
+		return fmt.Errorf("WithSessionTimeout is %v: it must not be longer than %v", c.SessionTimeout, maxDuration)
+	}
+	if c.SessionTimeout <= c.Trust() {
 		return fmt.Errorf("WithSessionTimeout is %v: it must be longer than the sum of WithHealth (%v), "+
 			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
 	}

@@ -15,7 +15,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
 	o := collect(opts)
-	l := &Lock{manager: m, parent: parent{ctx}}
+	l := &Lock{manager: m, parent: parent{Context: ctx, done: ctx.Done()}}
 	l.outer, _ = ctx.Value(heldKey{}).(*Lock)
 	l.claim.Terms, l.claim.Owner = t, l
 	retry, err := m.terms(ctx, k, &o, l)
@@ -87,6 +87,12 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 
 // wait waits for the keeper's decision. The keeper decides at the latest when ctx has ended.
 func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) error {
+	returned := false
+	defer func() {
+		if !returned {
+			l.abandon()
+		}
+	}()
 	l.register()
 	if o.waitTimeout > 0 {
 		timer := time.AfterFunc(o.waitTimeout, func() { l.claim.Withdraw(ErrWaitTimeout) })
@@ -104,6 +110,7 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 		l.claim.ReleaseLater()
 		err = contextReason(ctx)
 	}
+	returned = true
 	if err != nil || l.detached {
 		l.unregister()
 	}

@@ -153,7 +153,7 @@ func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
 	_ = m.supervisor.Close(ctx)
-	m.background.Wait()
 	_ = m.pool.Close(ctx)
+	m.background.Wait() // after all else: a function of a context's that blocks keeps nothing open
 	m.log.stop()
 }

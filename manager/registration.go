@@ -13,14 +13,31 @@ import (
 // context once the registration was taken back: such a context may be used for something else then.
 type parent struct {
 	context.Context //nolint:containedctx // of an acquisition, and only touched during it
+
+	// The context's own, asked for once, by the caller, before the claim is submitted. Closed by whoever ends the context; received by
+	// package context and by AfterFunc's goroutine; nothing is sent.
+	done <-chan struct{}
 }
 
-// Err is never nil, as package context requires of a context that is done: a recycled one may have forgotten.
-func (p *parent) Err() error {
-	if err := p.Context.Err(); err != nil {
-		return err
-	}
-	return context.Canceled
+// Done is asked for by package context, and on goroutines of ours: the context's own method may panic.
+func (p *parent) Done() <-chan struct{} { return p.done }
+
+// Err is never nil, as package context requires of a context that is done: a recycled one may have forgotten. It is called on goroutines
+// whose panic would end the program.
+func (p *parent) Err() (err error) {
+	defer func() {
+		if err == nil {
+			_ = recover()
+			err = context.Canceled
+		}
+	}()
+	return p.Context.Err()
+}
+
+// Value is called where Err is.
+func (p *parent) Value(key any) (value any) {
+	defer func() { _ = recover() }()
+	return p.Context.Value(key)
 }
 
 // AfterFunc is what package context calls to register with a context that is not its own. f touches the context. stop returns when
@@ -93,11 +110,30 @@ func (l *Lock) unregister() {
 }
 
 // unregisterSoon takes the registration of a hold back that ended without a release, on a goroutine of its own: it may run code
-// of the context's. Joined by close, through background.
+// of the context's, which may panic. Joined by close, through background.
 func (m *Manager) unregisterSoon(l *Lock) {
 	if l.stop != nil {
-		m.background.Go(l.unregister)
+		m.background.Go(func() {
+			defer func() { _ = recover() }()
+			l.unregister()
+		})
 	}
+}
+
+// abandon gives up a claim, or releases what it was granted, where a method of the context panicked, or ended the caller's goroutine:
+// nobody would do so later.
+func (l *Lock) abandon() {
+	if l.claim.Replies() != nil { // else the decision was received
+		l.claim.Withdraw(context.Canceled)
+		for <-l.claim.Replies() == actor.AskPause {
+			continue
+		}
+		l.claim.Received()
+	}
+	if l.claim.Err == nil {
+		l.claim.ReleaseLater()
+	}
+	l.unregister()
 }
 
 // contextReason keeps both findable: what the context says, and the cause that its owner gave.

@@ -1,0 +1,141 @@
+package manager_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// oddContext is a context of the user's, one of whose methods misbehaves from some call on.
+type oddContext struct {
+	context.Context
+	method string
+	from   int64
+	deed   func()
+	calls  atomic.Int64
+}
+
+func (c *oddContext) call(method string) {
+	if c.method == method && c.calls.Add(1) >= c.from {
+		c.deed()
+	}
+}
+
+func (c *oddContext) Deadline() (time.Time, bool) { c.call("Deadline"); return time.Time{}, false }
+func (c *oddContext) Done() <-chan struct{}       { c.call("Done"); return c.Context.Done() }
+func (c *oddContext) Err() error                  { c.call("Err"); return c.Context.Err() }
+func (c *oddContext) Value(any) any               { c.call("Value"); return nil }
+
+// AfterFunc is what package context registers by.
+func (c *oddContext) AfterFunc(f func()) (stop func() bool) {
+	c.call("AfterFunc")
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool { c.call("stop"); return inner() }
+}
+
+// W21. A context whose methods panic, or end the goroutine, costs its own call: the key is free for others afterwards.
+func TestW21_AContextThatMisbehavesCostsItsOwnCall(t *testing.T) {
+	m := open(t)
+	for how, deed := range map[string]func(){"panics": func() { panic("the user's context") }, "exits": runtime.Goexit} {
+		for _, method := range []string{"Deadline", "Done", "Err", "Value", "AfterFunc", "stop"} {
+			for from := range int64(4) {
+				for call, run := range map[string]func(ctx context.Context, key string) error{
+					"Acquire": func(ctx context.Context, key string) error {
+						lock, err := m.Acquire(ctx, key)
+						if err == nil {
+							err = lock.Release(t.Context())
+						}
+						return err
+					},
+					"TryAcquire": func(ctx context.Context, key string) error {
+						lock, err := m.TryAcquire(ctx, key)
+						if err == nil {
+							err = lock.Release(t.Context())
+						}
+						return err
+					},
+					"Do": func(ctx context.Context, key string) error {
+						return m.Do(ctx, key, func(context.Context) error { return nil })
+					},
+				} {
+					key := fmt.Sprint(call, method, how, from)
+					parent, cancel := context.WithCancel(t.Context())
+					ctx := &oddContext{Context: parent, method: method, from: from + 1, deed: deed}
+					if _, ok := inTime(t, key, fateOf(only(func() error { return run(ctx, key) }))); ok {
+						takeAndRelease(t, m, key)
+					}
+					cancel()
+				}
+			}
+		}
+	}
+	if s := m.Stats(); s.Held != 0 || s.Waiting != 0 {
+		t.Errorf("%d held, %d waiting", s.Held, s.Waiting)
+	}
+}
+
+// W21. A context whose methods panic while its hold ends: those are goroutines of the library's.
+func TestW21_AContextThatPanicsWhenItsHoldEnds(t *testing.T) {
+	s := server(t)
+	for _, method := range []string{"Err", "Value", "stop"} {
+		for end, act := range map[string]func(m *manager.Manager, cancel func()){
+			"its context ends":      func(_ *manager.Manager, cancel func()) { cancel() },
+			"its session is lost":   func(*manager.Manager, func()) { terminate(t, s, firstHolder(t)) },
+			"its manager is closed": func(m *manager.Manager, _ func()) { closesNow(t, m) },
+		} {
+			t.Run(method+", "+end, func(t *testing.T) {
+				m := open(t)
+				parent, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var bad atomic.Bool
+				ctx := &oddContext{Context: parent, method: method, deed: func() {
+					if bad.Load() {
+						panic("the user's context")
+					}
+				}}
+				lock, err := m.Acquire(ctx, "k")
+				if err != nil {
+					t.Fatal(err)
+				}
+				bad.Store(true)
+				act(m, cancel)
+				ended(t, "the end of the hold", lock.Done())
+				if end != "its manager is closed" {
+					takeAndRelease(t, m, "k")
+				}
+			})
+		}
+	}
+}
+
+// W20. A context's function that blocks when its registration is taken back keeps no session open.
+func TestW20_AContextThatBlocksKeepsNoSessionOpen(t *testing.T) {
+	s, m := server(t), open(t)
+	parent, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	free := make(chan struct{})
+	ctx := &oddContext{Context: parent, method: "stop", deed: func() { <-free }}
+	defer close(free)
+	if _, err := m.Acquire(ctx, "k"); err != nil {
+		t.Fatal(err)
+	}
+	past, end := context.WithCancel(t.Context())
+	end()
+	_ = m.Close(past)
+	eventually(t, "no session is open", func() bool { return connections(t, s) == 0 })
+}
+
+// firstHolder is a backend that holds a lock.
+func firstHolder(t *testing.T) int {
+	t.Helper()
+	for _, pid := range held(t, server(t)) {
+		return pid
+	}
+	t.Fatal("no lock is held")
+	return 0
+}

@@ -38,3 +38,15 @@ func TestA7_APoolerWithFewConnections(t *testing.T) {
 		}
 	}
 }
+
+// A7. A pooler that gives up a client for whom no connection came free: it is short of connections, and not unsafe.
+func TestA7_APoolerWhoseQueueIsShort(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	dsn := startBouncer(t, d, map[string]string{"pool_mode": "session", "default_pool_size": "3", "query_wait_timeout": "1",
+		"server_reset_query": "DISCARD ALL"})
+	_, err := Open(within(t), sourceOf(t, dsn), quick())
+	if err == nil || errors.Is(err, ErrUnsafe) || !Transient(err) || !strings.Contains(err.Error(), "query_wait_timeout") {
+		t.Error(err)
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // probeProxy looks for a proxy that gives one client's statements to different backends. Nothing is set or prepared, and no
@@ -75,14 +78,14 @@ func (p *prober) compare(ctx context.Context, round int) error {
 		return &silenceError{limit: silence.limit, what: fmt.Sprintf("a proxy stands before the server and has no session to spare: "+
 			"opening takes %d at once, later two are enough: %s", 1+probePeers, silence.what)}
 	}
-	if sqlState(err) == "08P01" { // a statement pooler has no transactions
+	if refusesTransactions(err) {
 		return unsafeBecause(poolerCure)
 	}
 	if err != nil {
 		return err
 	}
 	for i := range p.peers {
-		if sqlState(begins[i].err) == "08P01" {
+		if refusesTransactions(begins[i].err) {
 			return unsafeBecause(poolerCure)
 		}
 		if err := errors.Join(begins[i].err, p.reached(i+1, backends[i])); err != nil {
@@ -100,6 +103,12 @@ func (p *prober) compare(ctx context.Context, round int) error {
 		return err
 	}
 	return errors.Join(p.reached(0, mine), checkAnswer(held, "t"), checkAnswer(second, "f"))
+}
+
+// refusesTransactions reports what a statement pooler says to BEGIN. PgBouncer says with the same code that no session came free in time.
+func refusesTransactions(err error) bool {
+	server, ok := asType[*pgconn.PgError](err)
+	return ok && server.Code == "08P01" && !strings.Contains(server.Message, "query_wait_timeout")
 }
 
 // leaveStatement ends the probe of the lock, and prepares a statement on each peer: a session that finds it there already was

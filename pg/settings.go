@@ -29,6 +29,7 @@ func (c *Config) settings() []setting {
 		{name: "statement_timeout", value: "0"},
 		{name: "idle_in_transaction_session_timeout", value: "0"},
 		{name: "transaction_timeout", value: "0"}, // since 17; before, there is no such limit
+		{name: "exit_on_error", value: "off"},     // the error that ends a slice would end the session
 		// One slice of waiting; see Config.WaitSlice. Nothing else that we send waits for a lock.
 		{name: "lock_timeout", value: ms(c.WaitSlice), without: "a wait for a lock pins what vacuum could clean"},
 		// The only one that frees a lock whose holder is frozen, or whose middlebox still acknowledges. Since 14.

@@ -173,7 +173,7 @@ func TestSessionsSurviveTheRolesOwnLimits(t *testing.T) {
 	dsn := d.newRole(t, "limited", append(limits, "statement_timeout = '60ms'", "lock_timeout = '30ms'",
 		"idle_in_transaction_session_timeout = '50ms'", "default_transaction_isolation = 'serializable'",
 		"client_min_messages = 'debug5'", "bytea_output = 'escape'", "extra_float_digits = 0", "DateStyle = 'German'",
-		"standard_conforming_strings = off", "application_name = 'the role'")...)
+		"standard_conforming_strings = off", "application_name = 'the role'", "exit_on_error = on")...)
 	config := quick()
 	config.WaitSlice = 400 * time.Millisecond
 	p := openDSN(t, dsn, config)

@@ -1,12 +1,14 @@
 package pg
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -150,4 +152,18 @@ func TestA6_ConnectTimeoutOfTheDSN(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+// A6. A shorter connect_timeout of the DSN's ends no log-in that the option allows.
+func TestA6_TheOptionOutlastsTheDSNs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.dial = func(context.Context, string) error {
+			time.Sleep(3 * time.Second) //nolint:forbidigo // in a bubble
+			return nil
+		}
+		p := openPool(t, f.sourceOf(t, "host=127.0.0.1 port=1 user=fake dbname=fake sslmode=disable connect_timeout=1"),
+			Config{ConnectTimeout: 20 * time.Second})
+		newCaller(1).take(t, p)
+	})
 }

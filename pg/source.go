@@ -95,6 +95,7 @@ func (s configSource) connectChecked(ctx context.Context, a *attempt,
 		return nil, err
 	}
 	config := parsed.Config.Copy()
+	config.ConnectTimeout = 0 // pgx would bound the whole log-in by it; the attempt bounds each answer
 	d := newDialer(ctx, a, config)
 	var kept *socket
 	defer func() { d.closeAll(kept) }() // also where a function of the user's panics

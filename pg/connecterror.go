@@ -35,7 +35,12 @@ func (e *ConnectError) Unwrap() []error { return e.chain }
 
 // connectError makes a ConnectError. The context is the caller's. The secret is masked wherever it stands.
 func connectError(ctx context.Context, err error, secret string) error {
-	if known, ok := asType[*ConnectError](err); ok && contextError(ctx) == nil {
+	out := &ConnectError{}
+	if contextError(ctx) != nil {
+		out.ended(ctx)
+		return out
+	}
+	if known, ok := asType[*ConnectError](err); ok {
 		return known
 	}
 	secrets := []string{secret}
@@ -45,10 +50,7 @@ func connectError(ctx context.Context, err error, secret string) error {
 	if e, ok := asType[*pgconn.ConnectError](err); ok && e.Config != nil {
 		secrets = append(secrets, e.Config.Password)
 	}
-	out := &ConnectError{}
 	switch {
-	case contextError(ctx) != nil:
-		out.ended(ctx)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		out.classify(err)
 		out.foreign(err, secrets) // it is somebody else's context, of which they say more

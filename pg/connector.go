@@ -40,7 +40,13 @@ func newConnector(source Source, config Config) *connector {
 // A connection that comes later is closed when it comes.
 func (c *connector) open(ctx context.Context) (*connection, error) {
 	a := newAttempt(c.config.ConnectTimeout)
-	conn, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return c.openOne(ctx, a) }, discard)
+	conn, err := a.run(ctx, func(inner context.Context) (*connection, error) {
+		conn, err := c.openOne(inner, a)
+		if err != nil { // made here, on the attempt's goroutine: methods of an error of the user's may panic
+			err = connectError(ctx, err, "")
+		}
+		return conn, err
+	}, discard)
 	if err != nil {
 		return nil, connectError(ctx, err, "")
 	}

@@ -39,13 +39,17 @@ const (
 // its name decide. It is called once, before anything else is opened.
 func (c *connector) probe(ctx context.Context) (*connection, error) {
 	a := newAttempt(c.config.ConnectTimeout)
-	conn, err := a.run(ctx, func(ctx context.Context) (*connection, error) {
+	conn, err := a.run(ctx, func(inner context.Context) (*connection, error) {
 		p := &prober{connector: c, attempt: a}
 		defer p.closePeers()
-		return p.run(ctx)
+		conn, err := p.run(inner)
+		if err != nil { // as in open
+			err = connectError(ctx, lackOf(err), "")
+		}
+		return conn, err
 	}, discard)
 	if err != nil {
-		return nil, connectError(ctx, lackOf(err), "")
+		return nil, connectError(ctx, err, "")
 	}
 	return conn, nil
 }

@@ -163,6 +163,11 @@ func lackOf(err error) error {
 	if !ok || errors.Is(err, ErrUnsafe) {
 		return err
 	}
+	// What fails at the log-in, or in a function of the user's, says nothing about locks.
+	_, ours := asType[*ConnectError](err)
+	if _, login := asType[*pgconn.ConnectError](err); login || ours {
+		return err
+	}
 	switch server.Code {
 	case "0A000", "42883", "42601": // feature not supported, no such function, syntax error
 		return fmt.Errorf("%w: this server has no session advisory locks, or not all of PostgreSQL's functions for them; use "+

@@ -242,6 +242,9 @@ func (e *ConnectError) classify(err error) {
 	case errors.Is(err, errParameters):
 		e.permanent = true
 		e.add(errParameters.Error(), nil)
+	case errors.Is(err, errBusy):
+		e.permanent = true
+		e.add(errBusy.Error(), nil)
 	case errors.As(err, &parse):
 		e.permanent = true
 		e.add(parseReason(err), nil)

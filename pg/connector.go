@@ -73,17 +73,25 @@ type checkedSource interface {
 	connectChecked(ctx context.Context, a *attempt, check func(context.Context, *wire) error) (*wire, error)
 }
 
+// errBusy: whatever is asked next would be taken for an answer to what was asked before.
+var errBusy = errors.New("a function of yours left the connection busy: it has results that were not read to their end")
+
 // obtain gets a connection from the source. Where it does not pass the check it is closed.
 func (c *connector) obtain(ctx context.Context, a *attempt, check func(context.Context, *wire) error) (w *wire, err error) {
 	if s, ok := c.source.(checkedSource); ok {
 		return s.connectChecked(ctx, a, check)
 	}
+	a.expect("getting a connection from your pool")
 	conn, err := c.source.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if conn == nil || conn.IsClosed() {
 		return nil, errors.New("the source gave no open connection")
+	}
+	if conn.IsBusy() {
+		closeSocket(conn.Conn())
+		return nil, errBusy
 	}
 	w = newWire(a, conn)
 	w.used = true

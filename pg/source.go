@@ -117,6 +117,9 @@ func (s configSource) connectChecked(ctx context.Context, a *attempt,
 		if conn.IsClosed() { // by a function of the user's; pgx may still be at it
 			return pgconn.ErrConnClosed
 		}
+		if conn.IsBusy() {
+			return errBusy
+		}
 		w = newWire(a, conn)
 		w.used = validate != nil || after != nil
 		if w.socket = d.last(); w.socket != nil {
@@ -206,6 +209,9 @@ func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		std, ok := driverConn.(*stdlib.Conn)
 		if !ok {
 			return fmt.Errorf("the sql.DB gave a %T, not a connection of pgx's stdlib driver", driverConn)
+		}
+		if std.Conn().PgConn().IsBusy() {
+			return errors.Join(errBusy, driver.ErrBadConn)
 		}
 		hijacked, err := std.Conn().PgConn().Hijack()
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // ConnectError says why no session could be opened. Its text and chain are made of parts that hold no secret: pgx's own
@@ -218,6 +219,7 @@ func (e *ConnectError) classify(err error) {
 		hook    *hookError
 		failed  *panicError
 		noTLS   tls.RecordHeaderError
+		tooLong *pgproto3.ExceededMaxBodyLenErr
 	)
 	switch {
 	case errors.As(err, &failed): // not permanent: the next attempt may do
@@ -252,7 +254,7 @@ func (e *ConnectError) classify(err error) {
 		e.permanent = true
 		e.add(fmt.Sprintf("the server's TLS certificate was not accepted (check sslmode and sslrootcert): %v",
 			certificateError(err)), nil)
-	case errors.Is(err, errForeign), errors.As(err, &noTLS):
+	case errors.Is(err, errForeign), errors.As(err, &noTLS), errors.As(err, &tooLong):
 		e.add("what answers there does not speak PostgreSQL: is the port another server's?", nil)
 	case errors.As(err, &silence):
 		e.add(silence.Error(), nil)
@@ -260,12 +262,17 @@ func (e *ConnectError) classify(err error) {
 		e.add("the host's name could not be resolved", nil)
 	case errors.As(err, &errno):
 		e.add(errno.Error(), errno)
-	case errors.Is(err, pgconn.ErrConnClosed):
+	case errors.Is(err, pgconn.ErrConnClosed), errors.Is(err, net.ErrClosed):
 		e.add("the connection was closed while it was being set up", nil)
-	case strings.Contains(err.Error(), "server refused TLS"):
+	case refusedTLS(err):
 		e.permanent = true
 		e.add("the server refused TLS (check sslmode)", nil)
 	}
+}
+
+// refusedTLS reports whether nothing but the lack of TLS is in the way: with sslmode=prefer another attempt was made without.
+func refusedTLS(err error) bool {
+	return !slices.ContainsFunc(leaves(err), func(leaf error) bool { return !strings.Contains(leaf.Error(), "server refused TLS") })
 }
 
 // masked is a server's error without the password of a URL in it.

@@ -44,6 +44,9 @@ func (d *dialer) Lookup(ctx context.Context, host string) ([]string, error) {
 	d.attempt.expect("looking up the name of a host")
 	addresses, err := d.lookup(ctx, host)
 	d.attempt.heard()
+	if err == nil && len(addresses) == 0 {
+		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
 	if err == nil && !d.names[host] {
 		d.names[host] = true
 		d.targets += max(len(addresses), 1) - 1

@@ -22,6 +22,7 @@ func TestW11_AnotherServersPort(t *testing.T) {
 		"MySQL": {first: true, text: "\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00"},
 		"Redis": {text: "-ERR Protocol error: invalid bulk length\r\n"},
 		"TLS":   {text: "\x15\x03\x01\x00\x02\x02\x46"},
+		"VNC":   {first: true, text: "RFB 003.008\n"}, // begins as a request to authenticate does
 	} {
 		for _, mode := range []string{"disable", "prefer", "require"} {
 			open := make(chan struct{})

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -66,63 +65,6 @@ func connectError(ctx context.Context, err error, secret string) error {
 	return out
 }
 
-// secretError carries the password that must not be shown.
-type secretError struct {
-	error
-	secret string
-}
-
-func (e secretError) Unwrap() error { return e.error }
-
-// hookError is what a function of the user's returned.
-type hookError struct {
-	name string
-	err  error
-}
-
-func (e *hookError) Error() string { return e.name + " failed: " + e.err.Error() }
-func (e *hookError) Unwrap() error { return e.err }
-
-// foreignError shows an error that others made: its text is masked, and its chain is found by Is and As. What it knows of
-// contexts is not shown: they are not the caller's.
-type foreignError struct {
-	err  error
-	text string
-}
-
-func (e *foreignError) Error() string { return e.text }
-
-func (e *foreignError) Is(target error) bool {
-	return target != context.Canceled && target != context.DeadlineExceeded && errors.Is(e.err, target)
-}
-
-func (e *foreignError) As(target any) bool {
-	switch target := target.(type) {
-	case **pgconn.ConnectError, **pgconn.ParseConfigError: // they hold the password
-		return false
-	case **pgconn.PgError:
-		server, ok := asType[*pgconn.PgError](e.err)
-		if ok {
-			*target = masked(server)
-		}
-		return ok
-	}
-	return errors.As(e.err, target)
-}
-
-// dsnURL is a DSN, or the beginning of one: a server quotes what it does not understand.
-var dsnURL = regexp.MustCompile(`(?i)(postgres(?:ql)?://)[^\s"]+`)
-
-func mask(text string, secrets []string) string {
-	text = dsnURL.ReplaceAllString(text, "${1}(hidden)")
-	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "(hidden)")
-		}
-	}
-	return text
-}
-
 // add links an error that is safe to show; the first reason given is the one that is told.
 func (e *ConnectError) add(reason string, link error) {
 	if e.reason == "" {
@@ -151,60 +93,6 @@ func contextError(ctx context.Context) error {
 		return context.DeadlineExceeded
 	}
 	return ctx.Err()
-}
-
-// foreign adds what others made: the user's functions, TLS, pgx itself.
-func (e *ConnectError) foreign(err error, secrets []string) {
-	for _, leaf := range leaves(err) {
-		if !showable(leaf) {
-			continue
-		}
-		text := mask(leaf.Error(), secrets)
-		e.add("the connection failed: "+text, &foreignError{leaf, text})
-	}
-}
-
-// leaves are the errors below those that pgx makes of several attempts, which quote the configuration.
-func leaves(err error) []error {
-	switch e := err.(type) { //nolint:errorlint // it walks the chain itself
-	case nil:
-		return nil
-	case secretError:
-		return leaves(e.error)
-	case *pgconn.ConnectError:
-		return leaves(e.Unwrap())
-	}
-	switch fmt.Sprintf("%T", err) { // these have no name that can be used
-	case "*pgconn.perDialConnectError":
-		return leaves(errors.Unwrap(err))
-	case "*errors.joinError":
-		joined, _ := err.(interface{ Unwrap() []error })
-		var all []error
-		for _, inner := range joined.Unwrap() {
-			all = append(all, leaves(inner)...)
-		}
-		return all
-	}
-	return []error{err}
-}
-
-// showable tells errors whose text and chain hold nothing of a DSN that was read otherwise than it was meant.
-func showable(err error) bool {
-	var (
-		parse   *pgconn.ParseConfigError
-		dns     *net.DNSError
-		address *net.AddrError
-		op      *net.OpError
-		hook    *hookError
-	)
-	switch {
-	case errors.As(err, &hook):
-		return true
-	case errors.As(err, &parse), errors.As(err, &dns), errors.As(err, &address), errors.As(err, &op):
-		return false
-	}
-	// A context that has ended says nothing of its own.
-	return err != context.Canceled && err != context.DeadlineExceeded //nolint:errorlint // a wrapped one has more to say
 }
 
 // classify finds what is most telling in pgx's error.
@@ -259,9 +147,9 @@ func (e *ConnectError) classify(err error) {
 	case errors.As(err, &silence):
 		e.add(silence.Error(), nil)
 	case errors.As(err, &dns):
-		e.add("the host's name could not be resolved", nil)
+		e.add(wrappedOr(err, "the host's name could not be resolved"), nil)
 	case errors.As(err, &errno):
-		e.add(errno.Error(), errno)
+		e.add(wrappedOr(err, errno.Error()), errno)
 	case errors.Is(err, pgconn.ErrConnClosed), errors.Is(err, net.ErrClosed):
 		e.add("the connection was closed while it was being set up", nil)
 	case refusedTLS(err):
@@ -329,7 +217,7 @@ func (e *ConnectError) system(err error) {
 		e.add("no such file", os.ErrNotExist)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		e.add("the server closed the connection before it was ready", io.ErrUnexpectedEOF)
+		e.add(wrappedOr(err, "the server closed the connection before it was ready"), io.ErrUnexpectedEOF)
 	}
 	e.chain = slices.DeleteFunc(e.chain, func(link error) bool { return link == nil })
 }

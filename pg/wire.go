@@ -101,8 +101,17 @@ func (w *wire) exchange(ctx context.Context, what string, commands ...*command) 
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &silenceError{what: what, limit: w.attempt.limit}
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return &exchangeError{what, err}
 }
+
+// exchangeError says what was asked for when a connection failed.
+type exchangeError struct {
+	what string
+	err  error
+}
+
+func (e *exchangeError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *exchangeError) Unwrap() error { return e.err }
 
 func (w *wire) send(commands []*command) error {
 	var out []byte

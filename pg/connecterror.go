@@ -222,19 +222,27 @@ func (e *ConnectError) system(err error) {
 	e.chain = slices.DeleteFunc(e.chain, func(link error) bool { return link == nil })
 }
 
-// parseReason names what is wrong with a DSN in our words. Only fixed phrases are looked for, nothing is quoted.
+// parseReason names what is wrong with a DSN in our words. Only fixed phrases are looked for, nothing is quoted. What pgx says comes
+// after its quotation of the DSN, which may have such phrases too.
 func parseReason(err error) string {
 	text := err.Error()
+	text = text[max(strings.LastIndex(text, "`: "), 0):]
 	for _, known := range [][2]string{
 		{"invalid port", "the DSN's port is not a number from 1 to 65535 (a password with @ : / or # must be percent-encoded)"},
+		{"port numbers", "the DSN has several ports, and not as many as hosts"},
 		{"sslmode is invalid", "the DSN's sslmode is not one of disable, allow, prefer, require, verify-ca, verify-full"},
 		{"target_session_attrs", "the DSN's target_session_attrs is unknown"},
 		{"service", "the DSN's service or the service file cannot be read"},
-		{"sslrootcert", "the DSN's TLS files cannot be read"},
-		{"CA file", "the DSN's TLS files cannot be read"},
+		{"sslcertmode", "the DSN's sslcertmode is not one of disable, allow, require"},
+		{`both "sslcert" and "sslkey"`, "the DSN has only one of sslcert and sslkey"},
+		{"sslpassword", "the DSN's sslkey is encrypted, and there is no sslpassword"},
+		{"failed to configure TLS", "the DSN's TLS files (sslrootcert, sslcert, sslkey) cannot be read, or are not what they should be"},
 		{"connect_timeout", "the DSN's connect_timeout is not a number of seconds"},
-		{"invalid URL escape", "the DSN has a percent sign that starts no escape (write %25)"},
-		{"invalid userinfo", "the DSN's user or password has a character that must be percent-encoded"},
+		{"protocol_version", "the DSN's min_protocol_version or max_protocol_version is unknown, or they contradict each other"},
+		{"channel_binding", "the DSN's channel_binding is not one of disable, prefer, require"},
+		{"require_auth", "the DSN's require_auth is unknown"},
+		{"failed to parse as URL", "the DSN is a URL that cannot be parsed: % @ : / ? # and blanks in a user's name or a password must be " +
+			"percent-encoded"},
 	} {
 		if strings.Contains(text, known[0]) {
 			return known[1]

@@ -108,6 +108,7 @@ func (e *ConnectError) classify(err error) {
 		failed  *panicError
 		noTLS   tls.RecordHeaderError
 		tooLong *pgproto3.ExceededMaxBodyLenErr
+		misread dsnError
 	)
 	switch {
 	case errors.As(err, &failed): // not permanent: the next attempt may do
@@ -129,9 +130,9 @@ func (e *ConnectError) classify(err error) {
 		}
 		e.add(said, pgErr)
 		e.add("", fullness(pgErr))
-	case errors.Is(err, errParameters):
+	case errors.As(err, &misread):
 		e.permanent = true
-		e.add(errParameters.Error(), nil)
+		e.add(misread.Error(), nil)
 	case errors.Is(err, errBusy):
 		e.permanent = true
 		e.add(errBusy.Error(), nil)

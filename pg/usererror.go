@@ -62,10 +62,14 @@ func (e *foreignError) As(target any) bool {
 }
 
 // dsnURL is a DSN, or the beginning of one: a server quotes what it does not understand.
-var dsnURL = regexp.MustCompile(`(?i)(postgres(?:ql)?://)[^\s"]+`)
+var dsnURL = regexp.MustCompile(`(?i)(postgres(?:ql)?://)[^\s",][^\s"]*`)
+
+// secretPair is a password of a DSN in key=value form, of whatever kind.
+var secretPair = regexp.MustCompile(`(?i)((?:password|passwd|pwd)\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s"',;&)]+)`)
 
 func mask(text string, secrets []string) string {
 	text = dsnURL.ReplaceAllString(text, "${1}(hidden)")
+	text = secretPair.ReplaceAllString(text, "${1}(hidden)")
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "(hidden)")

@@ -18,7 +18,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
 )
 
 const chaosHelp = `Worker processes take locks on a throwaway primary with a standby, while a nemesis breaks
@@ -168,7 +167,7 @@ func runChaos(cmd *cobra.Command, f *chaosFlags, status *int) error {
 	if f.json {
 		progress = cmd.ErrOrStderr()
 	}
-	result, err := chaos.Run(cmd.Context(), f.plan, screen.New(progress), chaosPart)
+	result, err := chaos.Run(cmd.Context(), f.plan, report.NewScreen(progress), chaosPart)
 	if result == nil {
 		return err
 	}
@@ -190,7 +189,7 @@ func (f *chaosFlags) print(out io.Writer, result *summary.Report) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(result)
 	}
-	return result.Text(out, screen.New(out).Style())
+	return result.Text(out, report.NewScreen(out).Style())
 }
 
 func exitOf(r *summary.Report) int {

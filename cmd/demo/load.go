@@ -1,16 +1,16 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/load"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
 )
 
@@ -50,7 +50,7 @@ const loadExamples = `  demo load
       on a server of yours, with the result as one JSON object on standard output`
 
 func newLoad(status *int) *cobra.Command {
-	var plan run.Plan
+	var plan load.Plan
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "load",
@@ -60,13 +60,22 @@ func newLoad(status *int) *cobra.Command {
 		Args:    noArguments,
 		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkPlan(cmd, &plan) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan.DSN = serverOf(cmd, plan.DSN)
-			return runLoad(cmd, plan, asJSON, status)
+			result, err := load.Run(cmd.Context(), plan, progressOf(cmd, asJSON), workerCommand)
+			if result == nil {
+				return err
+			}
+			if err = finish(cmd, result, asJSON, status, err); asJSON {
+				// The object has no room for what only people read.
+				for _, problem := range result.Problems {
+					cmd.PrintErrln("Problem:", problem)
+				}
+			}
+			return err
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&plan.DSN, "dsn", "", "connection string of the server (default: $DATABASE_URL, else a throwaway server)")
+	addDSN(flags, &plan.DSN)
 	flags.IntVarP(&plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&plan.Workers, "workers", "w", 50, "goroutines in each process that take locks")
 	flags.IntVarP(&plan.Keys, "keys", "k", 20, "locks that they fight for")
@@ -76,28 +85,22 @@ func newLoad(status *int) *cobra.Command {
 	flags.Float64Var(&plan.Cancel, "cancel", 0, "fraction of the acquisitions, 0 to 1, that is cancelled on the way")
 	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
 	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
-	flags.BoolVar(&asJSON, "json", false, "print one JSON object on standard output; progress goes to standard error")
-	must(cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp)))
+	addJSON(flags, &asJSON)
+	// It could only complain about a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// The most that the flags take. Beyond them a mistyped number is likelier than a machine that can do it.
-const (
-	maxProcesses = 1000
-	maxWorkers   = 1_000_000
-	maxKeys      = 1_000_000
-	maxSessions  = 10_000
-	maxDuration  = 30 * 24 * time.Hour
-)
-
-func checkPlan(cmd *cobra.Command, p *run.Plan) error {
+func checkPlan(cmd *cobra.Command, p *load.Plan) error {
+	// Beyond these a mistyped number is likelier than a machine that can do it.
+	const maxSessions, maxDuration = 10_000, 30 * 24 * time.Hour
 	for _, count := range []struct {
 		flag       string
 		value, max int
 	}{
-		{"processes", p.Processes, maxProcesses},
-		{"workers", p.Workers, maxWorkers},
-		{"keys", p.Keys, maxKeys},
+		{"processes", p.Processes, 1000},
+		{"workers", p.Workers, 1_000_000},
+		{"keys", p.Keys, 1_000_000},
 	} {
 		if count.value < 1 || count.value > count.max {
 			return usage(cmd, "--%s is %d: it must be between 1 and %d", count.flag, count.value, count.max)
@@ -114,51 +117,29 @@ func checkPlan(cmd *cobra.Command, p *run.Plan) error {
 		return usage(cmd, "--cancel is %v: it must be between 0 (none) and 1 (all)", p.Cancel)
 	case cmd.Flags().Changed("sessions") && (p.Sessions < 2 || p.Sessions > maxSessions):
 		return usage(cmd, "--sessions is %d: it must be between 2 and %d, since one session holds and one waits", p.Sessions, maxSessions)
-	case cmd.Flags().Changed("dsn") && p.DSN == "":
-		return usage(cmd, "--dsn is empty: leave it out for a throwaway server")
 	}
-	return nil
+	return serverOf(cmd, &p.DSN)
 }
 
-// serverOf is the flag, or else the environment's.
-func serverOf(cmd *cobra.Command, dsn string) string {
-	if cmd.Flags().Changed("dsn") {
-		return dsn
-	}
-	return os.Getenv("DATABASE_URL")
-}
+// workerName is the hidden command that a worker process runs.
+const workerName = "worker"
 
-func runLoad(cmd *cobra.Command, plan run.Plan, asJSON bool, status *int) error {
-	progress := cmd.OutOrStdout()
-	if asJSON {
-		progress = cmd.ErrOrStderr()
-	}
-	result, err := run.Load(cmd.Context(), plan, screen.New(progress), workerCommand)
-	if result == nil {
-		return err
-	}
-	*status = result.ExitStatus()
-	if asJSON {
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		if writeErr := encoder.Encode(result); writeErr != nil {
-			return writeErr
-		}
-		// The object has no room for what only people read.
-		for _, problem := range result.Detail.Problems {
-			cmd.PrintErrln("Problem:", problem)
-		}
-		return err
-	}
-	out := cmd.OutOrStdout()
-	if writeErr := result.Text(out, screen.New(out).Style()); writeErr != nil {
-		return writeErr
-	}
-	return err
-}
-
-func must(err error) {
+// workerCommand starts this same program again, as a worker.
+func workerCommand() *exec.Cmd {
+	program, err := os.Executable()
 	if err != nil {
-		panic("BUG: " + err.Error())
+		program = os.Args[0]
+	}
+	// A worker ends when it hears no more of its parent: no context is needed to end it.
+	return exec.CommandContext(context.Background(), program, workerName)
+}
+
+func newWorker() *cobra.Command {
+	return &cobra.Command{
+		Use:    workerName,
+		Short:  "One process of a load; takes its orders from the one that started it",
+		Hidden: true,
+		Args:   noArguments,
+		RunE:   func(*cobra.Command, []string) error { return worker.Run(os.Stdin, os.Stdout) },
 	}
 }

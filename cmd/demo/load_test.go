@@ -12,14 +12,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/load"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
-func decode(t *testing.T, p *program) report.Load {
+var noLeak server.Leaked
+
+func decode(t *testing.T, p *program) load.Report {
 	t.Helper()
-	var l report.Load
+	var l load.Report
 	decoder := json.NewDecoder(strings.NewReader(p.stdout.String()))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&l); err != nil || decoder.More() {
@@ -33,7 +36,7 @@ func TestLoadProvesExclusion(t *testing.T) {
 	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--hold", "5ms", "--duration", "2s", "--json")
 	status := p.wait()
 	l := decode(t, p)
-	if status != 0 || l.Violations != 0 || l.Leaked != (report.Leaked{}) || l.Failed != 0 || l.Lost != 0 {
+	if status != 0 || l.Violations != 0 || l.Leaked != noLeak || l.Failed != 0 || l.Lost != 0 {
 		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)
 	}
 	if l.Acquired == 0 || l.Cancelled == 0 || l.Sessions == 0 || l.FairnessJain <= 0 || l.WaitMS.Max <= 0 || l.AcquiredPerSecond <= 0 {
@@ -67,7 +70,7 @@ func TestLoadFindsViolations(t *testing.T) {
 		"--dsn", server.DSNOf(name)}
 	p := start(t, append(args, "--json")...)
 	status := p.wait()
-	if l := decode(t, p); status != 1 || l.Violations == 0 || l.Acquired == 0 || l.Leaked != (report.Leaked{}) {
+	if l := decode(t, p); status != 1 || l.Violations == 0 || l.Acquired == 0 || l.Leaked != noLeak {
 		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)
 	}
 	p = start(t, args...)
@@ -83,7 +86,7 @@ func TestLoadOnAServerOfTheUsers(t *testing.T) {
 	server, name := pgtest.NewDatabase(t)
 	p := start(t, "load", "--processes", "2", "--workers", "4", "--keys", "2", "--hold", "5ms", "--duration", "1s", "--dsn", server.TCPDSNOf(name), "--json")
 	status := p.wait()
-	if l := decode(t, p); status != 0 || l.Acquired == 0 || l.Leaked != (report.Leaked{}) {
+	if l := decode(t, p); status != 0 || l.Acquired == 0 || l.Leaked != noLeak {
 		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)
 	}
 	if strings.Contains(p.stderr.String()+p.stdout.String(), server.Password()) {

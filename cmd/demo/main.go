@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
@@ -29,10 +28,15 @@ func execute(args []string) int {
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
-	if !isWorker(args) {
+	switch part := append(args, "")[0]; part {
+	case chaosPartName:
+	case workerName:
+		// A Ctrl-C in the terminal reaches a worker too. Its parent tells it to stop, in order.
+		signal.Ignore(os.Interrupt, syscall.SIGHUP)
+	default:
 		// The second Ctrl-C ends the program on the spot: the worker processes go when they hear no more of their parent, and
 		// so does a throwaway server.
-		interruptible, stop := interrupt.Context(ctx, run.ErrInterrupted, func() {
+		interruptible, stop := interrupt.Context(ctx, report.ErrInterrupted, func() {
 			fmt.Fprintln(os.Stderr, "Interrupted again: leaving at once. A throwaway server is removed in the background;"+
 				" in a database of yours a table named lockkeeper_demo_... may be left.")
 			os.Exit(report.ExitInterrupted)
@@ -44,7 +48,7 @@ func execute(args []string) int {
 	if err == nil {
 		return status
 	}
-	if errors.Is(context.Cause(ctx), run.ErrInterrupted) {
+	if errors.Is(context.Cause(ctx), report.ErrInterrupted) {
 		fmt.Fprintln(os.Stderr, "Interrupted; nothing was left behind.")
 		return report.ExitInterrupted
 	}

@@ -32,7 +32,7 @@ func TestStormLeavesNothing(t *testing.T) {
 				if round.Waiters != 1000 || round.Keys != keys || round.ReturnedMS <= 0 || round.RetakeMS <= 0 || round.MemoryMiB.Peak <= 0 {
 					t.Errorf("%+v", round)
 				}
-				if round.NotReturned+round.Granted+round.WrongErrors != 0 || round.Leaked != (storm.Leaked{}) {
+				if round.NotReturned+round.Granted+round.WrongErrors != 0 || round.Leaked != noLeak {
 					t.Errorf("%+v", round)
 				}
 			}

@@ -17,8 +17,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
@@ -26,7 +24,7 @@ import (
 const leakBound = 10 * time.Second
 
 // Run carries a plan out. The report is nil where the load never began.
-func Run(ctx context.Context, p plan.Plan, view *screen.Screen, command stage.Commands) (_ *summary.Report, err error) {
+func Run(ctx context.Context, p plan.Plan, view *report.Screen, command stage.Commands) (_ *summary.Report, err error) {
 	if err := view.Say("Seed %d. Starting a throwaway PostgreSQL and its standby.", p.Seed); err != nil {
 		return nil, err
 	}
@@ -53,7 +51,7 @@ func Run(ctx context.Context, p plan.Plan, view *screen.Screen, command stage.Co
 // running is one run under way.
 type running struct {
 	plan  *plan.Plan
-	view  *screen.Screen
+	view  *report.Screen
 	stage *stage.Stage
 	book  *history.Book
 	crew  *crew
@@ -89,7 +87,7 @@ func (r *running) all(ctx context.Context) (*summary.Report, error) {
 	r.start = r.crew.begin()
 	r.book.Start(r.start)
 	runErr := r.load(ctx)
-	interrupted := errors.Is(runErr, run.ErrInterrupted)
+	interrupted := errors.Is(runErr, report.ErrInterrupted)
 	if interrupted {
 		_ = r.view.Say("Interrupted: closing everything. A second Ctrl-C does not wait for that.")
 	} else if err := r.view.Say("Closing everything, to see what is left."); err != nil {

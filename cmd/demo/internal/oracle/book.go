@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 )
 
 // statementBound is how long a read or a write may take. It is generous, because a write that is given up leaves doubt
@@ -20,48 +22,38 @@ var ErrUncertain = errors.New("the write's outcome is not known")
 
 // Book is a worker process's way to the counters.
 type Book struct {
-	pool  *pgxpool.Pool
-	read  string
-	write string
+	pool        *pgxpool.Pool
+	read, write string
 }
 
 // OpenBook connects to the counters of table with at most size connections.
 func OpenBook(ctx context.Context, dsn, app, table string, size int) (*Book, error) {
-	config, err := pgxpool.ParseConfig(dsn)
+	config, err := server.Config(dsn, app)
 	if err != nil {
-		// pgx quotes parts of a string that it cannot parse, and a password may be among them.
-		return nil, errors.New("the connection string cannot be parsed")
+		return nil, err
 	}
-	config.MaxConns = int32(size)
-	config.MinConns = 0
-	config.ConnConfig.RuntimeParams["application_name"] = app
-	if config.ConnConfig.ValidateConnect == nil {
-		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	config.MaxConns, config.MinConns = int32(size), 0
+	// Defaults of the role or the database do not apply: a stricter isolation level would refuse the very writes that the
+	// oracle is there to see, and a statement timeout would leave them in doubt.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0`)
+		return err
 	}
-	config.AfterConnect = settle
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("opening the connections to the counters: %w", err)
-	}
-	book := &Book{
-		pool: pool,
-		read: `SELECT n FROM ` + table + ` WHERE key = $1`,
-		// Nothing here keeps a stale value out; the other two columns only say afterwards that one came.
-		write: `UPDATE ` + table + ` SET n = $2::bigint, writes = writes + 1,
-			torn = torn + CASE WHEN n = $2::bigint - 1 THEN 0 ELSE 1 END WHERE key = $1`,
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("opening the connections to the counters: %w", err)
 	}
-	return book, nil
-}
-
-// settle makes a connection independent of defaults that the role or the database may have: a stricter isolation level
-// would refuse the very writes that the oracle is there to see, and a statement timeout would leave them in doubt.
-func settle(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0`)
-	return err
+	return &Book{
+		pool: pool,
+		read: `SELECT n FROM ` + table + ` WHERE key = $1`,
+		// Nothing here keeps a stale value out; the other two columns only say afterwards that one came.
+		write: `UPDATE ` + table + ` SET n = $2::bigint, writes = writes + 1,
+			torn = torn + CASE WHEN n = $2::bigint - 1 THEN 0 ELSE 1 END WHERE key = $1`,
+	}, nil
 }
 
 // Read returns the key's counter.

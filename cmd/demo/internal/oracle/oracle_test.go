@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
@@ -27,9 +26,9 @@ func connect(t *testing.T, dsn string) *pgx.Conn {
 	return conn
 }
 
-func openBook(t *testing.T, dsn, table string) *Book {
+func openBook(t *testing.T, dsn string) *Book {
 	t.Helper()
-	book, err := OpenBook(t.Context(), dsn, "test", table, 2)
+	book, err := OpenBook(t.Context(), dsn, "test", "counters", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +55,12 @@ func write(t *testing.T, book *Book, key int, n uint64) {
 func TestAHolderThatHasLostItsLockDoesNotWrite(t *testing.T) {
 	server, name := pgtest.NewDatabase(t)
 	conn := connect(t, server.DSNOf(name))
-	table, err := CreateTable(t.Context(), conn, "counters", 1)
-	check(t, err)
-	book := openBook(t, server.DSNOf(name), table)
+	check(t, CreateTable(t.Context(), conn, "counters", 1))
+	book := openBook(t, server.DSNOf(name))
 	if wrote, err := book.Write(0, 1, func() bool { return false }); wrote || err != nil {
 		t.Errorf("wrote: %v, %v", wrote, err)
 	}
-	rows, err := ReadTable(t.Context(), conn, table, 1)
+	rows, err := ReadTable(t.Context(), conn, "counters", 1)
 	check(t, err)
 	if rows[0] != (Row{}) {
 		t.Errorf("the row is %+v", rows[0])
@@ -73,9 +71,8 @@ func TestAHolderThatHasLostItsLockDoesNotWrite(t *testing.T) {
 func TestAnOverlapIsSeenByTheCounter(t *testing.T) {
 	server, name := pgtest.NewDatabase(t)
 	conn := connect(t, server.DSNOf(name))
-	table, err := CreateTable(t.Context(), conn, "counters", 3)
-	check(t, err)
-	one, two := openBook(t, server.DSNOf(name), table), openBook(t, server.DSNOf(name), table)
+	check(t, CreateTable(t.Context(), conn, "counters", 3))
+	one, two := openBook(t, server.DSNOf(name)), openBook(t, server.DSNOf(name))
 
 	readOne, err := one.Read(1)
 	check(t, err)
@@ -87,12 +84,12 @@ func TestAnOverlapIsSeenByTheCounter(t *testing.T) {
 	check(t, err)
 	write(t, one, 2, next+1)
 
-	rows, err := ReadTable(t.Context(), conn, table, 3)
+	rows, err := ReadTable(t.Context(), conn, "counters", 3)
 	check(t, err)
 	if want := (Row{N: 1, Writes: 2, Torn: 1}); rows[1] != want {
 		t.Errorf("the row is %+v, want %+v", rows[1], want)
 	}
-	verdict := Judge(rows, [][]wire.KeyCount{{{}, {Grants: 1}, {Grants: 1}}, {{}, {Grants: 1}, {}}})
+	verdict := Judge(rows, [][]Seen{{{}, {Grants: 1}, {Grants: 1}}, {{}, {Grants: 1}, {}}})
 	if verdict.Violations != 1 || verdict.BadKeys != 1 || verdict.LostUpdates != 1 {
 		t.Errorf("the verdict is %+v, want one violation on one key", verdict)
 	}
@@ -104,7 +101,7 @@ func TestATableOfSomebodyElseIsLeftAlone(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `CREATE TABLE precious AS SELECT 42 AS answer`); err != nil {
 		t.Fatal(err)
 	}
-	_, err := CreateTable(t.Context(), conn, "precious", 3)
+	err := CreateTable(t.Context(), conn, "precious", 3)
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || pgErr.Code != "42P07" {
 		t.Errorf("the error is %v, want duplicate_table", err)
@@ -121,13 +118,13 @@ func TestCreateTableSaysWhatIsMissing(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `SET search_path = nowhere`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "search_path") {
+	if err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "search_path") {
 		t.Errorf("no schema: %v", err)
 	}
 	if _, err := conn.Exec(t.Context(), `RESET search_path; CREATE ROLE visitor_`+name+`; SET ROLE visitor_`+name); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "grant it CREATE") {
+	if err := CreateTable(t.Context(), conn, "counters", 1); err == nil || !strings.Contains(err.Error(), "grant it CREATE") {
 		t.Errorf("no right: %v", err)
 	}
 	if _, err := conn.Exec(t.Context(), `RESET ROLE; DROP ROLE visitor_`+name); err != nil {
@@ -138,13 +135,12 @@ func TestCreateTableSaysWhatIsMissing(t *testing.T) {
 func TestAWriteWhoseRowHasGoneIsAnError(t *testing.T) {
 	server, name := pgtest.NewDatabase(t)
 	conn := connect(t, server.DSNOf(name))
-	table, err := CreateTable(t.Context(), conn, "counters", 1)
-	check(t, err)
-	book := openBook(t, server.DSNOf(name), table)
+	check(t, CreateTable(t.Context(), conn, "counters", 1))
+	book := openBook(t, server.DSNOf(name))
 	if _, err := book.Write(7, 1, yes); err == nil || errors.Is(err, ErrUncertain) {
 		t.Errorf("writing a row that is not there: %v, want an error, and not one of doubt", err)
 	}
-	check(t, DropTable(t.Context(), conn, table))
+	check(t, DropTable(t.Context(), conn, "counters"))
 	if _, err := book.Write(0, 1, yes); err == nil || errors.Is(err, ErrUncertain) {
 		t.Errorf("writing a table that is not there: %v, want an error, and not one of doubt", err)
 	}

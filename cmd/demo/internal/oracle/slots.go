@@ -1,51 +1,34 @@
-//go:build unix
-
 package oracle
 
-import (
-	"fmt"
-	"os"
-	"syscall"
-	"unsafe"
-)
+import "sync/atomic"
 
-// Slots is a slot for each key, in a file that all worker processes map into their memory.
+// Slots is the second detector: a slot for each key, in a file that all worker processes map into their memory. Where
+// memory cannot be shared in this way they are each process's own.
 type Slots struct {
-	memory []byte
 	slots  []slot
+	memory []byte
 }
 
-const slotSize = int(unsafe.Sizeof(slot{}))
-
-// CreateSlots makes the file with all slots free.
-func CreateSlots(path string, keys int) error {
-	if err := os.WriteFile(path, make([]byte, keys*slotSize), 0o600); err != nil {
-		return fmt.Errorf("making the overlap detector's file: %w", err)
-	}
-	return nil
+type slot struct {
+	holder  atomic.Uint64 // the mark of the holder that entered last, 0 where it has left
+	excused atomic.Uint64 // the mark that a holder without a lock pushed out last
 }
 
-// OpenSlots maps the file.
-func OpenSlots(path string, keys int) (*Slots, error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening the overlap detector's file: %w", err)
+// Enter puts the holder's mark, which is never zero, into the key's slot and returns the one that it pushed out. That
+// one is no proof of an overlap: a process that was killed leaves its mark behind.
+func (s *Slots) Enter(key int, mark uint64) (pushedOut uint64) { return s.slots[key].holder.Swap(mark) }
+
+// Leave takes the mark out again and reports whether it was still there. Where it was not, another holder entered
+// while this one was in.
+func (s *Slots) Leave(key int, mark uint64) bool { return s.slots[key].holder.CompareAndSwap(mark, 0) }
+
+// Excuse is for a holder that pushed a mark out and then heard that its own lock had been lost before: it is the
+// newcomer that should not have been there, and not the other one that has met a rival.
+func (s *Slots) Excuse(key int, pushedOut uint64) {
+	if pushedOut != 0 {
+		s.slots[key].excused.Store(pushedOut)
 	}
-	defer func() { _ = file.Close() }()
-	memory, err := syscall.Mmap(int(file.Fd()), 0, keys*slotSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("mapping the overlap detector's file: %w", err)
-	}
-	// The mapping starts on a page, so each word is aligned as atomic access needs it.
-	slots := unsafe.Slice((*slot)(unsafe.Pointer(&memory[0])), keys)
-	return &Slots{memory: memory, slots: slots}, nil
 }
 
-// Close unmaps the file. No slot may be used after it.
-func (s *Slots) Close() error {
-	s.slots = nil
-	if err := syscall.Munmap(s.memory); err != nil {
-		return fmt.Errorf("unmapping the overlap detector's file: %w", err)
-	}
-	return nil
-}
+// Excused reports whether the mark was pushed out by a holder that had lost its lock.
+func (s *Slots) Excused(key int, mark uint64) bool { return s.slots[key].excused.Load() == mark }

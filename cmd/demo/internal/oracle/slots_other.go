@@ -2,10 +2,6 @@
 
 package oracle
 
-// Slots are this process's own where memory cannot be shared by mapping a file: overlaps between processes are then
-// left to the counters in the database.
-type Slots struct{ slots []slot }
-
 // CreateSlots has nothing to make here.
 func CreateSlots(string, int) error { return nil }
 

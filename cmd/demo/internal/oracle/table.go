@@ -1,12 +1,24 @@
+// Package oracle judges exclusion from outside the lock manager, in two ways that share nothing with it or with each
+// other.
+//
+// The first is in the database. Each holder reads its key's counter with one statement and writes back the value plus
+// one with another. Nothing guards the two but the lock. Had two holders overlapped, one increment would have
+// overwritten the other, and the counter would stay below the number of grants. The same UPDATE also counts the writes
+// (in the server, atomically) and those whose value was stale when they arrived, so that the verdict stays exact even
+// where a worker never heard the answer to its write.
+//
+// The second is a table of one word per key in memory that all worker processes share: a holder puts its mark in, and
+// must find its own mark when it leaves. It sees overlaps that never reach the counter, such as a hold that ends before
+// its write, and it costs nothing worth measuring.
 package oracle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 )
 
 // Row is what the database counted of one key.
@@ -16,50 +28,23 @@ type Row struct {
 	Torn   uint64 // the writes among them whose value was stale when they arrived
 }
 
-// CreateTable makes the table with a row for each key and returns its qualified name. It never takes over a table that
-// is already there.
-func CreateTable(ctx context.Context, conn *pgx.Conn, name string, keys int) (string, error) {
-	var schema *string
-	if err := conn.QueryRow(ctx, `SELECT pg_catalog.current_schema()`).Scan(&schema); err != nil {
-		return "", fmt.Errorf("asking for the current schema: %w", err)
-	}
-	if schema == nil {
-		return "", errors.New("no schema to create the demo's table in: the role's search_path names none that exists")
-	}
-	table := pgx.Identifier{*schema, name}.Sanitize()
+// CreateTable makes the table with a row for each key. It never takes over a table that is already there.
+func CreateTable(ctx context.Context, conn *pgx.Conn, name string, keys int) error {
 	// The fill factor leaves room on each page for new versions of a row that changes all the time.
-	_, err := conn.Exec(ctx, `CREATE TABLE `+table+` (
-		key    int    PRIMARY KEY,
-		n      bigint NOT NULL DEFAULT 0,
-		writes bigint NOT NULL DEFAULT 0,
-		torn   bigint NOT NULL DEFAULT 0
-	) WITH (fillfactor = 20)`)
-	if err != nil {
-		return "", fmt.Errorf("creating the demo's table: %w", explainCreate(err, *schema))
-	}
-	_, err = conn.Exec(ctx, `COMMENT ON TABLE `+table+` IS 'made by the load test of Lockkeeper; safe to drop when none is running'`)
-	if err == nil {
-		_, err = conn.Exec(ctx, `INSERT INTO `+table+` (key) SELECT pg_catalog.generate_series(0, $1::int - 1)`, keys)
-	}
-	if err != nil {
-		return "", errors.Join(fmt.Errorf("filling the demo's table: %w", err), DropTable(ctx, conn, table))
-	}
-	return table, nil
-}
-
-func explainCreate(err error, schema string) error {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return err
-	}
-	switch pgErr.Code {
-	case "42501":
-		return fmt.Errorf("the role may not create a table in schema %q; grant it CREATE there, or use another role: %w", schema, err)
-	case "25006":
-		return fmt.Errorf("the server is read-only (a standby?); locks and the demo need the primary: %w", err)
-	default:
-		return err
-	}
+	_, err := conn.Exec(ctx, fmt.Sprintf(`
+		CREATE TABLE %[1]s (
+			key    int    PRIMARY KEY,
+			n      bigint NOT NULL DEFAULT 0,
+			writes bigint NOT NULL DEFAULT 0,
+			torn   bigint NOT NULL DEFAULT 0
+		) WITH (fillfactor = 20);
+		COMMENT ON TABLE %[1]s IS 'made by the load test of Lockkeeper; safe to drop when none is running';
+		INSERT INTO %[1]s (key) SELECT pg_catalog.generate_series(0, %[2]d - 1)`, name, keys))
+	return server.Explain("creating the demo's table", err, map[string]string{
+		"3F000": "the role's search_path names no schema that exists",
+		"42501": "the role may not create a table in the schema; grant it CREATE there, or use another role",
+		"25006": "the server is read-only (a standby?); locks and the demo need the primary",
+	})
 }
 
 // DropTable removes what CreateTable made.

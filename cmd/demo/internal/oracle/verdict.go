@@ -1,6 +1,12 @@
 package oracle
 
-import "github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
+// Seen is what one worker process knows about one key.
+type Seen struct {
+	Grants    uint64 `json:"g"`           // read-modify-writes whose write the server confirmed
+	Uncertain uint64 `json:"u,omitempty"` // writes that were sent and whose answer never came
+	Overlaps  uint64 `json:"o,omitempty"` // holders that met another one, and whose lock was not lost
+	Exposed   uint64 `json:"x,omitempty"` // holders that wrote, and then heard that their lock was or may have been lost
+}
 
 // Verdict is what the counters and the overlap detector say together.
 type Verdict struct {
@@ -18,66 +24,54 @@ type Verdict struct {
 	Complete    bool // every worker process has told its grants
 }
 
-// Judge compares the database's rows with what each worker process reported, key by key.
-func Judge(rows []Row, workers [][]wire.KeyCount) Verdict {
+// Judge compares the database's rows with what each worker process saw, key by key. Where one ended without telling it
+// (nil), what the server counted by itself can still show a violation, but not that there was none.
+func Judge(rows []Row, workers [][]Seen) Verdict {
 	v := Verdict{Keys: len(rows), Complete: true}
+	for _, keys := range workers {
+		v.Complete = v.Complete && keys != nil
+	}
 	for key, row := range rows {
-		var seen wire.KeyCount
-		for _, counts := range workers {
-			if key < len(counts) {
-				seen.Grants += counts[key].Grants
-				seen.Uncertain += counts[key].Uncertain
-				seen.Overlaps += counts[key].Overlaps
-				seen.Exposed += counts[key].Exposed
+		var seen Seen
+		if v.Complete {
+			for _, keys := range workers {
+				seen.Grants += keys[key].Grants
+				seen.Uncertain += keys[key].Uncertain
+				seen.Overlaps += keys[key].Overlaps
+				seen.Exposed += keys[key].Exposed
 			}
+		} else {
+			seen.Uncertain = row.Writes // all that arrived count
 		}
-		v.Grants += seen.Grants
-		v.Counted += row.N
-		v.Torn += row.Torn
-		v.Overlaps += seen.Overlaps
-
-		// A write in doubt may have arrived or not; the server's own count of writes says how many did.
-		var resolved, misfit uint64
-		switch {
-		case row.Writes < seen.Grants:
-			misfit = seen.Grants - row.Writes
-		case row.Writes > seen.Grants+seen.Uncertain:
-			resolved = seen.Uncertain
-			misfit = row.Writes - seen.Grants - seen.Uncertain
-		default:
-			resolved = row.Writes - seen.Grants
-		}
-		v.Resolved += resolved
-		v.Misfits += misfit
-
-		expected := seen.Grants + resolved
-		swallowed := max(expected, row.N) - min(expected, row.N)
-		v.LostUpdates += swallowed
-		if bad := max(swallowed, row.Torn, seen.Overlaps, misfit); bad > 0 {
-			v.Violations += bad
-			// One late write makes one write stale, its own or the next one's, but may swallow several.
-			if row.Torn <= seen.Exposed && seen.Overlaps == 0 && misfit == 0 {
-				v.Explained += bad
-			}
-			v.BadKeys++
-		}
+		v.add(row, seen)
+	}
+	if !v.Complete {
+		v.Resolved, v.Explained = 0, 0
 	}
 	return v
 }
 
-// JudgeServerOnly is the verdict where a worker process ended without telling its grants: what the server counted by
-// itself can still show a violation, but not that there was none.
-func JudgeServerOnly(rows []Row) Verdict {
-	v := Verdict{Keys: len(rows)}
-	for _, row := range rows {
-		v.Counted += row.N
-		v.Torn += row.Torn
-		swallowed := max(row.Writes, row.N) - min(row.Writes, row.N)
-		v.LostUpdates += swallowed
-		if bad := max(swallowed, row.Torn); bad > 0 {
-			v.Violations += bad
-			v.BadKeys++
+func (v *Verdict) add(row Row, seen Seen) {
+	v.Grants += seen.Grants
+	v.Counted += row.N
+	v.Torn += row.Torn
+	v.Overlaps += seen.Overlaps
+
+	// A write in doubt may have arrived or not; the server's own count of writes says how many did.
+	arrived := min(max(row.Writes, seen.Grants), seen.Grants+seen.Uncertain)
+	misfit := apart(row.Writes, arrived)
+	v.Resolved += arrived - seen.Grants
+	v.Misfits += misfit
+	swallowed := apart(arrived, row.N)
+	v.LostUpdates += swallowed
+	if bad := max(swallowed, row.Torn, seen.Overlaps, misfit); bad > 0 {
+		v.Violations += bad
+		// One late write makes one write stale, its own or the next one's, but may swallow several.
+		if row.Torn <= seen.Exposed && seen.Overlaps == 0 && misfit == 0 {
+			v.Explained += bad
 		}
+		v.BadKeys++
 	}
-	return v
 }
+
+func apart(a, b uint64) uint64 { return max(a, b) - min(a, b) }

@@ -1,11 +1,26 @@
+// Package report is how the commands show what they do: progress on a terminal or in plain lines, words for numbers,
+// exit statuses.
 package report
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
+
+// Exit statuses of the program.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitInterrupted = 130 // as shells have it: 128 + SIGINT
+)
+
+// ErrInterrupted is the cause of a context that the user's Ctrl-C ended.
+var ErrInterrupted = errors.New("interrupted")
 
 // Style says whether a text may have colours.
 type Style struct{ Colour bool }
@@ -28,6 +43,25 @@ func (s Style) Bold(text string) string { return s.paint("1", text) }
 
 // Faint is for labels.
 func (s Style) Faint(text string) string { return s.paint("2", text) }
+
+// Text is a command's last screen while it is put together.
+type Text struct {
+	strings.Builder
+	Style
+}
+
+// Printf writes as it is told.
+func (t *Text) Printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+
+// Say writes words as lines that fit a terminal.
+func (t *Text) Say(format string, args ...any) {
+	t.Printf("  %s\n", Wrap(2, fmt.Sprintf(format, args...)))
+}
+
+// Line writes a figure with its label in front.
+func (t *Text) Line(label, format string, args ...any) {
+	t.Printf("  %s %s\n", t.Faint(fmt.Sprintf("%-10s", label)), Wrap(13, fmt.Sprintf(format, args...)))
+}
 
 // pageWidth is that of the narrowest terminal that is usual.
 const pageWidth = 80
@@ -79,22 +113,22 @@ func Of[N ~int | ~uint64 | ~int64](n N, noun string) string {
 }
 
 // Span writes a duration with three digits or so: 0.84 ms, 12.3 ms, 1.20 s.
-func Span(d time.Duration) string {
-	ms := float64(d) / float64(time.Millisecond)
+func Span(d time.Duration) string { return Millis(float64(d) / float64(time.Millisecond)) }
+
+// Millis is Span of a number of milliseconds.
+func Millis(ms float64) string {
 	switch {
 	case ms <= 0:
 		return "0 ms"
 	case ms < 10:
-		return strconv.FormatFloat(ms, 'f', 2, 64) + " ms"
+		return fmt.Sprintf("%.2f ms", ms)
 	case ms < 100:
-		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+		return fmt.Sprintf("%.1f ms", ms)
 	case ms < 1000:
-		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+		return fmt.Sprintf("%.0f ms", ms)
 	case ms < 100_000:
-		return strconv.FormatFloat(ms/1000, 'f', 2, 64) + " s"
+		return fmt.Sprintf("%.2f s", ms/1000)
 	default:
-		return strconv.FormatFloat(ms/1000, 'f', 0, 64) + " s"
+		return fmt.Sprintf("%.0f s", ms/1000)
 	}
 }
-
-func millis(ms float64) string { return Span(time.Duration(ms * float64(time.Millisecond))) }

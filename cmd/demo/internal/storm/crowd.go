@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/locker"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 // crowd is the goroutines that wait for locks which they will not get.
 type crowd struct {
 	size     int
+	locks    *manager.Manager
 	cancel   context.CancelFunc // ends all contexts at once
 	returned atomic.Int64
 	granted  atomic.Int64 // a waiter got a lock that another holds
@@ -22,22 +23,22 @@ type crowd struct {
 }
 
 // gather starts the waiters, spread evenly over the names.
-func gather(locks locker.Locker, waiters int, names []string, own bool) *crowd {
+func gather(locks *manager.Manager, plan Plan, names []string) *crowd {
 	parent, cancel := context.WithCancel(context.Background())
-	c := &crowd{size: waiters, cancel: cancel, all: make(chan struct{})}
-	for i := range waiters {
-		go c.wait(parent, locks, names[i%len(names)], own)
+	c := &crowd{size: plan.Waiters, locks: locks, cancel: cancel, all: make(chan struct{})}
+	for i := range plan.Waiters {
+		go c.wait(parent, names[i%len(names)], plan.Shared)
 	}
 	return c
 }
 
-func (c *crowd) wait(ctx context.Context, locks locker.Locker, name string, own bool) {
-	if own {
+func (c *crowd) wait(ctx context.Context, name string, shared bool) {
+	if !shared {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
 	}
-	lock, err := locks.Acquire(ctx, name)
+	lock, err := c.locks.Acquire(ctx, name)
 	switch {
 	case err == nil:
 		c.granted.Add(1)
@@ -52,9 +53,9 @@ func (c *crowd) wait(ctx context.Context, locks locker.Locker, name string, own 
 }
 
 // queued waits until every waiter is in the manager's queues. A waiter that has returned already never will be.
-func (c *crowd) queued(ctx context.Context, locks locker.Locker) error {
+func (c *crowd) queued(ctx context.Context) error {
 	for {
-		waiting := locks.Stats().Waiting
+		waiting := c.locks.Stats().Waiting
 		if waiting >= c.size {
 			return nil
 		}
@@ -73,18 +74,14 @@ func (c *crowd) queued(ctx context.Context, locks locker.Locker) error {
 	}
 }
 
-// patience is how long the storm waits for calls that are late, so that it can tell by how much.
-const patience = 60 * time.Second
-
-// strike ends all contexts and returns how long it took until the last call had returned, and how many never did.
-func (c *crowd) strike() (took time.Duration, missing int) {
-	late := time.NewTimer(patience)
-	defer late.Stop()
+// strike ends all contexts and returns how long it took until the last call had returned. It waits no longer than
+// [MaxBound] for those that are late.
+func (c *crowd) strike() (took time.Duration) {
 	began := time.Now()
 	c.cancel()
 	select {
 	case <-c.all:
-	case <-late.C:
+	case <-time.After(MaxBound):
 	}
-	return time.Since(began), c.size - int(c.returned.Load())
+	return time.Since(began)
 }

@@ -18,50 +18,35 @@ type Memory struct {
 	After  float64 `json:"after"`
 }
 
-// usage is what this process has of the system's memory, in bytes.
-type usage struct {
-	inUse    uint64 // objects on Go's heap, and goroutines' stacks
-	resident uint64 // what the kernel counts; 0 where it does not say
-}
-
-// measure neither stops the world nor allocates much, so that it can be called while the storm is on.
-func measure() usage {
+// measure tells the objects and stacks in use, and what the kernel counts (0 where it does not say). It neither stops the
+// world nor allocates much, so that it can be called while the storm is on.
+func measure() (inUse, resident float64) {
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	metrics.Read(samples)
-	return usage{inUse: samples[0].Value.Uint64() + samples[1].Value.Uint64(), resident: residentSet()}
+	inUse = mebibytes(samples[0].Value.Uint64() + samples[1].Value.Uint64())
+	statm, _ := os.ReadFile("/proc/self/statm")
+	if fields := bytes.Fields(statm); len(fields) > 1 {
+		pages, _ := strconv.ParseUint(string(fields[1]), 10, 64)
+		resident = mebibytes(pages * uint64(os.Getpagesize()))
+	}
+	return inUse, resident
 }
 
+func mebibytes(n uint64) float64 { return float64(n*10/(1<<20)) / 10 }
+
 // settled measures after everything that can be given back has been given back.
-func settled() usage {
+func settled() (inUse, resident float64) {
 	// The first collection runs what waits for it (finalizers, pools); the second frees what they held.
 	runtime.GC()
 	debug.FreeOSMemory()
 	return measure()
 }
 
-func residentSet() uint64 {
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(statm)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseUint(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * uint64(os.Getpagesize())
-}
-
-// watch samples the memory until stop is called, which returns the highest figures.
-func watch() (stop func() usage) {
-	var peak usage
+// watch keeps the peaks until stop is called.
+func (r *Round) watch() (stop func()) {
 	look := func() {
-		now := measure()
-		peak.inUse = max(peak.inUse, now.inUse)
-		peak.resident = max(peak.resident, now.resident)
+		inUse, resident := measure()
+		r.MemoryMiB.Peak, r.ResidentMiB.Peak = max(r.MemoryMiB.Peak, inUse), max(r.ResidentMiB.Peak, resident)
 	}
 	end := make(chan struct{})
 	var watcher sync.WaitGroup
@@ -77,12 +62,9 @@ func watch() (stop func() usage) {
 			}
 		}
 	})
-	return func() usage {
+	return func() {
 		close(end)
 		watcher.Wait()
 		look()
-		return peak
 	}
 }
-
-func mebibytes(n uint64) float64 { return float64(n*10/(1<<20)) / 10 }

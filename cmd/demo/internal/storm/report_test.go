@@ -21,7 +21,7 @@ func TestReport(t *testing.T) {
 		{"granted", func(r *Report) { r.Rounds[0].Granted = 1 }, report.ExitFailed, "1 waiter got a lock that another held"},
 		{"wrong error", func(r *Report) { r.Rounds[0].WrongErrors, r.Rounds[0].Example = 2, "too many" }, report.ExitFailed, "2 waiters got an error other than its context's, for example: too many"},
 		{"slow to retake", func(r *Report) { r.Rounds[0].RetakeMS = 9000 }, report.ExitFailed, "taking a key again took 9.00 s"},
-		{"leak", func(r *Report) { r.Rounds[0].Leaked.Goroutines = 4 }, report.ExitFailed, "left behind: server locks 0, connections 0, goroutines 4"},
+		{"leak", func(r *Report) { r.Rounds[0].Leaked.Goroutines = 4 }, report.ExitFailed, "left behind: server locks 0 · connections 0 · goroutines 4"},
 		{"interrupted", func(r *Report) { r.Interrupted = true }, report.ExitInterrupted, "Interrupted"},
 		{"interrupted, and late", func(r *Report) { r.Interrupted, r.Rounds[0].NotReturned = true, 1 }, report.ExitFailed, "1 call never returned"},
 	}

@@ -3,26 +3,43 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/locker"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
+
+// lock is one that is held: the manager's, or noLock.
+type lock interface {
+	Done() <-chan struct{}
+	Err() error
+	Release(ctx context.Context) error
+}
+
+// noLock is what --no-locks grants to everybody, whoever else has it. It shows that the oracle does find a violation when
+// there is one: a proof that cannot fail proves nothing.
+type noLock struct{}
+
+func (noLock) Done() <-chan struct{}         { return nil }
+func (noLock) Err() error                    { return nil }
+func (noLock) Release(context.Context) error { return nil }
 
 // load is the work of one process: goroutines that take locks and, while they hold one, do what only a holder may do.
 type load struct {
-	job   wire.Job
-	locks locker.Locker
-	book  *oracle.Book
-	slots *oracle.Slots
-	tally *tally
-	marks atomic.Uint64
-	names []string
+	job     Job
+	manager *manager.Manager // nil where everybody is granted everything
+	acquire func(ctx context.Context, name string) (lock, error)
+	book    *oracle.Book
+	slots   *oracle.Slots
+	record  *recorder
+	marks   atomic.Uint64
+	holding atomic.Int64
 }
 
 // releaseBound is far beyond what a release needs.
@@ -38,17 +55,13 @@ const afterFailure = 50 * time.Millisecond
 // run works until draining ends, and returns when every goroutine has finished: those that waited have withdrawn, and
 // those that held have written and released.
 func (l *load) run(draining context.Context) {
-	l.names = make([]string, l.job.Keys)
-	for key := range l.names {
-		l.names[key] = keyName(key)
-	}
 	var all sync.WaitGroup
 	for range l.job.Workers {
 		all.Go(func() {
 			pick := newPicker(l.job.Skew, l.job.Keys)
 			for draining.Err() == nil {
 				if err := l.once(draining, pick()); err != nil {
-					l.tally.fail(err)
+					l.record.note(func(t *Tally) { t.fail(err) })
 					_ = interrupt.Sleep(draining, afterFailure)
 				}
 			}
@@ -61,27 +74,27 @@ func (l *load) run(draining context.Context) {
 // planned.
 func (l *load) once(draining context.Context, key int) error {
 	planned := l.job.Cancel > 0 && rand.Float64() < l.job.Cancel
-	var after time.Duration
+	after := time.Duration(math.MaxInt64)
 	if planned {
-		after = l.tally.cancelAfter()
+		after = l.record.cancelAfter()
 	}
-	g := newGuard(draining, after, planned)
+	g := newGuard(draining, after)
 	defer g.cancel()
 
 	began := time.Now()
-	lock, err := l.locks.Acquire(g.ctx, l.names[key])
+	lock, err := l.acquire(g.ctx, keyName(key))
 	wait := time.Since(began)
-	alive := g.disarm()
+	alive, asked := g.disarm()
 	switch {
 	case err == nil && alive:
-		l.tally.waited(wait)
+		l.record.waited(wait)
 		return l.hold(key, lock, g.cancel, planned)
 	case err == nil:
 		// Granted and cancelled at the same moment: the lock ends, or has ended, by itself.
-		l.tally.gaveUp(g)
+		l.gaveUp(asked)
 		return release(lock)
-	case g.ctx.Err() != nil && errors.Is(err, context.Canceled):
-		l.tally.gaveUp(g)
+	case !alive && errors.Is(err, context.Canceled):
+		l.gaveUp(asked)
 		return nil
 	default:
 		return err
@@ -89,59 +102,90 @@ func (l *load) once(draining context.Context, key int) error {
 }
 
 // gaveUp counts an acquisition that was cancelled while it waited.
-func (t *tally) gaveUp(g *guard) {
-	if g.asked.Load() {
-		t.cancelled.Add(1)
-	} else {
-		t.withdrawn.Add(1)
-	}
+func (l *load) gaveUp(asked bool) {
+	l.record.note(func(t *Tally) {
+		if asked {
+			t.Cancelled++
+		} else {
+			t.Withdrawn++
+		}
+	})
+}
+
+// guard cancels one acquisition while it waits, and only then. An acquisition's context bounds the hold as well, so a
+// cancellation that came late would end a lock in the middle of its holder's read-modify-write, and the demo would
+// find a violation of its own making.
+type guard struct {
+	ctx    context.Context //nolint:containedctx // of one acquisition, as short-lived as this
+	cancel context.CancelFunc
+	timer  *time.Timer
+	leave  func() bool // unregisters from the end of the run
+}
+
+// newGuard makes a context that ends after the given time, and when draining ends.
+func newGuard(draining context.Context, after time.Duration) *guard {
+	g := &guard{}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.leave = context.AfterFunc(draining, g.cancel)
+	g.timer = time.AfterFunc(after, g.cancel)
+	return g
+}
+
+// disarm ends the guard's power over the context. It reports whether the context is still alive: from then on nobody
+// but the holder ends it. Where it is not, asked tells that its time had come.
+func (g *guard) disarm() (alive, asked bool) {
+	asked = !g.timer.Stop()
+	return g.leave() && !asked, asked
 }
 
 // hold is the time under the lock: the mark goes into the shared table, the counter is read, time passes, the counter
 // is written, the mark comes out.
-func (l *load) hold(key int, lock locker.Lock, cancel context.CancelFunc, byCancel bool) error {
+func (l *load) hold(key int, lock lock, cancel context.CancelFunc, byCancel bool) error {
+	l.holding.Add(1)
+	defer l.holding.Add(-1)
 	mark := uint64(l.job.Process)<<48 | l.marks.Add(1)&(1<<48-1)
 	pushedOut := l.slots.Enter(key, mark)
 	wrote, err := l.readModifyWrite(key, lock)
 	alone := l.slots.Leave(key, mark)
 
-	lost := lock.Err() != nil
-	if !alone {
+	lost, met := lock.Err() != nil, !alone
+	var excused bool
+	if met && !lost {
 		// The next holder may come between the server's end of a session and its client's hearing of it. That is not for
 		// the lock manager to prevent, but it has to be told at once, and two locks that are not lost have no such excuse.
-		var excused bool
-		if !lost {
-			lost, excused = l.explain(key, mark, lock)
-		}
-		if lost || excused {
-			l.tally.afterLoss.Add(1)
-		} else {
-			l.tally.keys[key].overlaps.Add(1)
-		}
+		lost, excused = l.explain(key, mark, lock)
 	}
 	// An acquisition that was to be cancelled and was granted before that ends its hold by its context: this way out
 	// must free the lock as surely as Release does. Release then only tells what became of it.
-	if byCancel && !lost {
+	cutShort := byCancel && !lost
+	if cutShort {
 		cancel()
-		l.tally.cutShort.Add(1)
 	}
 	releaseErr := release(lock)
-	if lost {
-		l.tally.lost.Add(1)
-	} else {
-		err = errors.Join(err, releaseErr)
-	}
-	if lost || releaseErr != nil {
+	exposed := lost || releaseErr != nil
+	if exposed {
 		l.slots.Excuse(key, pushedOut)
-		if wrote {
-			l.tally.keys[key].exposed.Add(1)
-		}
 	}
-	return err
+	l.record.note(func(t *Tally) {
+		count := func(n *uint64, happened bool) {
+			if happened {
+				*n++
+			}
+		}
+		count(&t.AfterLoss, met && (lost || excused))
+		count(&t.Keys[key].Overlaps, met && !lost && !excused)
+		count(&t.CutShort, cutShort)
+		count(&t.Lost, lost)
+		count(&t.Keys[key].Exposed, exposed && wrote)
+	})
+	if lost {
+		return err
+	}
+	return errors.Join(err, releaseErr)
 }
 
 // explain gives a holder that has met another one the time to hear that its lock is lost, or that the other's is.
-func (l *load) explain(key int, mark uint64, lock locker.Lock) (lost, excused bool) {
+func (l *load) explain(key int, mark uint64, lock lock) (lost, excused bool) {
 	if lock.Done() == nil {
 		return false, false // a lock that cannot be lost
 	}
@@ -151,7 +195,7 @@ func (l *load) explain(key int, mark uint64, lock locker.Lock) (lost, excused bo
 	for time.Since(began) < lossBound {
 		select {
 		case <-lock.Done():
-			l.tally.heardAfter(time.Since(began))
+			l.record.note(func(t *Tally) { t.SlowestNews = max(t.SlowestNews, time.Since(began)) })
 			return true, false
 		case <-ticker.C:
 			if l.slots.Excused(key, mark) {
@@ -164,7 +208,7 @@ func (l *load) explain(key int, mark uint64, lock locker.Lock) (lost, excused bo
 
 // readModifyWrite adds one to the key's counter with nothing but the lock to guard it. A holder whose lock has ended
 // does not write.
-func (l *load) readModifyWrite(key int, lock locker.Lock) (wrote bool, _ error) {
+func (l *load) readModifyWrite(key int, lock lock) (wrote bool, _ error) {
 	n, err := l.book.Read(key)
 	if err != nil {
 		return false, err
@@ -179,13 +223,48 @@ func (l *load) readModifyWrite(key int, lock locker.Lock) (wrote bool, _ error) 
 	}
 	wrote, err = l.book.Write(key, n+1, func() bool { return lock.Err() == nil })
 	if wrote || err != nil {
-		l.tally.wrote(key, err)
+		l.record.wrote(key, err)
 	}
 	return wrote, nil
 }
 
-func release(lock locker.Lock) error {
+func release(lock lock) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
 	defer cancel()
 	return lock.Release(ctx)
+}
+
+// Skews are the ways to spread the load over the keys.
+var Skews = []string{"uniform", "zipf"}
+
+// zipfExponent makes the first of 50 keys take about a quarter of the load.
+const zipfExponent = 1.1
+
+// newPicker returns a function that draws the next key. It is for one goroutine.
+func newPicker(skew string, keys int) func() int {
+	source := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	if skew == "zipf" {
+		zipf := rand.NewZipf(source, zipfExponent, 1, uint64(keys-1))
+		return func() int { return int(zipf.Uint64()) }
+	}
+	return func() int { return source.IntN(keys) }
+}
+
+// keyName is the lock's name. The namespace keeps it apart from another run's.
+func keyName(key int) string { return fmt.Sprintf("demo/key-%05d", key) }
+
+// progress is what has been seen so far, with the waits since the last call.
+func (l *load) progress() Tally { return l.stats(l.record.progress()) }
+
+// result is what has been seen in all. No goroutine of the load may be at work any more.
+func (l *load) result() Tally { return l.stats(l.record.Tally) }
+
+// stats adds what the lock manager says of itself.
+func (l *load) stats(t Tally) Tally {
+	t.Held = int(l.holding.Load())
+	if l.manager != nil {
+		s := l.manager.Stats()
+		t.Waiting, t.Sessions, t.GrantsLocal, t.GrantsServer = s.Waiting, s.Sessions.Total(), s.GrantsLocal, s.GrantsServer
+	}
+	return t
 }

@@ -2,18 +2,17 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/locker"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
 )
 
 func TestPickersStayWithinTheKeys(t *testing.T) {
@@ -54,42 +53,63 @@ func TestKindOf(t *testing.T) {
 }
 
 func TestTallyKeepsOnlySoManyKindsOfFailure(t *testing.T) {
-	tally := newTally(1)
+	var tally Tally
 	for i := range 100 {
 		tally.fail(fmt.Errorf("failure %d", i))
 	}
-	result, err := tally.result()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var sum uint64
-	for _, reason := range result.Reasons {
+	for _, reason := range tally.Reasons {
 		sum += reason.Count
 	}
-	if len(result.Reasons) > reasonKinds+1 || sum != 100 || result.Failed != 100 {
-		t.Errorf("%d kinds with %d failures, %d failed", len(result.Reasons), sum, result.Failed)
+	if len(tally.Reasons) > reasonKinds+1 || sum != 100 || tally.Failed != 100 {
+		t.Errorf("%d kinds with %d failures, %d failed", len(tally.Reasons), sum, tally.Failed)
 	}
 }
 
-func TestTallyTellsWritesInDoubtFromOthers(t *testing.T) {
-	tally := newTally(2)
-	tally.wrote(1, nil)
-	tally.wrote(1, fmt.Errorf("x: %w", oracle.ErrUncertain))
-	tally.wrote(1, errors.New("refused"))
-	tally.waited(0)
-	tally.waited(2 * maxWait)
-	result, err := tally.result()
+func TestRecorderTellsWritesInDoubtFromOthers(t *testing.T) {
+	r := newRecorder(2)
+	r.wrote(1, nil)
+	r.wrote(1, fmt.Errorf("x: %w", oracle.ErrUncertain))
+	r.wrote(1, errors.New("refused"))
+	r.waited(0)
+	r.waited(2 * maxWait)
+	if want := (oracle.Seen{Grants: 1, Uncertain: 1}); r.Keys[1] != want || r.Keys[0] != (oracle.Seen{}) {
+		t.Errorf("the keys are %+v", r.Keys)
+	}
+	if r.Acquired != 1 || r.Failed != 2 {
+		t.Errorf("acquired %d, failed %d", r.Acquired, r.Failed)
+	}
+	if n := r.Waits.TotalCount(); n != 2 {
+		t.Errorf("%d waits were recorded, want 2: the shortest and the longest count too", n)
+	}
+	if first, second := r.progress().Waits.TotalCount(), r.progress().Waits.TotalCount(); first != 2 || second != 0 {
+		t.Errorf("the progress tells of %d waits and then of %d, want 2 and 0", first, second)
+	}
+}
+
+// What one process has seen arrives at its parent and is added up.
+func TestTalliesAddUp(t *testing.T) {
+	r := newRecorder(1)
+	r.wrote(0, nil)
+	r.waited(3 * time.Millisecond)
+	r.note(func(t *Tally) { t.fail(errors.New("x")) })
+	encoded, err := json.Marshal(r.Tally)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (wire.KeyCount{Grants: 1, Uncertain: 1}); result.Keys[1] != want || result.Keys[0] != (wire.KeyCount{}) {
-		t.Errorf("the keys are %+v", result.Keys)
+	all := Tally{Waits: NewWaits()}
+	for range 2 {
+		var told Tally
+		if err := json.Unmarshal(encoded, &told); err != nil {
+			t.Fatal(err)
+		}
+		all.Add(&told)
 	}
-	if result.Acquired != 1 || result.Failed != 2 {
-		t.Errorf("acquired %d, failed %d", result.Acquired, result.Failed)
+	if all.Counts != (Counts{Acquired: 2, Failed: 2}) || all.Waits.TotalCount() != 2 || all.Waits.Max() < 3000 {
+		t.Errorf("added up to %+v, %d waits up to %d µs", all.Counts, all.Waits.TotalCount(), all.Waits.Max())
 	}
-	if n := tally.waits.TotalCount(); n != 2 {
-		t.Errorf("%d waits were recorded, want 2: the shortest and the longest count too", n)
+	if want := []Reason{{Kind: "x", Count: 2, First: "x"}}; !slices.Equal(all.Reasons, want) {
+		t.Errorf("the reasons are %+v, want %+v", all.Reasons, want)
 	}
 }
 
@@ -107,65 +127,38 @@ func (s *scripted) Release(context.Context) error {
 	return nil
 }
 
-type scriptedLocks struct {
-	acquire func(context.Context) (locker.Lock, error)
-}
-
-func (s scriptedLocks) Acquire(ctx context.Context, _ string) (locker.Lock, error) {
-	return s.acquire(ctx)
-}
-func (s scriptedLocks) Stats() locker.Stats         { return locker.Stats{} }
-func (s scriptedLocks) Close(context.Context) error { return nil }
-
 // A grant that arrives together with its cancellation is given back, and its holder never enters.
 func TestAGrantThatMeetsItsCancellationIsGivenBack(t *testing.T) {
 	draining, drain := context.WithCancel(t.Context())
-	lock := &scripted{}
-	l := &load{tally: newTally(1), names: []string{"k"}}
-	l.locks = scriptedLocks{func(ctx context.Context) (locker.Lock, error) {
+	granted := &scripted{}
+	l := &load{record: newRecorder(1)}
+	l.acquire = func(ctx context.Context, _ string) (lock, error) {
 		drain()
 		<-ctx.Done()
-		return lock, nil
-	}}
+		return granted, nil
+	}
 	// There is neither a counter nor a slot: entering would panic.
 	if err := l.once(draining, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.tally.counts(); got != (wire.Counts{Withdrawn: 1}) {
+	if got := l.record.Counts; got != (Counts{Withdrawn: 1}) {
 		t.Errorf("counted %+v, want one withdrawal", got)
 	}
-	if !lock.released {
+	if !granted.released {
 		t.Error("the lock was not released")
 	}
 }
 
 func TestAnErrorThatNobodyAskedForIsAFailure(t *testing.T) {
-	l := &load{tally: newTally(1), names: []string{"k"}}
+	l := &load{record: newRecorder(1)}
 	want := errors.New("out of order")
-	l.locks = scriptedLocks{func(context.Context) (locker.Lock, error) { return nil, want }}
+	l.acquire = func(context.Context, string) (lock, error) { return nil, want }
 	if err := l.once(t.Context(), 0); !errors.Is(err, want) {
 		t.Errorf("the error is %v, want %v", err, want)
 	}
 	// A context's error where no context had ended is one, too.
-	l.locks = scriptedLocks{func(context.Context) (locker.Lock, error) { return nil, context.Canceled }}
+	l.acquire = func(context.Context, string) (lock, error) { return nil, context.Canceled }
 	if err := l.once(t.Context(), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want it reported", err)
-	}
-}
-
-func TestCountGoroutinesSeesALeak(t *testing.T) {
-	before := CountGoroutines(1 << 20).After
-	const leaked = 20 // more than what earlier tests may still have on its way out
-	end := make(chan struct{})
-	for range leaked {
-		go func() { <-end }()
-	}
-	got := countGoroutines(before, 10*time.Millisecond)
-	close(end)
-	if got.Leaked() < 1 || got.Leaked() > leaked || !strings.Contains(got.Stacks, "TestCountGoroutinesSeesALeak") {
-		t.Errorf("leaked %d, and the stacks are\n%s", got.Leaked(), got.Stacks)
-	}
-	if got := CountGoroutines(before); got.Leaked() != 0 {
-		t.Errorf("leaked %d after the goroutine had ended", got.Leaked())
 	}
 }

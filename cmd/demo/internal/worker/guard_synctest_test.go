@@ -9,18 +9,15 @@ import (
 
 func TestGuardCancelsWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGuard(t.Context(), time.Second, true)
+		g := newGuard(t.Context(), time.Second)
 		defer g.cancel()
-		time.Sleep(time.Second + 1) //nolint:forbidigo // in a synctest bubble
+		time.Sleep(time.Second + 1)
 		synctest.Wait()
 		if g.ctx.Err() == nil {
 			t.Fatal("the acquisition was not cancelled")
 		}
-		if g.disarm() {
-			t.Error("an acquisition that was cancelled counts as alive")
-		}
-		if !g.asked.Load() {
-			t.Error("the cancellation does not count as planned")
+		if alive, asked := g.disarm(); alive || !asked {
+			t.Errorf("an acquisition that was cancelled as planned counts as alive: %v, planned: %v", alive, asked)
 		}
 	})
 }
@@ -29,13 +26,13 @@ func TestGuardCancelsWhileWaiting(t *testing.T) {
 func TestGuardLeavesAHolderAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		draining, drain := context.WithCancel(t.Context())
-		g := newGuard(draining, time.Second, true)
+		g := newGuard(draining, time.Second)
 		defer g.cancel()
-		if !g.disarm() {
+		if alive, _ := g.disarm(); !alive {
 			t.Fatal("an acquisition that nobody cancelled counts as cancelled")
 		}
 		drain()
-		time.Sleep(2 * time.Second) //nolint:forbidigo // in a synctest bubble
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if g.ctx.Err() != nil {
 			t.Error("the hold was ended")
@@ -46,14 +43,14 @@ func TestGuardLeavesAHolderAlone(t *testing.T) {
 func TestGuardEndsWithTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		draining, drain := context.WithCancel(t.Context())
-		g := newGuard(draining, 0, false)
+		g := newGuard(draining, time.Hour)
 		defer g.cancel()
 		drain()
 		synctest.Wait()
 		if g.ctx.Err() == nil {
 			t.Fatal("the acquisition goes on after the end of the run")
 		}
-		if g.disarm() || g.asked.Load() {
+		if alive, asked := g.disarm(); alive || asked {
 			t.Error("a withdrawal at the end counts as a planned cancellation")
 		}
 	})

@@ -1,4 +1,4 @@
-package report
+package load
 
 import (
 	"bytes"
@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/wire"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
 )
 
 func TestJain(t *testing.T) {
@@ -29,15 +30,15 @@ func TestJain(t *testing.T) {
 		{nil, 0},
 	}
 	for _, tt := range tests {
-		if got := Jain(tt.shares); math.Abs(got-tt.want) > 1e-12 {
-			t.Errorf("Jain(%v) = %v, want %v", tt.shares, got, tt.want)
+		if got := jain(tt.shares); math.Abs(got-tt.want) > 1e-12 {
+			t.Errorf("jain(%v) = %v, want %v", tt.shares, got, tt.want)
 		}
 	}
 }
 
 // The names are what scripts rely on.
 func TestJSONFields(t *testing.T) {
-	encoded, err := json.Marshal(Load{Detail: Detail{Skew: "hidden", Problems: []string{"hidden"}}})
+	encoded, err := json.Marshal(Report{Plan: Plan{DSN: "hidden"}, Problems: []string{"hidden"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,26 +65,24 @@ func TestJSONFields(t *testing.T) {
 	same("leaked", got["leaked"], "server_locks connections goroutines")
 }
 
-func good() *Load {
-	return &Load{
+func good() *Report {
+	return &Report{
 		Server: "PostgreSQL 15.18", Processes: 2, Workers: 8, Keys: 3, Seconds: 2, Acquired: 1234, AcquiredPerSecond: 617,
 		FairnessJain: 0.9991, WaitMS: WaitMS{P50: 1.5, P90: 20.25, P99: 300, P999: 1234, Max: 5000}, Sessions: 14,
-		Detail: Detail{
-			Throwaway: true, Skew: "zipf", Hold: time.Millisecond, Cancel: 0.2, PerProcess: []uint64{600, 634}, Withdrawn: 13, CutShort: 21,
-			GrantsLocal: 900, GrantsServer: 300,
-			Verdict: oracle.Verdict{Grants: 1234, Counted: 1234, Keys: 3, Complete: true},
-		},
+		Throwaway: true, Plan: Plan{Work: worker.Work{Skew: "zipf", Hold: time.Millisecond, Cancel: 0.2}}, PerProcess: []uint64{600, 634},
+		Total:   worker.Tally{Counts: worker.Counts{Withdrawn: 13, CutShort: 21}, GrantsLocal: 900, GrantsServer: 300},
+		Verdict: oracle.Verdict{Grants: 1234, Counted: 1234, Keys: 3, Complete: true},
 	}
 }
 
 func TestTextAndExitStatus(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(*Load)
+		change func(*Report)
 		status int
 		want   []string
 	}{
-		{"all well", func(*Load) {}, ExitOK, []string{
+		{"all well", func(*Report) {}, report.ExitOK, []string{
 			"PostgreSQL 15.18, throwaway", "2 processes x 8 workers", "3 keys, zipf", "hold 1ms", "cancel 0.2",
 			"EXCLUSION PROVEN  1,234 acquisitions, 0 violations", "The 3 counters add up to 1,234",
 			"1,234, 617 per second", "75.0 % handed on within a process, 25.0 % by the server", "21 more were granted first", "13 still waiting",
@@ -91,45 +90,45 @@ func TestTextAndExitStatus(t *testing.T) {
 			"0.9991 (Jain), even: 600 to 634 per process", "14 for locks at most, for 16 workers",
 			"NOTHING LEFT BEHIND  server locks 0 · connections 0 · goroutines 0",
 		}},
-		{"violations", func(l *Load) {
-			l.SetVerdict(oracle.Verdict{Grants: 1234, Counted: 1230, LostUpdates: 4, Torn: 4, Overlaps: 5, Violations: 5, BadKeys: 2, Keys: 3, Complete: true})
-		}, ExitFailed, []string{
+		{"violations", func(l *Report) {
+			l.setVerdict(oracle.Verdict{Grants: 1234, Counted: 1230, LostUpdates: 4, Torn: 4, Overlaps: 5, Violations: 5, BadKeys: 2, Keys: 3, Complete: true})
+		}, report.ExitFailed, []string{
 			"EXCLUSION VIOLATED  5 violations on 2 of 3 keys", "should add up to 1,234 and add up to 1,230: 4 updates swallowed",
 			"stale when they arrived: 4", "neither's lock was lost: 5",
 		}},
-		{"violations of lost sessions", func(l *Load) {
-			l.SetVerdict(oracle.Verdict{Grants: 9, Counted: 7, LostUpdates: 2, Violations: 2, Explained: 2, BadKeys: 1, Keys: 3, Complete: true})
-		}, ExitFailed, []string{"EXCLUSION VIOLATED", "2 of the violations are on keys where a holder wrote while its lock was being lost", "fencing token"}},
-		{"a leak", func(l *Load) { l.Leaked.Connections, l.Detail.Stacks = 2, "goroutine 7" }, ExitFailed, []string{
+		{"violations of lost sessions", func(l *Report) {
+			l.setVerdict(oracle.Verdict{Grants: 9, Counted: 7, LostUpdates: 2, Violations: 2, Explained: 2, BadKeys: 1, Keys: 3, Complete: true})
+		}, report.ExitFailed, []string{"EXCLUSION VIOLATED", "2 of the violations are on keys where a holder wrote while its lock was being lost", "fencing token"}},
+		{"a leak", func(l *Report) { l.Leaked.Connections, l.Total.Stacks = 2, "goroutine 7" }, report.ExitFailed, []string{
 			"EXCLUSION PROVEN", "LEFT BEHIND  server locks 0 · connections 2 · goroutines 0", "goroutine 7",
 		}},
-		{"failures", func(l *Load) {
+		{"failures", func(l *Report) {
 			l.Failed, l.Lost = 3, 1
-			l.Detail.Reasons = []wire.Reason{{Kind: "rare", Count: 1, First: "x"}, {Kind: "common", Count: 2, First: "y\nz"}}
-		}, ExitOK, []string{"failed     3", "lost       1", "2 x common\n    for example: y\n    z", "1 x rare"}},
-		{"nothing granted", func(l *Load) { l.Acquired = 0 }, ExitFailed, []string{"EXCLUSION NOT SHOWN", "nothing was put to the test"}},
-		{"a worker crashed", func(l *Load) {
-			l.Detail.Problems = []string{"worker process 2 ended early: exit status 2"}
-			l.Detail.Verdict.Complete = false
-		}, ExitFailed, []string{"EXCLUSION NOT SHOWN", "PROBLEM  worker process 2 ended early", "LEFT BEHIND, AS FAR AS SEEN"}},
-		{"interrupted", func(l *Load) { l.Detail.Interrupted = true }, ExitInterrupted, []string{"EXCLUSION PROVEN", "Interrupted: the figures are those up to then"}},
-		{"interrupted, and a violation", func(l *Load) { l.Detail.Interrupted, l.Violations = true, 1 }, ExitFailed, []string{"1 violation on"}},
-		{"writes in doubt", func(l *Load) {
-			l.Detail.Verdict.Resolved, l.Detail.AfterLoss, l.Detail.SlowestNews = 1, 2, 3*time.Millisecond
-		}, ExitOK, []string{
+			l.Total.Reasons = []worker.Reason{{Kind: "rare", Count: 1, First: "x"}, {Kind: "common", Count: 2, First: "y\nz"}}
+		}, report.ExitOK, []string{"failed     3", "lost       1", "2 x common\n    for example: y\n    z", "1 x rare"}},
+		{"nothing granted", func(l *Report) { l.Acquired = 0 }, report.ExitFailed, []string{"EXCLUSION NOT SHOWN", "nothing was put to the test"}},
+		{"a worker crashed", func(l *Report) {
+			l.Problems = []string{"worker process 2 ended early: exit status 2"}
+			l.Verdict.Complete = false
+		}, report.ExitFailed, []string{"EXCLUSION NOT SHOWN", "PROBLEM  worker process 2 ended early", "LEFT BEHIND, AS FAR AS SEEN"}},
+		{"interrupted", func(l *Report) { l.Interrupted = true }, report.ExitInterrupted, []string{"EXCLUSION PROVEN", "Interrupted: the figures are those up to then"}},
+		{"interrupted, and a violation", func(l *Report) { l.Interrupted, l.Violations = true, 1 }, report.ExitFailed, []string{"1 violation on"}},
+		{"writes in doubt", func(l *Report) {
+			l.Verdict.Resolved, l.Total.AfterLoss, l.Total.SlowestNews = 1, 2, 3*time.Millisecond
+		}, report.ExitOK, []string{
 			"1 write whose answer never came turned out to have arrived", "2 holders met another one because a session had ended and its holder had yet to hear of it, which took up to 3.00 ms",
 		}},
-		{"uneven", func(l *Load) { l.FairnessJain = 0.9 }, ExitOK, []string{"0.9000 (Jain), UNEVEN"}},
-		{"one process, one key", func(l *Load) {
-			l.Processes, l.Detail.PerProcess, l.Detail.Verdict.Keys = 1, []uint64{1234}, 1
-		}, ExitOK, []string{"1 process x", "The counter comes to 1,234", "one process has it all to itself"}},
+		{"uneven", func(l *Report) { l.FairnessJain = 0.9 }, report.ExitOK, []string{"0.9000 (Jain), UNEVEN"}},
+		{"one process, one key", func(l *Report) {
+			l.Processes, l.PerProcess, l.Verdict.Keys = 1, []uint64{1234}, 1
+		}, report.ExitOK, []string{"1 process x", "The counter comes to 1,234", "one process has it all to itself"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := good()
 			tt.change(l)
 			var out bytes.Buffer
-			if err := l.Text(&out, Style{}); err != nil {
+			if err := l.Text(&out, report.Style{}); err != nil {
 				t.Fatal(err)
 			}
 			// Where a line is broken is of no interest here.
@@ -140,7 +139,7 @@ func TestTextAndExitStatus(t *testing.T) {
 				}
 			}
 			for line := range strings.SplitSeq(out.String(), "\n") {
-				if utf8.RuneCountInString(line) > pageWidth {
+				if utf8.RuneCountInString(line) > 80 {
 					t.Errorf("wider than a terminal: %q", line)
 				}
 			}
@@ -159,31 +158,10 @@ func TestTextAndExitStatus(t *testing.T) {
 
 func TestColours(t *testing.T) {
 	var out bytes.Buffer
-	if err := good().Text(&out, Style{Colour: true}); err != nil {
+	if err := good().Text(&out, report.Style{Colour: true}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "\x1b[1;32mEXCLUSION PROVEN\x1b[0m") {
 		t.Errorf("no green verdict in\n%q", out.String())
-	}
-}
-
-func TestNumbers(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
-		if got := Count(n); got != want {
-			t.Errorf("Count(%d) = %q, want %q", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{
-		0: "0 ms", 84 * time.Microsecond: "0.08 ms", 12345 * time.Microsecond: "12.3 ms", 999 * time.Millisecond: "999 ms",
-		1200 * time.Millisecond: "1.20 s", 5 * time.Minute: "300 s",
-	} {
-		if got := Span(d); got != want {
-			t.Errorf("Span(%v) = %q, want %q", d, got, want)
-		}
-	}
-	for _, tt := range []struct{ got, want string }{{Of(1, "key"), "1 key"}, {Of(2, "process"), "2 processes"}, {Of(0, "key"), "0 keys"}} {
-		if tt.got != tt.want {
-			t.Errorf("Of gave %q, want %q", tt.got, tt.want)
-		}
 	}
 }

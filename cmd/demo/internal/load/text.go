@@ -1,0 +1,183 @@
+package load
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
+)
+
+// fairEnough is the index that the library promises for a contended key.
+const fairEnough = 0.95
+
+// Text writes the last screen.
+func (r *Report) Text(w io.Writer, style report.Style) error {
+	t := &report.Text{Style: style}
+	name := r.Server
+	if r.Throwaway {
+		name += ", throwaway"
+	}
+	t.Printf("\n%s on %s, %.1f s\n%s\n\n", t.Bold("demo load"), name, r.Seconds, t.Faint(r.settings()))
+	r.exclusion(t)
+	r.figures(t)
+	r.failures(t)
+	r.leftovers(t)
+	for _, problem := range r.Problems {
+		t.Printf("\n%s  %s\n", t.Bad("PROBLEM"), indent(problem))
+	}
+	if r.Interrupted {
+		t.Printf("\nInterrupted: the figures are those up to then.\n")
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+func (r *Report) settings() string {
+	parts := []string{
+		fmt.Sprintf("%s x %s", report.Of(r.Processes, "process"), report.Of(r.Workers, "worker")),
+		fmt.Sprintf("%s, %s", report.Of(r.Keys, "key"), r.Plan.Skew),
+		fmt.Sprintf("hold %v", r.Plan.Hold),
+	}
+	if r.Plan.Cancel > 0 {
+		parts = append(parts, fmt.Sprintf("cancel %v", r.Plan.Cancel))
+	}
+	if r.Plan.NoLocks {
+		parts = append(parts, "NO LOCKS")
+	}
+	return strings.Join(parts, " · ")
+}
+
+// exclusion is the verdict in words.
+func (r *Report) exclusion(t *report.Text) {
+	v := r.Verdict
+	switch {
+	case r.Violations > 0:
+		t.Printf("%s  %s on %d of %s.\n", t.Bad("EXCLUSION VIOLATED"), report.Of(r.Violations, "violation"), v.BadKeys, report.Of(v.Keys, "key"))
+		r.violations(t)
+	case !r.Verdict.Complete:
+		t.Printf("%s\n  The run did not get as far as comparing the counters.\n", t.Bad("EXCLUSION NOT SHOWN"))
+	case r.Acquired == 0:
+		t.Printf("%s\n  Not one acquisition was granted, so nothing was put to the test.\n", t.Bad("EXCLUSION NOT SHOWN"))
+	default:
+		t.Printf("%s  %s, 0 violations.\n", t.Good("EXCLUSION PROVEN"), report.Of(r.Acquired, "acquisition"))
+		t.Say("Each holder did an unguarded read-modify-write on its key's row. The %s to %s: every counter equals its grants, "+
+			"not one update was lost, and no two live holders met.", counters(v.Keys), report.Count(v.Counted))
+	}
+	if v.Resolved > 0 {
+		t.Say("%s whose answer never came turned out to have arrived, and is counted.", report.Of(v.Resolved, "write"))
+	}
+	if n := r.Total.AfterLoss; n > 0 {
+		how := ""
+		if r.Total.SlowestNews > 0 {
+			how = ", which took up to " + report.Span(r.Total.SlowestNews)
+		}
+		t.Say("%s met another one because a session had ended and its holder had yet to hear of it%s.", report.Of(n, "holder"), how)
+	}
+	t.Printf("\n")
+}
+
+// violations says what the two detectors saw.
+func (r *Report) violations(t *report.Text) {
+	v := r.Verdict
+	if v.Complete {
+		t.Say("The counters should add up to %s and add up to %s: %s swallowed.",
+			report.Count(v.Grants+v.Resolved), report.Count(v.Counted), report.Of(v.LostUpdates, "update"))
+	}
+	t.Say("Writes whose value was stale when they arrived: %s.", report.Count(v.Torn))
+	t.Say("Holders that met another one, and neither's lock was lost: %s.", report.Count(v.Overlaps))
+	if v.Misfits > 0 {
+		t.Say("Writes that are missing, or that no holder made: %s.", report.Count(v.Misfits))
+	}
+	if v.Explained > 0 {
+		t.Say("%s of the violations are on keys where a holder wrote while its lock was being lost: the server had ended its "+
+			"session. Sessions alone cannot close that gap; a fencing token can.", report.Count(v.Explained))
+	}
+	if r.Plan.NoLocks {
+		t.Say("That was to be expected: --no-locks let everybody in.")
+	}
+}
+
+func counters(keys int) string {
+	if keys == 1 {
+		return "counter comes"
+	}
+	return report.Of(keys, "counter") + " add up"
+}
+
+// figures are a line each, the label in front.
+func (r *Report) figures(t *report.Text) {
+	t.Line("acquired", "%s, %s per second", report.Count(r.Acquired), report.Count(uint64(r.AcquiredPerSecond)))
+	if r.Total.GrantsLocal+r.Total.GrantsServer > 0 && !r.Plan.NoLocks {
+		local := 100 * float64(r.Total.GrantsLocal) / float64(r.Total.GrantsLocal+r.Total.GrantsServer)
+		t.Line("granted", "%.1f %% handed on within a process, %.1f %% by the server", local, 100-local)
+	}
+	if r.Plan.Cancel > 0 {
+		t.Line("cancelled", "%s on the way; %s more were granted first and released by it", report.Count(r.Cancelled), report.Count(r.Total.CutShort))
+	} else {
+		t.Line("cancelled", "%s", report.Count(r.Cancelled))
+	}
+	t.Line("withdrawn", "%s still waiting at the end", report.Count(r.Total.Withdrawn))
+	for _, bad := range []struct {
+		label string
+		count uint64
+	}{{"failed", r.Failed}, {"lost", r.Lost}} {
+		if bad.count > 0 {
+			t.Line(bad.label, "%s", t.Bad(report.Count(bad.count)))
+		} else {
+			t.Line(bad.label, "0")
+		}
+	}
+	w, ms := r.WaitMS, report.Millis
+	t.Line("wait", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", ms(w.P50), ms(w.P90), ms(w.P99), ms(w.P999), ms(w.Max))
+	t.Line("fairness", "%s", r.fairness())
+	t.Line("sessions", "%s for locks at most, for %s", report.Count(r.Sessions), report.Of(r.Processes*r.Workers, "worker"))
+}
+
+func (r *Report) fairness() string {
+	if r.Acquired == 0 {
+		return "nothing was shared out"
+	}
+	if len(r.PerProcess) == 1 {
+		return "one process has it all to itself"
+	}
+	word := "even"
+	if r.FairnessJain < fairEnough {
+		word = "UNEVEN"
+	}
+	least, most := slices.Min(r.PerProcess), slices.Max(r.PerProcess)
+	return fmt.Sprintf("%.4f (Jain), %s: %s to %s per process", r.FairnessJain, word, report.Count(least), report.Count(most))
+}
+
+// failures lists what went wrong, the commonest first, with the first error of each kind.
+func (r *Report) failures(t *report.Text) {
+	if len(r.Total.Reasons) == 0 {
+		return
+	}
+	slices.SortFunc(r.Total.Reasons, func(x, y worker.Reason) int { return cmp.Compare(y.Count, x.Count) })
+	t.Printf("\n%s\n", t.Bold("Why acquisitions failed"))
+	for _, reason := range r.Total.Reasons {
+		t.Printf("  %s x %s\n    for example: %s\n", report.Count(reason.Count), indent(reason.Kind), indent(reason.First))
+	}
+}
+
+func (r *Report) leftovers(t *report.Text) {
+	heading := t.Good("NOTHING LEFT BEHIND")
+	switch {
+	case r.Leaked != server.Leaked{}:
+		heading = t.Bad("LEFT BEHIND")
+	case !r.Verdict.Complete:
+		heading = t.Bad("LEFT BEHIND, AS FAR AS SEEN")
+	}
+	t.Printf("\n%s  %v\n", heading, r.Leaked)
+	if r.Total.Stacks != "" {
+		t.Printf("\nGoroutines of one process that has more of them than before:\n%s\n", r.Total.Stacks)
+	}
+}
+
+// indent keeps a text of several lines under its first.
+func indent(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") }

@@ -8,7 +8,6 @@ import (
 	"net/rpc/jsonrpc"
 	"os"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
@@ -28,43 +27,37 @@ const Service = "Worker"
 
 // process answers the parent's calls.
 type process struct {
-	mu      sync.Mutex // held by the one call that is under way: net/rpc makes each on a goroutine of its own
-	before  int        // goroutines before anything was opened
+	before  int // goroutines before anything was opened
 	load    *load
 	drain   context.CancelFunc
 	drained chan struct{} // closed when the last goroutine of the load has finished
 }
 
-// Run is the life of a worker process.
+// Run is the life of a worker process. It answers one call after another.
 func Run(in io.Reader, out io.Writer) error {
 	calls := rpc.NewServer()
 	if err := calls.RegisterName(Service, &process{}); err != nil {
 		return err
 	}
-	calls.ServeCodec(jsonrpc.NewServerCodec(pipes{in, out}))
-	return nil
-}
-
-// pipes end the process where the parent has closed them or is gone, whatever the process is doing.
-type pipes struct {
-	io.Reader
-	io.Writer
-}
-
-func (p pipes) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b)
-	if err != nil {
+	// The end of in is seen during a call, too.
+	lines, copied := io.Pipe()
+	go func() {
+		_, _ = io.Copy(copied, in)
 		os.Exit(0)
+	}()
+	codec := jsonrpc.NewServerCodec(struct {
+		*io.PipeReader
+		io.Writer
+	}{lines, out})
+	for {
+		if err := calls.ServeRequest(codec); err != nil {
+			return err
+		}
 	}
-	return n, nil
 }
-
-func (p pipes) Close() error { return nil }
 
 // Open opens everything that the load needs.
 func (p *process) Open(job Job, _ *struct{}) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.before = runtime.NumGoroutine()
 	ctx, cancel := context.WithTimeout(context.Background(), openBound)
 	defer cancel()
@@ -92,8 +85,6 @@ func (p *process) Open(job Job, _ *struct{}) error {
 
 // Start begins the load.
 func (p *process) Start(struct{}, *struct{}) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var draining context.Context
 	draining, p.drain = context.WithCancel(context.Background())
 	p.drained = make(chan struct{})
@@ -106,16 +97,12 @@ func (p *process) Start(struct{}, *struct{}) error {
 
 // Progress tells how the load goes. Its Waits are those since the last call.
 func (p *process) Progress(_ struct{}, told *Tally) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	*told = p.load.progress()
 	return nil
 }
 
 // Stop ends the load and closes everything.
 func (p *process) Stop(_ struct{}, told *Tally) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.drain()
 	select {
 	case <-p.drained:

@@ -181,6 +181,22 @@ func TestInterruptedLoadRemovesEverything(t *testing.T) {
 	}
 }
 
+// A terminal sends the signal to the worker processes, too, which leave it to their parent.
+func TestInterruptedInATerminal(t *testing.T) {
+	t.Parallel()
+	p := startGroup(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "10m")
+	p.until(p.stdout, "acquired [1-9]")
+	postmaster := p.postmaster()
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(); status != 130 {
+		t.Errorf("exit status %d, want 130\n%s\n%s", status, p.stdout, p.stderr)
+	}
+	contains(t, p.stdout.String(), "Interrupted", "EXCLUSION PROVEN", "NOTHING LEFT BEHIND")
+	p.mustBeClean(postmaster)
+}
+
 func TestInterruptedWhileTheServerStarts(t *testing.T) {
 	t.Parallel()
 	p := start(t, "load", "--duration", "10m")

@@ -72,16 +72,22 @@ func (o *output) String() string {
 // start starts the program with an environment that names no server.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	return launch(t, os.Args[0], args...)
+	return launch(t, nil, os.Args[0], args...)
+}
+
+// startGroup starts the program in a process group of its own, as a shell does in a terminal.
+func startGroup(t *testing.T, args ...string) *program {
+	t.Helper()
+	return launch(t, &syscall.SysProcAttr{Setpgid: true}, os.Args[0], args...)
 }
 
 // startShell runs a shell script in which $0 is the program.
 func startShell(t *testing.T, script string) *program {
 	t.Helper()
-	return launch(t, "/bin/sh", "-c", script, os.Args[0])
+	return launch(t, nil, "/bin/sh", "-c", script, os.Args[0])
 }
 
-func launch(t *testing.T, name string, args ...string) *program {
+func launch(t *testing.T, attributes *syscall.SysProcAttr, name string, args ...string) *program {
 	t.Helper()
 	if _, err := pgserver.FindBinaries(); errors.Is(err, pgserver.ErrNoBinaries) && os.Getenv("CI") != "true" {
 		t.Skip("this test needs a PostgreSQL server: ", err)
@@ -93,6 +99,7 @@ func launch(t *testing.T, name string, args ...string) *program {
 	p.cmd.Env = append(cleanEnv(), envProgram+"=1", "TMPDIR="+p.temp)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	p.cmd.WaitDelay = 10 * time.Second
+	p.cmd.SysProcAttr = attributes
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,6 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/player"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/stage"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 )
@@ -212,27 +210,13 @@ func chaosPart(part string) *exec.Cmd {
 	return cmd
 }
 
-// historyFile is where a worker finds its end of the pipe that takes the history.
-const historyFile = 3
-
 func newChaosPart() *cobra.Command {
 	return &cobra.Command{
 		Use:    chaosPartName,
-		Short:  "One process of a chaos run; takes its orders from the one that started it",
+		Short:  "One process of a chaos run; answers the one that started it",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch args[0] {
-			case stage.PartWorker:
-				return player.Run(os.Stdin, os.Stdout, os.NewFile(historyFile, "history"), func() { os.Exit(report.ExitFailed) })
-			case stage.PartForwarder:
-				return stage.RunForwarder(cmd.Context(), os.Stdin, os.Stdout)
-			case stage.PartNamespace:
-				return stage.KeepNamespace(os.Stdin, os.Stdout)
-			default:
-				return fmt.Errorf("no part %q", args[0])
-			}
-		},
+		RunE:   func(_ *cobra.Command, args []string) error { return chaos.Serve(args[0], os.Stdin, os.Stdout) },
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package chaos is a run from its stage to its verdict: worker processes take locks, a nemesis breaks things by a schedule
-// that its seed determines, and everything that was done is checked afterwards. See the packages below it: plan, event,
-// history, player, forward, stage, nemesis, summary.
+// Package chaos carries out a chaos run: worker processes take locks, a nemesis makes the faults of a schedule that the
+// seed determines, and the recorded history is checked. Package plan holds options and schedule, package history the check,
+// package summary the report.
 package chaos

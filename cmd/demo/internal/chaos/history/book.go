@@ -1,70 +1,99 @@
+// Package history checks the recorded history of a chaos run.
+//
+// A hold is believed in from its grant to the call of its release, or to the last look (lock.Err) that said "held". Two
+// holds of one key that are believed in at the same time overlap. An overlap is excused only if a fault made the server
+// end the earlier hold's session, whose holder was then told of the loss, and for no longer than the trust. A silence (a
+// partition, a freeze of either side) excuses nothing.
+//
+// Porcupine checks the same history with a model of a lock for each key. A grant takes effect between the call and the
+// return of the acquisition. A hold ends between call and return of its release, or between the last look that said "held"
+// and the one that said "lost"; if the server ended its session, at any time from that fault on. An operation of unknown
+// outcome may have happened at any later time. An acquisition that may or may not have happened is left out: it makes no
+// history illegal that is legal without it.
+//
+// # Windows
+//
+// Two steps keep the search short. They change no verdict, which a test tries on random histories. If an acquisition is
+// called before all holds that were granted earlier may have ended, and returns after that, its call is moved up to that
+// moment: if it took effect before, either two would hold at once, or it would do as well later. And a key's history is
+// cut where all holds so far may have ended before the next grant: the window before ends free, the next begins free.
 package history
 
 import (
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 )
 
-// Book takes the records of all processes and checks them while they come, so that a long run needs no more memory than
-// a short one. Its methods may be called from any goroutine.
+// Book takes the records of all processes and checks them as they come, so that a long run needs no more memory than a
+// short one. Its methods may be called from any goroutine.
 type Book struct {
-	mu       sync.Mutex
-	rules    rules
-	keys     []keyBook
-	open     map[uint64]*Hold // asked for, and not over
-	told     []told
-	start    int64
-	verdict  Verdict
-	timeline Timeline
-	finished bool
+	mu      sync.Mutex
+	rules   rules
+	keys    []keyBook
+	open    map[uint64]*Hold // requested, and not over
+	start   int64
+	verdict Verdict
 }
 
 // keyBook is what is known of one key and not checked yet.
 type keyBook struct {
 	done    []*Hold // over
 	checked int64   // the last grant that has been checked
-	active  []*Hold // checked, and still believed in at the last grant that has been checked
-	zombies []*Hold // whose write may have come after their hold's end
+	active  []*Hold // checked, and still believed in at that grant
+	zombies []*Hold // their write may have come after their end
 }
 
 // New begins a book.
 func New(p *plan.Plan) *Book {
-	return &Book{
-		rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2)}, keys: make([]keyBook, p.Keys), open: make(map[uint64]*Hold),
-		timeline: newTimeline(p), verdict: newVerdict(),
-	}
+	return &Book{rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2)}, keys: make([]keyBook, p.Keys),
+		open: make(map[uint64]*Hold), verdict: newVerdict(p)}
 }
 
-// Start says when the load begins: what is reported counts from there.
-func (b *Book) Start(at int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.start = at
-}
+// Start sets the time that reported times count from.
+func (b *Book) Start(at int64) { b.Change(func() { b.start = at }) }
 
-// Begin adds a fault before it is carried out. Change tells the rest.
-func (b *Book) Begin(f *Fault) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rules.faults = append(b.rules.faults, f)
-}
+// Begin adds a fault before it is made.
+func (b *Book) Begin(f *plan.Fault) { b.Change(func() { b.rules.faults = append(b.rules.faults, f) }) }
 
-// Change lets change what is known of a fault.
+// Change calls change, which may change faults of the book.
 func (b *Book) Change(change func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	change()
 }
 
-// Holders is how many holds of a process there are now, as far as is recorded; of all of them for 0.
+// Progress is the state of the load at one moment.
+type Progress struct {
+	Operations, Losses, Overlaps, Violations, Waiting, Holding int
+
+	Faults int // that were begun
+	Now    plan.Fault
+}
+
+// Progress returns the state of the load. Now is the zero fault if there is none.
+func (b *Book) Progress() Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := &b.verdict
+	p := Progress{Operations: v.Operations.All, Losses: len(v.LossList), Overlaps: len(v.OverlapList), Violations: v.Violations,
+		Faults: len(b.rules.faults), Holding: b.holders(0)}
+	p.Waiting = len(b.open) - p.Holding
+	if p.Faults > 0 && b.rules.faults[p.Faults-1].Healed == 0 {
+		p.Now = *b.rules.faults[p.Faults-1]
+	}
+	return p
+}
+
+// Holders returns how many holds a process has now, as far as is recorded; for 0, how many there are in all.
 func (b *Book) Holders(process int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := 0
+	return b.holders(process)
+}
+
+func (b *Book) holders(process int) (n int) {
 	for _, h := range b.open {
 		if h.Granted > 0 && (process == 0 || h.Process == process) {
 			n++
@@ -73,87 +102,70 @@ func (b *Book) Holders(process int) int {
 	return n
 }
 
-// Faults are those that were begun.
-func (b *Book) Faults() []*Fault {
+// Add takes a record.
+func (b *Book) Add(r Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.rules.faults)
-}
-
-// Add takes records of one process.
-func (b *Book) Add(records []event.Record) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range records {
-		b.add(&records[i])
-	}
-}
-
-func (b *Book) add(r *event.Record) {
-	switch r.Kind {
-	case event.Beat:
-		return
-	case event.Stalled:
-		process, _ := r.Owner()
-		b.rules.stalls = append(b.rules.stalls, stall{process, r.Call, r.Return})
-		return
-	default:
-	}
-	if int(r.Key) >= len(b.keys) {
-		b.verdict.problem("a record of key %d, of which there are %d", r.Key, len(b.keys))
-		return
-	}
+	process, _ := r.Owner()
 	h := b.open[r.Handle]
-	if r.Kind == event.Asked {
-		process, generation := r.Owner()
-		b.open[r.Handle] = &Hold{Handle: r.Handle, Key: int(r.Key), Process: process, Generation: generation,
-			Flags: r.Flags, Asked: r.Call}
-		return
-	}
-	if h == nil {
+	switch {
+	case r.Kind == Stalled:
+		b.rules.stalls = append(b.rules.stalls, stall{process, r.Call, r.Return})
+	case int(r.Key) >= len(b.keys):
+		b.verdict.problem("a record of key %d, of which there are %d", r.Key, len(b.keys))
+	case r.Kind == Asked:
+		b.open[r.Handle] = &Hold{Handle: r.Handle, Key: int(r.Key), Process: process, Flags: r.Flags, Asked: r.Call}
+	case h == nil:
 		b.verdict.problem("a record of kind %d of an acquisition that nobody began", r.Kind)
-		return
-	}
-	b.apply(h, r)
-	if h.over() {
-		b.close(h)
+	default:
+		b.apply(h, &r)
+		if h.over() {
+			b.close(h)
+		}
 	}
 }
 
-// apply adds what a record says of its hold.
-func (b *Book) apply(h *Hold, r *event.Record) {
+// apply adds a record to its hold.
+func (b *Book) apply(h *Hold, r *Record) {
+	v := &b.verdict
 	switch r.Kind {
-	case event.Granted:
+	case Granted:
 		h.Granted = r.Return
-		h.Flags |= r.Flags
-		b.verdict.granted(h)
-		b.timeline.grant(h, r.Return-b.start)
-	case event.Refused:
-		b.verdict.refused(h, r)
+		v.Grants++
+		v.Operations.acquire(OK, h.Flags)
+		v.Timeline.grant(h, r.Return-b.start)
+	case Refused:
+		v.Operations.acquire(r.Outcome, h.Flags)
 		delete(b.open, h.Handle)
-	case event.Held:
+	case Held:
 		h.Looked = max(h.Looked, r.Call)
-	case event.Wrote:
+	case Wrote:
 		h.WroteFrom, h.WroteBy, h.Wrote = r.Call, r.Return, r.Outcome
 		h.Looked = max(h.Looked, r.Call)
-		b.verdict.wrote(r)
-		if r.Flags&event.Torn != 0 {
+		v.Operations.Write[r.Outcome.String()]++
+		if r.Flags&Torn != 0 {
 			h.torn = append(h.torn, *r)
 		}
-	case event.Letting:
+	case Letting:
 		h.Letting = r.Call
-	case event.Let:
-		h.LetBy, h.Let, h.Cause = r.Return, r.Outcome, r.Cause
-		b.verdict.released(h)
-		if r.Outcome == event.Gone {
-			b.loss(h, r.Return, r.Cause)
+	case Let:
+		h.LetBy, h.Let = r.Return, r.Outcome
+		v.Operations.All++
+		v.Operations.Release[r.Outcome.String()]++
+		if r.Outcome == Gone {
+			b.loss(h, r)
 		}
-	case event.Lost:
-		h.Looked = max(h.Looked, r.Call)
-		h.Told, h.Cause = r.Return, r.Cause
-		b.loss(h, r.Return, r.Cause)
-	case event.Asked, event.Beat, event.Stalled:
+	case Lost:
+		h.Looked, h.Told = max(h.Looked, r.Call), r.Return
+		b.loss(h, r)
+	case Asked, Stalled:
 	}
+}
+
+// loss lists a loss. It is judged at the end, when the faults are fully known.
+func (b *Book) loss(h *Hold, r *Record) {
+	b.verdict.LossList = append(b.verdict.LossList, Loss{Key: h.Key, Process: h.Process, At: time.Duration(r.Return - b.start),
+		Cause: r.Cause.String(), hold: h, told: r.Return, cause: r.Cause})
 }
 
 // close files a hold that is over.
@@ -167,40 +179,17 @@ func (b *Book) close(h *Hold) {
 	k.done = append(k.done, h)
 }
 
-// told is a loss that a holder was told of. It is judged at the end, when all is known of the faults.
-type told struct {
-	hold  *Hold
-	at    int64
-	cause event.Cause
-}
-
-func (b *Book) loss(h *Hold, at int64, cause event.Cause) {
-	b.told = append(b.told, told{h, at, cause})
-}
-
-func (b *Book) judgeLosses() {
-	for _, t := range b.told {
-		l := Loss{Key: t.hold.Key, Process: t.hold.Process, At: time.Duration(t.at - b.start), Cause: t.cause.String()}
-		l.Stalled = b.rules.stalled(t.hold, t.at)
-		if f := b.rules.explain(t.hold, t.at, t.cause); f != nil {
-			l.Fault, l.Kind, l.After = f.N, f.Kind, f.toldAfter(t.at)
-			l.Late = !l.Stalled && int64(l.After) > b.rules.trust+slack && f.Kind != plan.FreezeWorker && t.hold.Granted < f.Begin
-		}
-		b.verdict.lost(l)
-	}
-}
-
-// Died tells that an incarnation of a process was killed at a time, and that its sessions are gone by another. What it
-// was waiting for has an unknown outcome, which makes nothing illegal; what it held ends by itself.
+// Died says that an incarnation of a process was killed, and that its sessions had ended at the given time. Its pending
+// acquisitions have an unknown outcome, which makes nothing illegal.
 func (b *Book) Died(process, generation int, gone int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, h := range b.open {
-		if h.Process != process || h.Generation != generation {
+		if p, g := (&Record{Handle: h.Handle}).Owner(); p != process || g != generation {
 			continue
 		}
 		if h.Granted == 0 {
-			b.verdict.Operations.acquire(event.Unknown, h.Flags)
+			b.verdict.Operations.acquire(Unknown, h.Flags)
 			delete(b.open, h.Handle)
 			continue
 		}
@@ -208,30 +197,4 @@ func (b *Book) Died(process, generation int, gone int64) {
 		b.verdict.Killed++
 		b.close(h)
 	}
-}
-
-// Counts is how the load goes.
-type Counts struct {
-	Operations Operations
-	Losses     int
-	Overlaps   int
-	Violations int
-	Waiting    int
-	Holding    int
-}
-
-// Counts is for the progress display.
-func (b *Book) Counts() Counts {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	v := &b.verdict
-	c := Counts{Operations: v.Operations, Losses: len(b.told), Overlaps: len(v.Overlaps), Violations: v.count}
-	for _, h := range b.open {
-		if h.Granted == 0 {
-			c.Waiting++
-		} else {
-			c.Holding++
-		}
-	}
-	return c
 }

@@ -1,37 +1,31 @@
 package history
 
-import (
-	"math"
+import "math"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/event"
-)
-
-// never is the time of what has not come.
+// never is the time of an event that has not happened.
 const never = math.MaxInt64
 
-// Hold is one acquisition and what became of it. Times are of the shared clock; 0 is "not yet".
+// Hold is one acquisition and what became of it. A time of 0 means "not yet".
 type Hold struct {
-	Handle     uint64
-	Key        int
-	Process    int // 0: the outsider, who is no user of the library
-	Generation int
-	Flags      uint8
+	Handle  uint64
+	Key     int
+	Process int // 0: the outsider, which does not use the library
+	Flags   uint8
 
 	Asked   int64
 	Granted int64
-	Looked  int64 // the last call of Err that said that it holds
+	Looked  int64 // the last call of Err that said "held"
 	Letting int64 // the release was called
-	LetBy   int64 // it came back
-	Let     event.Outcome
-	Told    int64 // the loss was told
-	Cause   event.Cause
-	Gone    int64 // its process was killed, and by now its sessions are gone
+	LetBy   int64 // the release returned
+	Let     Outcome
+	Told    int64 // the holder was told of the loss
+	Gone    int64 // the process was killed, and its sessions had ended by then
 
 	WroteFrom int64 // the look before the write
 	WroteBy   int64
-	Wrote     event.Outcome
+	Wrote     Outcome
 
-	torn []event.Record
+	torn []Record
 }
 
 // believedUntil is the last moment at which the holder had reason to believe that it holds.
@@ -42,12 +36,10 @@ func (h *Hold) believedUntil() int64 {
 	return max(h.Granted, h.Looked)
 }
 
-// endFrom and endBy are the interval in which the hold ended, for the lock's model, apart from what the server did.
-func (h *Hold) endFrom() int64 { return h.believedUntil() }
-
+// endBy is the latest moment at which the hold may have ended, in the model of a lock.
 func (h *Hold) endBy() int64 {
 	switch {
-	case h.Let == event.Unknown && h.Letting > 0:
+	case h.Let == Unknown && h.Letting > 0:
 		return never
 	case h.LetBy > 0:
 		return h.LetBy
@@ -58,17 +50,16 @@ func (h *Hold) endBy() int64 {
 	}
 }
 
-// over reports whether nothing more is to come.
+// over reports whether no more records are to come.
 func (h *Hold) over() bool { return h.LetBy > 0 || h.Told > 0 || h.Gone > 0 }
 
-// lost reports whether the hold ended in any other way than by a release that was confirmed.
-func (h *Hold) lost() bool { return h.Told > 0 || h.Gone > 0 || h.Letting > 0 && h.Let != event.OK }
+// lost reports whether the hold ended in any other way than by a confirmed release.
+func (h *Hold) lost() bool { return h.Told > 0 || h.Gone > 0 || h.Letting > 0 && h.Let != OK }
 
-// clean reports whether its write, if there was one, was answered while the hold was believed in.
+// clean reports whether its write, if any, was answered while the hold was believed in.
 func (h *Hold) clean() bool {
 	if h.WroteFrom == 0 {
 		return true
 	}
-	return h.WroteBy > 0 && h.Wrote != event.Unknown &&
-		(h.Looked >= h.WroteBy || h.Letting >= h.WroteBy && !h.lost())
+	return h.WroteBy > 0 && h.Wrote != Unknown && (h.Looked >= h.WroteBy || h.Letting >= h.WroteBy && !h.lost())
 }

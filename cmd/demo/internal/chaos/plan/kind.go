@@ -30,35 +30,28 @@ const (
 	KeeperPanic      Kind = "keeper-panic"
 )
 
-// Class says what a fault may do to the holders that it hits.
-type Class int
+// Class says what a fault may do to the holders that it hits. It is a word of the report page's style sheet.
+type Class string
 
 // The classes.
 const (
-	// Harmless: no lock is lost by it.
-	Harmless Class = iota
-	// ServerEnds: the server ends sessions, and may grant their locks to others before their holders have heard.
-	ServerEnds
-	// Silence: the client stops hearing of the server. It has to give up before the server does: no overlap is allowed.
-	Silence
-	// Death: the holder itself dies.
-	Death
-	// KeeperFails: the holder hears of it before the lock is anybody else's.
-	KeeperFails
+	Harmless    Class = "harmless" // no lock is lost
+	ServerEnds  Class = "server"   // the server ends sessions, and may grant their locks before the old holders are told
+	Silence     Class = "silence"  // the client stops hearing the server, and must give up before the server does: no overlap
+	Death       Class = "death"    // the holder itself dies
+	KeeperFails Class = "keeper"   // the holder is told before the lock is granted to another
 )
 
-// About is what a kind does, for people, and its class.
+// About describes a kind.
 type About struct {
-	Kind  Kind
-	Class Class
-	Text  string
-	// Root: it needs network namespaces.
-	Root bool
-	// Several: it needs at least two worker processes.
-	Several bool
+	Kind    Kind
+	Class   Class
+	Text    string
+	Root    bool // needs network namespaces
+	Several bool // needs at least two worker processes
 }
 
-// Kinds are all kinds, in the order in which they are explained.
+// Kinds lists all kinds, in the order of the help text.
 var Kinds = []About{
 	{Kind: Terminate, Class: ServerEnds, Text: "pg_terminate_backend on a session that holds locks"},
 	{Kind: KillBackend, Class: ServerEnds, Text: "kill -9 a backend: the server crashes every session and recovers"},
@@ -79,18 +72,20 @@ var Kinds = []About{
 	{Kind: KeeperPanic, Class: KeeperFails, Text: "panic in keepers of a worker process"},
 }
 
-// ClassOf is the kind's class.
-func ClassOf(k Kind) Class {
-	for _, about := range Kinds {
-		if about.Kind == k {
-			return about.Class
-		}
+// About describes the kind.
+func (k Kind) About() About {
+	i := slices.IndexFunc(Kinds, func(a About) bool { return a.Kind == k })
+	if i < 0 {
+		panic("BUG: unknown fault " + string(k))
 	}
-	panic("BUG: unknown fault " + string(k))
+	return Kinds[i]
 }
 
-// ParseFaults reads a list of kinds, separated by commas. "all" is all of them, and one with a minus in front is left
-// out; a list that begins with a minus leaves out of all. "none" is none.
+// Class is the kind's class.
+func (k Kind) Class() Class { return k.About().Class }
+
+// ParseFaults reads a list of kinds, separated by commas. "all" stands for all of them, "none" for none. A kind after a
+// minus is left out; a list that begins with a minus begins with all.
 func ParseFaults(list string) ([]Kind, error) {
 	chosen := map[Kind]bool{}
 	for i, name := range strings.Split(list, ",") {

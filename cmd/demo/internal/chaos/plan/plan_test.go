@@ -105,7 +105,7 @@ func TestParseFaults(t *testing.T) {
 
 func TestEveryKindHasAClass(t *testing.T) {
 	for _, about := range Kinds {
-		if ClassOf(about.Kind) != about.Class || about.Text == "" {
+		if about.Kind.Class() != about.Class || about.Text == "" {
 			t.Errorf("%+v", about)
 		}
 	}

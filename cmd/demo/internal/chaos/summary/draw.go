@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/internal/page"
 )
 
@@ -61,9 +60,8 @@ func (d *drawing) faults(r *Report, bottom float64) {
 		if f.Failed != "" {
 			text += ", could not be made: " + f.Failed
 		}
-		class := classNames[plan.ClassOf(f.Kind)]
 		d.Put(`<g class="fault %s"><title>%s</title><rect x="%.1f" y="%d" width="%.1f" height="%.1f"/>`,
-			class, text, x, faultHeight-6, width, bottom-faultHeight+6)
+			f.Kind.About().Class, text, x, faultHeight-6, width, bottom-faultHeight+6)
 		lane := 0
 		if x-last[0] < 16 { // two rows of numbers, so that they stay legible
 			lane = 1

@@ -14,10 +14,7 @@ type Flatness struct {
 
 // What counts as flat: the median of the last third may exceed that of the middle third by so much. Memory moves with
 // the collector, and each fault leaves sessions behind that take a while to be gone.
-const (
-	memoryFactor, memorySlack = 1.15, 8 << 20
-	countFactor, countSlack   = 1.15, 12
-)
+const factor, memorySlack, countSlack = 1.15, 8 << 20, 12
 
 // minFlat is the least time that is judged.
 const minFlat = 30 * time.Second
@@ -37,18 +34,18 @@ func flatness(samples [][]Sample) *Flatness {
 		}
 		judged++
 		for _, measure := range []struct {
-			name          string
-			of            func(Sample) float64
-			factor, slack float64
-			unit          float64
-			word          string
+			name        string
+			of          func(Sample) float64
+			slack, unit float64
+			word        string
 		}{
-			{"memory", func(s Sample) float64 { return float64(s.Resident) }, memoryFactor, memorySlack, 1 << 20, " MB"},
-			{"goroutines", func(s Sample) float64 { return float64(s.Goroutines) }, countFactor, countSlack, 1, ""},
-			{"descriptors", func(s Sample) float64 { return float64(s.Descriptors) }, countFactor, countSlack, 1, ""},
+			{"memory", func(s Sample) float64 { return float64(s.Resident) }, memorySlack, 1 << 20, " MB"},
+			{"goroutines", func(s Sample) float64 { return float64(s.Goroutines) }, countSlack, 1, ""},
+			{"descriptors", func(s Sample) float64 { return float64(s.Descriptors) }, countSlack, 1, ""},
 		} {
-			middle, end := thirds(all, measure.of)
-			flat := end <= middle*measure.factor+measure.slack
+			n := len(all)
+			middle, end := median(all[n/3:2*n/3], measure.of), median(all[2*n/3:], measure.of)
+			flat := end <= middle*factor+measure.slack
 			out.Flat = out.Flat && flat
 			verdict := "flat"
 			if !flat {
@@ -64,25 +61,14 @@ func flatness(samples [][]Sample) *Flatness {
 	return out
 }
 
-func thirds(samples []Sample, of func(Sample) float64) (middle, end float64) {
-	n := len(samples)
-	return median(samples[n/3:2*n/3], of), median(samples[2*n/3:], of)
-}
-
 func median(samples []Sample, of func(Sample) float64) float64 {
 	values := make([]float64, len(samples))
 	for i, s := range samples {
 		values[i] = of(s)
-	}
-	if len(values) == 0 {
-		return 0
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
 }
 
 // SetSamples adds what the processes used over time, and judges it.
-func (r *Report) SetSamples(samples [][]Sample, judge bool) {
-	r.Samples, r.FlatJudged = samples, judge
-	r.Flat = flatness(samples)
-}
+func (r *Report) SetSamples(samples [][]Sample) { r.Samples, r.Flat = samples, flatness(samples) }

@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 	"github.com/lockkeeper/lockkeeper/internal/page"
 )
@@ -23,21 +20,7 @@ var pageTemplate = page.New(pageText, template.FuncMap{
 	"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) },
 	"outcome": outcomes,
 	"colour":  processColour,
-	"class":   func(k plan.Kind) string { return classNames[plan.ClassOf(k)] },
-	"about": func(k plan.Kind) string {
-		for _, about := range plan.Kinds {
-			if about.Kind == k {
-				return about.Text
-			}
-		}
-		return ""
-	},
 })
-
-// classNames are the style sheet's words.
-var classNames = map[plan.Class]string{
-	plan.Harmless: "harmless", plan.ServerEnds: "server", plan.Silence: "silence", plan.Death: "death", plan.KeeperFails: "keeper",
-}
 
 // processColours tell the processes apart, the outsider first; they are told apart by people who see no red, too.
 var processColours = []string{"#777777", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8d6cab", "#b8a800"}
@@ -49,12 +32,6 @@ func processColour(process int) string {
 	return processColours[1+(process-1)%(len(processColours)-1)]
 }
 
-// failureLine is one kind of failure.
-type failureLine struct {
-	Text  string
-	Count int
-}
-
 // pageData is what the page shows.
 type pageData struct {
 	*Report
@@ -63,12 +40,13 @@ type pageData struct {
 	Players                    []int // the processes, with the outsider
 	Picture                    template.HTML
 	Charts                     []page.Lines
-	FailureLines               []failureLine
+	FailureKinds               []string
 }
 
 // HTML writes the report as a page that needs nothing else.
 func (r *Report) HTML(w io.Writer) error {
-	data := pageData{Report: r, Settings: r.settings(), OK: r.Good(), Picture: r.drawTimeline(), Charts: r.charts()}
+	data := pageData{Report: r, Settings: r.settings(), OK: r.Good(), Picture: r.drawTimeline(), Charts: r.charts(),
+		FailureKinds: r.failureKinds()}
 	switch {
 	case r.Violations > 0:
 		data.Verdict = report.Of(r.Violations, "violation")
@@ -86,8 +64,29 @@ func (r *Report) HTML(w io.Writer) error {
 	for p := range r.Processes + 1 {
 		data.Players = append(data.Players, p)
 	}
-	for _, text := range slices.SortedFunc(maps.Keys(r.Failures), func(x, y string) int { return r.Failures[y] - r.Failures[x] }) {
-		data.FailureLines = append(data.FailureLines, failureLine{text, r.Failures[text]})
-	}
 	return pageTemplate.Execute(w, data)
+}
+
+func (r *Report) total() time.Duration { return time.Duration(r.Seconds * float64(time.Second)) }
+
+// charts show what the worker processes used over time, a line for each process.
+func (r *Report) charts() []page.Lines {
+	return []page.Lines{
+		r.chart("Memory of each worker process (resident, MB)", func(s Sample) float64 { return float64(s.Resident) / (1 << 20) }),
+		r.chart("Goroutines of each worker process", func(s Sample) float64 { return float64(s.Goroutines) }),
+		r.chart("File descriptors of each worker process", func(s Sample) float64 { return float64(s.Descriptors) }),
+	}
+}
+
+func (r *Report) chart(label string, of func(Sample) float64) page.Lines {
+	lines := page.Lines{Label: label, Total: r.total()}
+	for i, samples := range r.Samples {
+		series := page.Series{Name: fmt.Sprintf("process %d", i+1), Colour: processColour(i + 1)}
+		for j, s := range samples {
+			// A new generation is another process: no line joins the two.
+			series.Points = append(series.Points, page.Point{At: s.At, Value: of(s), Gap: j > 0 && samples[j-1].Generation != s.Generation})
+		}
+		lines.Series = append(lines.Series, series)
+	}
+	return lines
 }

@@ -11,16 +11,35 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 )
 
+// text is a report in words.
+type text struct {
+	strings.Builder
+	report.Style
+}
+
+func (t *text) put(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+
+func (t *text) line(label, format string, args ...any) {
+	t.put("  %s %s\n", t.Faint(fmt.Sprintf("%-10s", label)), report.Wrap(13, fmt.Sprintf(format, args...)))
+}
+
+func (t *text) bad(n int, what string) string {
+	if n > 0 {
+		return t.Bad(fmt.Sprintf("%d %s", n, what))
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 // Text writes the report in words.
 func (r *Report) Text(w io.Writer, style report.Style) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s on %s, %.1f s, seed %d\n%s\n\n", style.Bold("demo chaos"), r.Server, r.Seconds, r.Seed, style.Faint(report.Wrap(0, r.settings())))
-	r.headline(&b, style)
-	r.operations(&b, style)
-	r.faults(&b, style)
-	r.losses(&b, style)
-	r.rest(&b, style)
-	_, err := io.WriteString(w, b.String())
+	t := &text{Style: style}
+	t.put("\n%s on %s, %.1f s, seed %d\n%s\n\n", t.Bold("demo chaos"), r.Server, r.Seconds, r.Seed, t.Faint(report.Wrap(0, r.settings())))
+	r.headline(t)
+	r.operations(t)
+	r.faults(t)
+	r.losses(t)
+	r.rest(t)
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
@@ -39,13 +58,11 @@ func (r *Report) settings() string {
 	return text
 }
 
-func (r *Report) headline(b *strings.Builder, style report.Style) {
-	say := func(format string, args ...any) {
-		fmt.Fprintf(b, "  %s\n", report.Wrap(2, fmt.Sprintf(format, args...)))
-	}
+func (r *Report) headline(t *text) {
+	say := func(format string, args ...any) { t.put("  %s\n", report.Wrap(2, fmt.Sprintf(format, args...))) }
 	switch {
 	case r.Violations > 0:
-		fmt.Fprintf(b, "%s  %s\n", style.Bad("VIOLATED"), report.Of(r.Violations, "violation"))
+		t.put("%s  %s\n", t.Bad("VIOLATED"), report.Of(r.Violations, "violation"))
 		for _, v := range r.Found[:min(len(r.Found), 10)] {
 			say("%s, key %d, at %.3f s: %s", v.Kind, v.Key, v.At.Seconds(), v.Text)
 		}
@@ -53,16 +70,16 @@ func (r *Report) headline(b *strings.Builder, style report.Style) {
 			say("That was to be expected: workers pretended to hold locks.")
 		}
 	case r.Grants == 0 || len(r.Problems) > 0:
-		fmt.Fprintf(b, "%s\n", style.Bad("NOT SHOWN"))
+		t.put("%s\n", t.Bad("NOT SHOWN"))
 	case len(r.FalseLosses)+len(r.LateLosses) > 0:
-		fmt.Fprintf(b, "%s  %s checked, no lock was held twice.\n", style.Bad("LOSSES"), report.Of(r.Checked, "hold"))
+		t.put("%s  %s checked, no lock was held twice.\n", t.Bad("LOSSES"), report.Of(r.Checked, "hold"))
 		say("%d losses that no fault explains, %d told too late: see below.", len(r.FalseLosses), len(r.LateLosses))
 	default:
-		fmt.Fprintf(b, "%s  %s checked, 0 violations.\n", style.Good("HELD"), report.Of(r.Checked, "hold"))
+		t.put("%s  %s checked, 0 violations.\n", t.Good("HELD"), report.Of(r.Checked, "hold"))
 		say("The history is that of a lock for each key (Porcupine, %s); no two holders believed in one lock at one time, but "+
 			"where the server itself had ended a session; every loss was told within its bound.", report.Of(r.Windows, "window"))
 	}
-	b.WriteByte('\n')
+	t.put("\n")
 }
 
 func outcomes(counts map[string]int) string {
@@ -76,19 +93,15 @@ func outcomes(counts map[string]int) string {
 	return strings.Join(parts, " · ")
 }
 
-func (r *Report) line(b *strings.Builder, style report.Style, label, format string, args ...any) {
-	fmt.Fprintf(b, "  %s %s\n", style.Faint(fmt.Sprintf("%-10s", label)), report.Wrap(13, fmt.Sprintf(format, args...)))
-}
-
-func (r *Report) operations(b *strings.Builder, style report.Style) {
+func (r *Report) operations(t *text) {
 	o := &r.Operations
-	r.line(b, style, "operations", "%s, %s per second", report.Count(o.All), report.Count(int(float64(o.All)/max(r.Seconds, 0.001))))
-	r.line(b, style, "acquire", "%s", outcomes(o.Acquire))
-	r.line(b, style, "try", "%s", outcomes(o.Try))
-	r.line(b, style, "release", "%s", outcomes(o.Release))
-	r.line(b, style, "write", "%s; stale ones of holders whose hold had ended: %d", outcomes(o.Write), r.StaleWrites)
-	r.line(b, style, "killed", "%s of killed processes", report.Of(r.Killed, "hold"))
-	r.line(b, style, "restarts", "%d of keepers that panicked", r.KeeperRestarts)
+	t.line("operations", "%s, %s per second", report.Count(o.All), report.Count(int(float64(o.All)/max(r.Seconds, 0.001))))
+	t.line("acquire", "%s", outcomes(o.Acquire))
+	t.line("try", "%s", outcomes(o.Try))
+	t.line("release", "%s", outcomes(o.Release))
+	t.line("write", "%s; stale ones of holders whose hold had ended: %d", outcomes(o.Write), r.StaleWrites)
+	t.line("killed", "%s of killed processes", report.Of(r.Killed, "hold"))
+	t.line("restarts", "%d of keepers that panicked", r.KeeperRestarts)
 }
 
 func (t Times) String() string {
@@ -100,77 +113,74 @@ func (t Times) String() string {
 
 func span(ms float64) string { return report.Span(time.Duration(ms * float64(time.Millisecond))) }
 
-func (r *Report) faults(b *strings.Builder, style report.Style) {
-	fmt.Fprintf(b, "\n%s\n", style.Bold("Faults, and how fast losses were told (p50 / p99 / max)"))
-	fmt.Fprintf(b, "  %s\n", style.Faint(fmt.Sprintf("%-22s %5s %7s %7s %-27s %s", "kind", "made", "holders", "losses", "told after", "overlaps")))
+func (r *Report) faults(t *text) {
+	t.put("\n%s\n", t.Bold("Faults, and how fast losses were told (p50 / p99 / max)"))
+	t.put("  %s\n", t.Faint(fmt.Sprintf("%-22s %5s %7s %7s %-27s %s", "kind", "made", "holders", "losses", "told after", "overlaps")))
 	for _, f := range r.Faults {
-		made := fmt.Sprint(f.Done)
+		made, overlaps := fmt.Sprint(f.Done), fmt.Sprint(f.Overlaps)
 		if f.Failed > 0 {
 			made += fmt.Sprintf("+%d", f.Failed)
 		}
-		overlaps := fmt.Sprint(f.Overlaps)
 		if f.Overlaps > 0 {
 			overlaps += ", max " + span(f.Overlap.Max)
 		}
-		fmt.Fprintf(b, "  %-22s %5s %7s %7s %-27s %s\n", f.Kind, made, report.Count(f.Hit), report.Count(f.Losses), f.Told, overlaps)
+		t.put("  %-22s %5s %7s %7s %-27s %s\n", f.Kind, made, report.Count(f.Hit), report.Count(f.Losses), f.Told, overlaps)
 	}
 	for _, f := range r.Schedule {
 		if f.Failed != "" {
-			fmt.Fprintf(b, "  %s %d (%s): %s\n", style.Bad("could not be made:"), f.N, f.Kind, f.Failed)
+			t.put("  %s %d (%s): %s\n", t.Bad("could not be made:"), f.N, f.Kind, f.Failed)
 		}
 	}
 }
 
-func (r *Report) losses(b *strings.Builder, style report.Style) {
-	fmt.Fprintf(b, "\n%s\n", style.Bold("Losses told"))
-	r.line(b, style, "losses", "%s: %s", report.Count(r.Losses), outcomes(r.ByCause))
+func (r *Report) losses(t *text) {
+	t.put("\n%s\n", t.Bold("Losses told"))
+	t.line("losses", "%s: %s", report.Count(r.Losses), outcomes(r.ByCause))
 	bound := report.Span(r.Trust)
-	r.line(b, style, "by server", "%s after the server began to end sessions (p50 / p99 / max), at most %s allowed", r.ToldServer, bound)
-	r.line(b, style, "silence", "%s after a silence began, at most %s allowed", r.ToldSilence, bound)
-	r.line(b, style, "waking", "%s after a frozen process was woken", r.ToldWake)
-	r.line(b, style, "false", "%s", bad(style, len(r.FalseLosses), "losses that no fault explains"))
+	t.line("by server", "%s after the server began to end sessions (p50 / p99 / max), at most %s allowed", r.ToldServer, bound)
+	t.line("silence", "%s after a silence began, at most %s allowed", r.ToldSilence, bound)
+	t.line("waking", "%s after a frozen process was woken", r.ToldWake)
+	t.line("false", "%s", t.bad(len(r.FalseLosses), "losses that no fault explains"))
 	if r.Stalls > 0 || r.StallLosses > 0 {
-		r.line(b, style, "stalls", "%s when nothing was broken and the machine was busy elsewhere, the longest %s; %s come of them",
+		t.line("stalls", "%s when nothing was broken and the machine was busy elsewhere, the longest %s; %s come of them",
 			report.Of(r.Stalls, "time"), report.Span(r.LongestStall), report.Of(r.StallLosses, "loss"))
 	}
-	r.line(b, style, "late", "%s", bad(style, len(r.LateLosses), "losses told later than that"))
-	for _, l := range append(slices.Clone(r.FalseLosses), r.LateLosses...)[:min(len(r.FalseLosses)+len(r.LateLosses), 6)] {
-		r.line(b, style, "", "process %d, key %d, at %.3f s: %s; fault %d, %v after it", l.Process, l.Key, l.At.Seconds(), l.Cause, l.Fault, l.After)
+	t.line("late", "%s", t.bad(len(r.LateLosses), "losses told later than that"))
+	all := slices.Concat(r.FalseLosses, r.LateLosses)
+	for _, l := range all[:min(len(all), 6)] {
+		t.line("", "process %d, key %d, at %.3f s: %s; fault %d, %v after it", l.Process, l.Key, l.At.Seconds(), l.Cause, l.Fault, l.After)
 	}
-	r.line(b, style, "overlaps", "%s where the server had ended the first holder's session, for %s", report.Count(r.Overlaps), r.OverlapMS)
+	t.line("overlaps", "%s where the server had ended the first holder's session, for %s", report.Count(r.Overlaps), r.OverlapMS)
 }
 
-func bad(style report.Style, n int, what string) string {
-	text := fmt.Sprintf("%d %s", n, what)
-	if n > 0 {
-		return style.Bad(text)
-	}
-	return text
+// failureKinds returns the texts of the failures, the most frequent first.
+func (r *Report) failureKinds() []string {
+	return slices.SortedFunc(maps.Keys(r.Failures), func(x, y string) int { return r.Failures[y] - r.Failures[x] })
 }
 
-func (r *Report) rest(b *strings.Builder, style report.Style) {
+func (r *Report) rest(t *text) {
 	if len(r.Failures) > 0 {
-		fmt.Fprintf(b, "\n%s\n", style.Bold("What acquisitions and releases failed with"))
-		kinds := slices.SortedFunc(maps.Keys(r.Failures), func(x, y string) int { return r.Failures[y] - r.Failures[x] })
+		t.put("\n%s\n", t.Bold("What acquisitions and releases failed with"))
+		kinds := r.failureKinds()
 		for _, kind := range kinds[:min(len(kinds), 12)] {
-			fmt.Fprintf(b, "  %6s  %s\n", report.Count(r.Failures[kind]), report.Wrap(10, kind))
+			t.put("  %6s  %s\n", report.Count(r.Failures[kind]), report.Wrap(10, kind))
 		}
 	}
 	if r.Flat != nil {
-		fmt.Fprintf(b, "\n%s\n", style.Bold("What the worker processes use"))
+		t.put("\n%s\n", t.Bold("What the worker processes use"))
 		for _, words := range r.Flat.Words {
-			fmt.Fprintf(b, "  %s\n", words)
+			t.put("  %s\n", words)
 		}
 	}
-	heading := style.Good("NOTHING LEFT BEHIND")
+	heading := t.Good("NOTHING LEFT BEHIND")
 	if r.Leaks() > 0 {
-		heading = style.Bad("LEFT BEHIND")
+		heading = t.Bad("LEFT BEHIND")
 	}
-	fmt.Fprintf(b, "\n%s  server locks %d · connections %d · goroutines %d\n", heading, r.Leaked.ServerLocks, r.Leaked.Connections, r.Leaked.Goroutines)
+	t.put("\n%s  server locks %d · connections %d · goroutines %d\n", heading, r.Leaked.ServerLocks, r.Leaked.Connections, r.Leaked.Goroutines)
 	if r.Stacks != "" {
-		fmt.Fprintf(b, "\nGoroutines of one process that has more of them than before:\n%s\n", r.Stacks)
+		t.put("\nGoroutines of one process that has more of them than before:\n%s\n", r.Stacks)
 	}
 	for _, problem := range r.Problems {
-		fmt.Fprintf(b, "\n%s  %s\n", style.Bad("PROBLEM"), strings.ReplaceAll(strings.TrimSpace(problem), "\n", "\n    "))
+		t.put("\n%s  %s\n", t.Bad("PROBLEM"), strings.ReplaceAll(strings.TrimSpace(problem), "\n", "\n    "))
 	}
 }

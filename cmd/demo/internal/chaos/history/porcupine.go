@@ -1,19 +1,18 @@
 package history
 
 import (
-	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 )
 
-// act is an operation of the lock's model: the taking, or the end of a hold.
+// act is an operation of the lock's model: a grant, or the end of a hold.
 type act struct {
 	hold uint64
 	take bool
 }
 
-// lockModel is a lock of one key. Its state is the handle that holds it, 0 where it is free.
+// lockModel is the lock of one key. Its state is the handle that holds it, 0 when it is free.
 var lockModel = porcupine.Model{
 	Init: func() any { return uint64(0) },
 	Step: func(state, input, _ any) (bool, any) {
@@ -31,17 +30,18 @@ var lockModel = porcupine.Model{
 	},
 }
 
-// checkBound is far more than a window takes. A history that is not decided by then counts as undecided, never as legal.
+// checkBound is far more than a window takes. A window that is not decided by then is a problem of the check.
 const checkBound = 30 * time.Second
 
-// linearizable asks Porcupine whether the holds of one key, sorted by their grants, are those of a lock that begins free.
+// linearizable asks Porcupine whether holds of one key, sorted by their grants, are those of a lock that begins free.
 func (r *rules) linearizable(holds []*Hold) porcupine.CheckResult {
 	return porcupine.CheckOperationsTimeout(lockModel, r.operations(holds, true), checkBound)
 }
 
+// operations turns holds into the model's operations. If tighten is set it moves calls as the package comment says.
 func (r *rules) operations(holds []*Hold, tighten bool) []porcupine.Operation {
 	operations := make([]porcupine.Operation, 0, 2*len(holds))
-	var earliest int64 // before which no hold that was granted so far may have ended
+	var earliest int64 // no hold granted so far can have ended before
 	for _, h := range holds {
 		asked := h.Asked
 		if tighten && earliest > asked && earliest <= h.Granted {
@@ -56,20 +56,11 @@ func (r *rules) operations(holds []*Hold, tighten bool) []porcupine.Operation {
 	return operations
 }
 
-// endFrom is from when on the hold may have ended: earlier than its holder believed where the server ended its session.
-func (r *rules) endFrom(h *Hold) int64 {
-	from := h.endFrom()
-	if f := r.endedByServer(h, from); f != nil {
-		from = min(from, max(f.Begin, h.Asked))
-	}
-	return from
-}
-
-// windowSize is how many holds are searched at once, or a few more: the search's memory grows with the square.
+// windowSize is the least number of holds that are searched at once: the search's memory grows with the square.
 const windowSize = 500
 
-// windows cuts holds, sorted by their grants, where one may have ended before the next was granted, into windows of at
-// least so many.
+// windows cuts holds, sorted by their grants, into windows of at least so many. It cuts only where all earlier holds may
+// have ended before the next grant.
 func (r *rules) windows(holds []*Hold, least int) [][]*Hold {
 	var out [][]*Hold
 	begin, end := 0, int64(0)
@@ -84,17 +75,4 @@ func (r *rules) windows(holds []*Hold, least int) [][]*Hold {
 		out = append(out, holds[begin:])
 	}
 	return out
-}
-
-func sortByGrant(holds []*Hold) {
-	slices.SortFunc(holds, func(a, b *Hold) int {
-		switch {
-		case a.Granted < b.Granted:
-			return -1
-		case a.Granted > b.Granted:
-			return 1
-		default:
-			return 0
-		}
-	})
 }

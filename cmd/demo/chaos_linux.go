@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 )
 
 const chaosHelp = `Worker processes take locks on a throwaway primary with a standby, while a nemesis breaks
@@ -97,7 +94,7 @@ func newChaos(status *int) *cobra.Command {
 	flags.DurationVar(&f.plan.Timeout, "timeout", 500*time.Millisecond, "health timeout; interval + timeout is the trust, twice that the session timeout")
 	flags.BoolVar(&f.plan.Lie, "lie", false, "let workers pretend, to see the check fail")
 	flags.BoolVar(&f.plan.Soak, "soak", false, "fail where memory, goroutines or descriptors of the workers grow")
-	flags.BoolVar(&f.json, "json", false, "print one JSON object on standard output; progress goes to standard error")
+	addJSON(flags, &f.json)
 	flags.StringVar(&f.html, "html", "", "write the report as a page into this file")
 	return cmd
 }
@@ -161,44 +158,14 @@ func runChaos(cmd *cobra.Command, f *chaosFlags, status *int) error {
 		}
 		defer page.Close()
 	}
-	progress := cmd.OutOrStdout()
-	if f.json {
-		progress = cmd.ErrOrStderr()
-	}
-	result, err := chaos.Run(cmd.Context(), f.plan, report.NewScreen(progress), chaosPart)
+	result, err := chaos.Run(cmd.Context(), f.plan, progressOf(cmd, f.json), chaosPart)
 	if result == nil {
 		return err
 	}
-	*status = exitOf(result)
 	if page != nil {
-		if err := result.HTML(page); err != nil {
-			return err
-		}
+		err = errors.Join(err, result.HTML(page))
 	}
-	if writeErr := f.print(cmd.OutOrStdout(), result); writeErr != nil {
-		return writeErr
-	}
-	return err
-}
-
-func (f *chaosFlags) print(out io.Writer, result *summary.Report) error {
-	if f.json {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(result)
-	}
-	return result.Text(out, report.NewScreen(out).Style())
-}
-
-func exitOf(r *summary.Report) int {
-	switch {
-	case !r.Good() && !(r.Interrupted && r.Grants == 0):
-		return report.ExitFailed
-	case r.Interrupted:
-		return report.ExitInterrupted
-	default:
-		return report.ExitOK
-	}
+	return finish(cmd, result, f.json, status, err)
 }
 
 // chaosPartName is the hidden command by which this program plays the other parts of a chaos run.

@@ -102,8 +102,8 @@ func (r *run) makeFault(ctx context.Context, f *plan.Fault) error {
 		return r.outsider(ctx, f)
 	case plan.KeeperPanic:
 		w := r.worker(f.Target)
-		return r.inflict(ctx, f, func() error { return w.Call("Panic", panics, nil, readyBound) },
-			func() error { return w.Call("Panic", 0, nil, readyBound) })
+		return r.inflict(ctx, f, func() error { return call(w.Process, "Panic", panics, nil, readyBound) },
+			func() error { return call(w.Process, "Panic", 0, nil, readyBound) })
 	}
 	return fmt.Errorf("BUG: no fault %q", f.Kind)
 }
@@ -245,7 +245,7 @@ func (r *run) cancelStorm(ctx context.Context, f *plan.Fault) error {
 	random := rand.New(rand.NewPCG(f.Pick, 0))
 	return r.inflict(ctx, f, func() error {
 		for range storms {
-			if err := r.worker(f.Target).Call("Storm", struct{}{}, nil, readyBound); err != nil {
+			if err := call(r.worker(f.Target).Process, "Storm", struct{}{}, nil, readyBound); err != nil {
 				return err
 			}
 			_ = interrupt.Sleep(ctx, time.Duration(random.IntN(30))*time.Millisecond)

@@ -86,7 +86,7 @@ search:
 }
 
 func (n *network) add(ctx context.Context, i int, keeper *exec.Cmd) error {
-	keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	keeper.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
 	p, err := child.Start("a network namespace", keeper)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (n *network) probe(ctx context.Context) error {
 }
 
 // dial connects from inside.
-func (s *space) dial(address string) error { return s.Call("Dial", address, nil, readyBound) }
+func (s *space) dial(address string) error { return call(s.Process, "Dial", address, nil, readyBound) }
 
 // dialer is a process that keeps a namespace.
 type dialer struct{}

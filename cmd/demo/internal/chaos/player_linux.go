@@ -15,6 +15,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/child"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 	"github.com/lockkeeper/lockkeeper/internal/faultpoint"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
@@ -25,7 +26,7 @@ const (
 	// drainBound is how long calls may take to return once they are cancelled: far more than any bound of theirs.
 	drainBound = 60 * time.Second
 	closeBound = 30 * time.Second
-	// settleBound is how long goroutines may take to be gone.
+	// settleBound is how long goroutines may take to be gone: pgx gives a broken connection 15 s.
 	settleBound = 20 * time.Second
 )
 
@@ -45,7 +46,7 @@ func Serve(part string, in io.Reader, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no part %q", part)
 	}
-	return child.Serve(methods, in, out, func() { os.Exit(0) })
+	return child.Serve(methods, in, out)
 }
 
 // Job is what a worker process needs to know.
@@ -167,7 +168,7 @@ func (p *player) Stop(_ struct{}, last *Closing) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("calls did not return within %v of the cancellation of their contexts; goroutines:\n%s", drainBound, stacks())
+		return fmt.Errorf("calls did not return within %v of the cancellation of their contexts; goroutines:\n%s", drainBound, server.Stacks())
 	}
 	p.panics.Store(0)
 	last.Failures, last.Restarts = p.failures, p.locks.Stats().Restarts
@@ -179,13 +180,7 @@ func (p *player) Stop(_ struct{}, last *Closing) error {
 	p.table.close()
 	ctx, cancel = context.WithTimeout(context.Background(), settleBound)
 	defer cancel()
-	if until(ctx, func() bool { return runtime.NumGoroutine() <= p.before }) != nil {
-		last.Goroutines, last.Stacks = runtime.NumGoroutine()-p.before, stacks()
-	}
+	_ = until(ctx, func() bool { return runtime.NumGoroutine() <= p.before })
+	last.Goroutines, last.Stacks = server.CountGoroutines(p.before)
 	return nil
-}
-
-func stacks() string {
-	buffer := make([]byte, 128<<10)
-	return string(buffer[:runtime.Stack(buffer, true)])
 }

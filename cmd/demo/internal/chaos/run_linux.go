@@ -14,8 +14,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
-	demo "github.com/lockkeeper/lockkeeper/cmd/demo/internal/run"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/screen"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
@@ -29,7 +28,7 @@ const (
 // run is one run under way.
 type run struct {
 	*stage
-	view     *screen.Screen
+	view     *report.Screen
 	book     *history.Book
 	faults   []*plan.Fault
 	workers  [][]*worker // the incarnations of each process; written by the nemesis after the load's start
@@ -42,7 +41,7 @@ type run struct {
 }
 
 // Run carries a plan out. The report is nil if the load did not begin.
-func Run(ctx context.Context, p plan.Plan, view *screen.Screen, command Commands) (_ *summary.Report, err error) {
+func Run(ctx context.Context, p plan.Plan, view *report.Screen, command Commands) (_ *summary.Report, err error) {
 	if err := view.Say("Seed %d. Starting a throwaway PostgreSQL and its standby.", p.Seed); err != nil {
 		return nil, err
 	}
@@ -101,7 +100,7 @@ func (r *run) all(ctx context.Context) *summary.Report {
 	if runErr == nil {
 		runErr = r.load(ctx)
 	}
-	interrupted := errors.Is(runErr, demo.ErrInterrupted)
+	interrupted := errors.Is(runErr, report.ErrInterrupted)
 	if interrupted {
 		_ = r.view.Say("Interrupted: closing everything. A second Ctrl-C does not wait for that.")
 	} else if err := r.view.Say("Closing everything, to see what is left."); err != nil {
@@ -205,32 +204,32 @@ func (r *run) show() error {
 }
 
 // leaked asks both servers what they still have of the workers, until it is nothing or some time has passed.
-func (r *run) leaked() (left summary.Leaked, err error) {
+func (r *run) leaked() (left server.Leaked, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leakBound)
 	defer cancel()
 	_ = until(ctx, func() bool {
-		left = summary.Leaked{}
+		left = server.Leaked{}
 		primary, standby := r.servers()
-		for _, server := range []*pgserver.Server{primary, standby} {
-			if server == nil || err != nil {
+		for _, one := range []*pgserver.Server{primary, standby} {
+			if one == nil || err != nil {
 				continue
 			}
 			var locks, connections int
-			err = scan(server, `SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), count(*)
+			err = scan(one, `SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), count(*)
 				FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`, &locks, &connections)
 			left.ServerLocks += locks
 			left.Connections += connections
 		}
-		return err != nil || left == (summary.Leaked{})
+		return err != nil || left == (server.Leaked{})
 	})
 	return left, err
 }
 
 // scan reads the one row of a query.
-func scan(server *pgserver.Server, sql string, into ...any) error {
+func scan(from *pgserver.Server, sql string, into ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), leakBound)
 	defer cancel()
-	rows, err := server.Exec(ctx, sql)
+	rows, err := from.Exec(ctx, sql)
 	if err == nil {
 		_, err = fmt.Sscan(strings.Join(rows[0], " "), into...)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
@@ -54,11 +55,18 @@ type gateway struct {
 	addresses []string // of both servers, through it
 }
 
+// part returns the command of a part. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it.
+func (s *stage) part(name string) *exec.Cmd {
+	cmd := s.command(name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
 // setStage starts servers, namespaces and forwarders. close removes what there is after an error too.
 func (s *stage) setStage(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, stageBound)
 	defer cancel()
-	if s.network, err = newNetwork(ctx, s.plan.Processes, s.command); err != nil {
+	if s.network, err = newNetwork(ctx, s.plan.Processes, s.part); err != nil {
 		s.without = err.Error()
 	}
 	if err := s.startServers(ctx); err != nil {
@@ -66,14 +74,14 @@ func (s *stage) setStage(ctx context.Context) (err error) {
 	}
 	s.gateways = map[int]*gateway{}
 	for i := range s.plan.Forwarded() {
-		p, err := child.Start("a forwarder", s.command(PartForwarder))
+		p, err := child.Start("a forwarder", s.part(PartForwarder))
 		if err != nil {
 			return err
 		}
 		g := &gateway{Process: p}
 		s.gateways[s.plan.Processes-i] = g
 		listen := net.JoinHostPort(s.host(), "0")
-		if err := p.Call("Listen", []string{listen, s.first.TCPAddr(), s.second.TCPAddr()}, &g.addresses, readyBound); err != nil {
+		if err := call(p, "Listen", []string{listen, s.first.TCPAddr(), s.second.TCPAddr()}, &g.addresses, readyBound); err != nil {
 			return err
 		}
 	}
@@ -81,7 +89,9 @@ func (s *stage) setStage(ctx context.Context) (err error) {
 }
 
 // setPace delays what passes the forwarder.
-func (g *gateway) setPace(pace forward.Pace) error { return g.Call("SetPace", pace, nil, readyBound) }
+func (g *gateway) setPace(pace forward.Pace) error {
+	return call(g.Process, "SetPace", pace, nil, readyBound)
+}
 
 func (s *stage) startServers(ctx context.Context) (err error) {
 	options := pgserver.Options{Settings: map[string]string{

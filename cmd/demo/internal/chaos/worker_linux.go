@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,13 @@ type worker struct {
 	samples []summary.Sample // read after gone
 }
 
+// call makes a call that the process must answer within a bound.
+func call(p *child.Process, method string, arguments, answer any, bound time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), bound, fmt.Errorf("%s did not answer %q within %v", p.Name, method, bound))
+	defer cancel()
+	return p.Call(ctx, method, arguments, answer)
+}
+
 // worker returns the current incarnation of a process.
 func (r *run) worker(process int) *worker {
 	all := r.workers[process-1]
@@ -66,7 +74,7 @@ func (r *run) launch(process int) error {
 		return err
 	}
 	*all = append(*all, w)
-	err = w.Call("Open", Job{Plan: *r.plan, Process: process, Generation: w.generation, DSN: r.dsn(process)}, nil, readyBound)
+	err = call(w.Process, "Open", Job{Plan: *r.plan, Process: process, Generation: w.generation, DSN: r.dsn(process)}, nil, readyBound)
 	if err == nil && r.start > 0 {
 		err = w.play()
 	}
@@ -84,7 +92,7 @@ func (r *run) startWorker(process, generation int) (*worker, error) {
 	}
 	defer toParent.Close()
 	_, _ = unix.FcntlInt(toParent.Fd(), unix.F_SETPIPE_SZ, historyPipe) // the default size will do as well
-	cmd := r.command(PartWorker)
+	cmd := r.part(PartWorker)
 	if r.network != nil {
 		r.network.spaces[process-1].enter(cmd)
 	}
@@ -111,7 +119,7 @@ func (w *worker) watch(records *os.File, take func(history.Record), down chan<- 
 		select {
 		case <-ticker.C:
 			s := summary.Sample{Generation: w.generation}
-			if w.Call("Sample", struct{}{}, &s, stopBound) == nil {
+			if call(w.Process, "Sample", struct{}{}, &s, stopBound) == nil {
 				s.At = time.Duration(now())
 				w.samples = append(w.samples, s)
 			}
@@ -132,7 +140,7 @@ func (w *worker) watch(records *os.File, take func(history.Record), down chan<- 
 }
 
 // play starts the load.
-func (w *worker) play() error { return w.Call("Play", struct{}{}, nil, readyBound) }
+func (w *worker) play() error { return call(w.Process, "Play", struct{}{}, nil, readyBound) }
 
 // stop returns when the process has closed everything.
 func (w *worker) stop() error {
@@ -140,7 +148,7 @@ func (w *worker) stop() error {
 		return nil
 	}
 	last := &Closing{}
-	err := w.Call("Stop", struct{}{}, last, stopBound)
+	err := call(w.Process, "Stop", struct{}{}, last, stopBound)
 	if err == nil {
 		w.closing = last
 	}

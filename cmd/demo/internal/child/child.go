@@ -3,14 +3,16 @@
 package child
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
 	"net/rpc/jsonrpc"
+	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,14 +23,14 @@ const service = "Child"
 type Process struct {
 	Cmd    *exec.Cmd
 	Exited chan struct{} // closed when the process has ended
-	name   string        // for error messages
+	Name   string        // for error messages
 	client *rpc.Client
-	stderr tail
+	stderr bytes.Buffer // read after Exited
 }
 
 // Start starts a process.
 func Start(name string, cmd *exec.Cmd) (*Process, error) {
-	p := &Process{Cmd: cmd, Exited: make(chan struct{}), name: name}
+	p := &Process{Cmd: cmd, Exited: make(chan struct{}), Name: name}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -40,7 +42,6 @@ func Start(name string, cmd *exec.Cmd) (*Process, error) {
 	cmd.Stderr = &p.stderr
 	// The wait for the end of stderr is bounded: a grandchild could keep it open.
 	cmd.WaitDelay = 2 * time.Second
-	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -58,8 +59,8 @@ type parentEnd struct {
 	io.WriteCloser
 }
 
-// Call calls a method and waits for its answer until the bound.
-func (p *Process) Call(method string, arguments, answer any, bound time.Duration) error {
+// Call calls a method and waits for its answer. If the context ends first the error is its cause.
+func (p *Process) Call(ctx context.Context, method string, arguments, answer any) error {
 	call := p.client.Go(service+"."+method, arguments, answer, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
@@ -67,8 +68,8 @@ func (p *Process) Call(method string, arguments, answer any, bound time.Duration
 			return p.failure(call.Error)
 		}
 		return nil
-	case <-time.After(bound):
-		return fmt.Errorf("%s did not answer %q within %v", p.name, method, bound)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -77,7 +78,7 @@ const exitBound = 5 * time.Second
 // failure says what the process answered, or how it ended without an answer.
 func (p *Process) failure(err error) error {
 	if answer, ok := errors.AsType[rpc.ServerError](err); ok {
-		return fmt.Errorf("%s: %w", p.name, answer)
+		return fmt.Errorf("%s: %w", p.Name, answer)
 	}
 	p.End(exitBound)
 	return p.Early()
@@ -85,11 +86,20 @@ func (p *Process) failure(err error) error {
 
 // Early describes the end of a process that should not have ended. It is called after that.
 func (p *Process) Early() error {
-	err := fmt.Errorf("%s ended early: %v", p.name, p.Cmd.ProcessState)
-	if said := p.stderr.String(); said != "" {
+	err := fmt.Errorf("%s ended early: %v", p.Name, p.Cmd.ProcessState)
+	if said := ends(p.stderr.String()); said != "" {
 		err = fmt.Errorf("%w; it said:\n%s", err, said)
 	}
 	return err
+}
+
+// ends returns the beginning of a text, which has the cause of a crash, and its end.
+func ends(text string) string {
+	const size = 16 << 10
+	if len(text) > 2*size {
+		text = text[:size] + "\n...\n" + text[len(text)-size:]
+	}
+	return strings.TrimSpace(text)
 }
 
 // End lets the process end, kills it after the bound, and returns when it has ended.
@@ -103,57 +113,24 @@ func (p *Process) End(bound time.Duration) {
 	}
 }
 
-// tail keeps the end of what is written to it, and the beginning, which has the cause of a crash.
-type tail struct {
-	mu         sync.Mutex
-	head, last []byte
-}
-
-const tailSize = 16 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	first := min(tailSize-len(t.head), len(b))
-	t.head = append(t.head, b[:first]...)
-	t.last = append(t.last, b[first:]...)
-	t.last = t.last[max(0, len(t.last)-tailSize):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := string(t.head)
-	if len(t.last) > 0 {
-		text += "\n...\n" + string(t.last)
-	}
-	return strings.TrimSpace(text)
-}
-
-// Serve serves the exported methods of a value. When in ends it calls orphaned, whatever the methods are doing, and
-// returns.
-func Serve(methods any, in io.Reader, out io.Writer, orphaned func()) error {
+// Serve serves the exported methods of a value, one call after another. The process ends when in does, during a call too.
+func Serve(methods any, in io.Reader, out io.Writer) error {
 	server := rpc.NewServer()
 	if err := server.RegisterName(service, methods); err != nil {
 		return err
 	}
-	server.ServeCodec(jsonrpc.NewServerCodec(childEnd{in, out, orphaned}))
-	return nil
-}
-
-type childEnd struct {
-	io.Reader
-	io.Writer
-	orphaned func()
-}
-
-func (c childEnd) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	if err != nil {
-		c.orphaned()
+	lines, copied := io.Pipe()
+	go func() {
+		_, _ = io.Copy(copied, in)
+		os.Exit(0)
+	}()
+	codec := jsonrpc.NewServerCodec(struct {
+		*io.PipeReader
+		io.Writer
+	}{lines, out})
+	for {
+		if err := server.ServeRequest(codec); err != nil {
+			return err
+		}
 	}
-	return n, err
 }
-
-func (c childEnd) Close() error { return nil }

@@ -3,9 +3,9 @@
 package child
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(variable) == "" {
 		os.Exit(m.Run())
 	}
-	if err := Serve(methods{}, os.Stdin, os.Stdout, func() { os.Exit(0) }); err != nil {
+	if err := Serve(methods{}, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 }
@@ -38,8 +38,6 @@ func (methods) Crash(string, *struct{}) error { panic("at the disco") }
 
 func (methods) Hang(struct{}, *struct{}) error { select {} }
 
-const bound = time.Minute
-
 func start(t *testing.T) *Process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -55,23 +53,26 @@ func start(t *testing.T) *Process {
 func TestCalls(t *testing.T) {
 	p := start(t)
 	var answer int
-	if err := p.Call("Double", 21, &answer, bound); err != nil || answer != 42 {
+	if err := p.Call(t.Context(), "Double", 21, &answer); err != nil || answer != 42 {
 		t.Errorf("%d, %v", answer, err)
 	}
-	if err := p.Call("Refuse", "", nil, bound); err == nil || err.Error() != "process 7: no" {
+	if err := p.Call(t.Context(), "Refuse", "", nil); err == nil || err.Error() != "process 7: no" {
 		t.Errorf("%v", err)
 	}
-	if err := p.Call("Hang", struct{}{}, nil, time.Millisecond); err == nil || !strings.Contains(err.Error(), `process 7 did not answer "Hang"`) {
+	why := errors.New("why")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, why)
+	defer cancel()
+	if err := p.Call(ctx, "Hang", struct{}{}, nil); !errors.Is(err, why) {
 		t.Errorf("%v", err)
 	}
-	p.End(bound) // the hanging call does not keep it
+	p.End(time.Minute) // the hanging call does not keep it
 	if state := p.Cmd.ProcessState; !state.Success() {
 		t.Errorf("it ended with %v", state)
 	}
 }
 
 func TestAProcessThatCrashesSaysWhy(t *testing.T) {
-	err := start(t).Call("Crash", "", nil, bound)
+	err := start(t).Call(t.Context(), "Crash", "", nil)
 	if err == nil || !strings.Contains(err.Error(), "process 7 ended early: exit status 2") || !strings.Contains(err.Error(), "at the disco") {
 		t.Errorf("%v", err)
 	}
@@ -88,27 +89,12 @@ func TestAProcessThatDoesNotGoIsKilled(t *testing.T) {
 	}
 }
 
-func TestServeEndsWithItsInput(t *testing.T) {
-	in, parent := io.Pipe()
-	orphaned := make(chan struct{}, 9)
-	done := make(chan error, 1)
-	go func() { done <- Serve(methods{}, in, io.Discard, func() { orphaned <- struct{}{} }) }()
-	parent.Close()
-	<-orphaned
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestTailKeepsTheBeginningAndTheEnd(t *testing.T) {
-	var kept tail
-	_, _ = kept.Write([]byte("first words\n"))
-	for range 1000 {
-		_, _ = kept.Write([]byte(strings.Repeat("x", 100)))
-	}
-	_, _ = kept.Write([]byte("\nlast words"))
-	text := kept.String()
-	if !strings.HasPrefix(text, "first words") || !strings.HasSuffix(text, "last words") || len(text) > 3*tailSize {
+func TestEndsAreTheBeginningAndTheEnd(t *testing.T) {
+	text := ends("first words\n" + strings.Repeat("x", 100_000) + "\nlast words\n")
+	if !strings.HasPrefix(text, "first words") || !strings.HasSuffix(text, "last words") || len(text) > 40_000 {
 		t.Errorf("kept %d bytes: %.20q ... %q", len(text), text, text[len(text)-20:])
+	}
+	if got := ends("short\n"); got != "short" {
+		t.Errorf("kept %q", got)
 	}
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/rpc"
 	"os/exec"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/child"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
 )
 
@@ -23,7 +22,7 @@ const (
 
 // fleet is the worker processes of one load. Its methods are called by one goroutine.
 type fleet struct {
-	processes []*process
+	processes []*child.Process
 	sessions  int // the most for locks that were open at one time, as far as was seen
 	acquired  uint64
 	looked    time.Duration // when that was
@@ -35,7 +34,7 @@ type fleet struct {
 func startFleet(ctx context.Context, jobs []worker.Job, command func() *exec.Cmd) (*fleet, error) {
 	f := &fleet{recent: worker.NewWaits()}
 	for _, job := range jobs {
-		p, err := spawn(job.Process, command())
+		p, err := child.Start(fmt.Sprintf("worker process %d", job.Process), command())
 		if err != nil {
 			f.exit(exitBound)
 			return nil, err
@@ -60,27 +59,25 @@ func nothing(int) any { return struct{}{} }
 
 // call makes a call to every process and returns their answers. Of a process that failed it is nil.
 func (f *fleet) call(ctx context.Context, method string, arguments func(int) any) ([]*worker.Tally, error) {
-	calls := make([]*rpc.Call, len(f.processes))
 	answers := make([]*worker.Tally, len(f.processes))
-	done := make(chan *rpc.Call, len(f.processes))
+	errs := make([]error, len(f.processes))
+	var all sync.WaitGroup
 	for i, p := range f.processes {
-		calls[i] = p.client.Go(worker.Service+"."+method, arguments(i), &worker.Tally{}, done)
-	}
-	var errs error
-	for range calls {
-		select {
-		case call := <-done:
-			i := slices.Index(calls, call)
-			if call.Error != nil {
-				errs = errors.Join(errs, f.processes[i].failure(call.Error))
-			} else {
-				answers[i], _ = call.Reply.(*worker.Tally)
+		all.Go(func() {
+			answer := &worker.Tally{}
+			if errs[i] = p.Call(ctx, method, arguments(i), answer); errs[i] == nil {
+				answers[i] = answer
 			}
-		case <-ctx.Done():
-			return answers, errors.Join(errs, context.Cause(ctx))
+		})
+	}
+	all.Wait()
+	var joined error
+	for _, err := range errs {
+		if err != nil && !errors.Is(joined, err) { // the context's end is told once
+			joined = errors.Join(joined, err)
 		}
 	}
-	return answers, errs
+	return answers, joined
 }
 
 // run lets all processes work for the duration and calls show at each interval. It ends early with ctx, with an error
@@ -154,7 +151,7 @@ func (f *fleet) stop() ([]*worker.Tally, error) {
 func (f *fleet) exit(bound time.Duration) {
 	var all sync.WaitGroup
 	for _, p := range f.processes {
-		all.Go(func() { p.end(bound) })
+		all.Go(func() { p.End(bound) })
 	}
 	all.Wait()
 }

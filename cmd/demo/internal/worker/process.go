@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/rpc"
-	"net/rpc/jsonrpc"
-	"os"
 	"runtime"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/child"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 )
@@ -22,9 +20,6 @@ const (
 	closeBound = 30 * time.Second
 )
 
-// Service is the name under which the parent calls the methods.
-const Service = "Worker"
-
 // process answers the parent's calls.
 type process struct {
 	before  int // goroutines before anything was opened
@@ -33,28 +28,8 @@ type process struct {
 	drained chan struct{} // closed when the last goroutine of the load has finished
 }
 
-// Run is the life of a worker process. It answers one call after another.
-func Run(in io.Reader, out io.Writer) error {
-	calls := rpc.NewServer()
-	if err := calls.RegisterName(Service, &process{}); err != nil {
-		return err
-	}
-	// The end of in is seen during a call, too.
-	lines, copied := io.Pipe()
-	go func() {
-		_, _ = io.Copy(copied, in)
-		os.Exit(0)
-	}()
-	codec := jsonrpc.NewServerCodec(struct {
-		*io.PipeReader
-		io.Writer
-	}{lines, out})
-	for {
-		if err := calls.ServeRequest(codec); err != nil {
-			return err
-		}
-	}
-}
+// Run is the life of a worker process.
+func Run(in io.Reader, out io.Writer) error { return child.Serve(&process{}, in, out) }
 
 // Open opens everything that the load needs.
 func (p *process) Open(job Job, _ *struct{}) error {

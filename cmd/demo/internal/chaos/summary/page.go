@@ -16,7 +16,7 @@ var pageText string
 
 var pageTemplate = page.New(pageText, template.FuncMap{
 	"count":   func(n int) string { return report.Count(n) },
-	"span":    span,
+	"span":    report.Millis,
 	"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) },
 	"outcome": outcomes,
 	"colour":  processColour,

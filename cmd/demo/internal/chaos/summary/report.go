@@ -7,6 +7,8 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
 )
 
 // Sample is what a worker process used at one moment.
@@ -42,13 +44,6 @@ func timesOf[T any](all []T, pick func(T) (time.Duration, bool)) Times {
 	return Times{Count: n, P50: ms[n/2], P99: ms[min(n-1, int(0.99*float64(n)))], Max: ms[n-1]}
 }
 
-// Leaked is what was left after every manager had been closed.
-type Leaked struct {
-	ServerLocks int `json:"server_locks"`
-	Connections int `json:"connections"`
-	Goroutines  int `json:"goroutines"`
-}
-
 // FaultCount says how often a kind of fault was made, and what came of it.
 type FaultCount struct {
 	Kind     plan.Kind `json:"kind"`
@@ -79,7 +74,7 @@ type Report struct {
 	ToldWake    Times        `json:"told_after_waking_ms"`
 	OverlapMS   Times        `json:"overlap_ms"`
 
-	Leaked         Leaked         `json:"leaked"`
+	Leaked         server.Leaked  `json:"leaked"`
 	KeeperRestarts uint64         `json:"keeper_restarts"`
 	Failures       map[string]int `json:"failures,omitempty"`
 	Flat           *Flatness      `json:"flat,omitempty"`
@@ -135,4 +130,16 @@ func (r *Report) Leaks() int {
 func (r *Report) Good() bool {
 	return r.Violations == 0 && len(r.FalseLosses) == 0 && len(r.LateLosses) == 0 && r.Leaks() == 0 && len(r.Problems) == 0 && r.Grants > 0 &&
 		(!r.Soak || r.Flat != nil && r.Flat.Flat)
+}
+
+// ExitStatus is the program's. An interrupt before the first grant is no failure.
+func (r *Report) ExitStatus() int {
+	switch {
+	case !r.Good() && !(r.Interrupted && r.Grants == 0):
+		return report.ExitFailed
+	case r.Interrupted:
+		return report.ExitInterrupted
+	default:
+		return report.ExitOK
+	}
 }

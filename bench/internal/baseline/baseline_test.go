@@ -261,7 +261,7 @@ func TestRenameImports(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	for path, want := range map[string]bool{module + "/manager": true, module + "/hashing": true, module + "/internal/latency": false,
-		module + "/bench/internal/peer": false, "fmt": false} {
+		module + "/bench/internal/harness": false, "fmt": false} {
 		if got := isLibrary(path); got != want {
 			t.Errorf("%s: %v", path, got)
 		}

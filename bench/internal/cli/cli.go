@@ -1,3 +1,4 @@
+// Package cli is the command line of the harness.
 package cli
 
 import (
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
+	"github.com/lockkeeper/lockkeeper/bench/internal/scenarios"
+	"github.com/lockkeeper/lockkeeper/bench/internal/systems"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
@@ -25,18 +28,20 @@ const (
 
 var errInterrupted = errors.New("interrupted")
 
-// Serve is a server inside this binary, which is run as a process of its own by a hidden command. It ends when in does.
-type Serve func(ctx context.Context, in io.Reader, out io.Writer) error
-
 // Program is what the command line runs.
 type Program struct {
-	Catalogue harness.Catalogue
 	// Package is the import path of the main package: --baseline builds it again.
 	Package string
-	// Servers by the hidden command that runs each.
-	Servers map[string]Serve
+	// OpenEtcd opens etcd's client, and ServeEtcd is an etcd inside this binary, which a hidden command runs as a process of its own.
+	// It ends when in does. Tests have neither, which take minutes to compile.
+	OpenEtcd  func(ctx context.Context, e harness.Env) (harness.Client, error)
+	ServeEtcd func(ctx context.Context, in io.Reader, out io.Writer) error
 	// Out is for results, Err for progress and errors.
 	Out, Err io.Writer
+}
+
+func (p Program) catalogue() harness.Catalogue {
+	return harness.Catalogue{Systems: systems.All(p.OpenEtcd), Scenarios: scenarios.All()}
 }
 
 // Execute runs the program and returns its exit status.
@@ -76,20 +81,15 @@ type usageError struct{ error }
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // hidden are the commands that the program runs of itself.
-func (p Program) hidden() []*cobra.Command {
-	commands := []*cobra.Command{{
-		Use: harness.Command, Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return harness.Child(cmd.Context(), p.Catalogue, os.Stdin, cmd.OutOrStdout())
+func (p Program) hidden() (commands []*cobra.Command) {
+	for name, run := range map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
+		systems.EtcdCommand: p.ServeEtcd,
+		harness.Command: func(ctx context.Context, in io.Reader, out io.Writer) error {
+			return harness.Child(ctx, p.catalogue(), in, out)
 		},
-	}}
-	for name, serve := range p.Servers {
-		commands = append(commands, &cobra.Command{
-			Use: name, Hidden: true, Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return serve(cmd.Context(), os.Stdin, cmd.OutOrStdout())
-			},
-		})
+	} {
+		commands = append(commands, &cobra.Command{Use: name, Hidden: true, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), os.Stdin, cmd.OutOrStdout()) }})
 	}
 	return commands
 }

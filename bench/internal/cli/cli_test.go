@@ -7,17 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
-	"github.com/lockkeeper/lockkeeper/bench/internal/pgpeer"
-	"github.com/lockkeeper/lockkeeper/bench/internal/server"
-	"github.com/lockkeeper/lockkeeper/bench/internal/special"
-	"github.com/lockkeeper/lockkeeper/bench/internal/throughput"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
@@ -32,10 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func program(out, err *os.File) Program {
-	return Program{Out: out, Err: err, Package: "github.com/lockkeeper/lockkeeper/bench/internal/cli/testdata/program", Catalogue: harness.Catalogue{
-		Kinds:     []server.Kind{server.Postgres(pgpeer.Systems())},
-		Scenarios: slices.Concat(throughput.Scenarios(), special.Scenarios()),
-	}}
+	return Program{Out: out, Err: err, Package: "github.com/lockkeeper/lockkeeper/bench/internal/cli/testdata/program"}
 }
 
 // run is the program with arguments and a folder of its own for temporary files.
@@ -177,16 +168,16 @@ func TestCtrlCLeavesNothing(t *testing.T) {
 func TestMistakesAreSaidBeforeAnythingStarts(t *testing.T) {
 	for want, args := range map[string][]string{
 		`there is no scenario "lonely"; there are: lone,`: {"--only", "lone,lonely"},
-		`there is no system "redis"; there are:`:          {"--systems", "redis"},
-		"--rounds is 0":                                   {"--rounds", "0"},
-		"--seconds is NaN":                                {"--seconds", "NaN"},
-		"--seconds is 0.01":                               {"--seconds", "0.01"},
-		"unknown flag: --fast":                            {"--fast"},
-		`"lone" was given`:                                {"lone"},
-		"which --systems leaves out":                      {"--baseline", "HEAD", "--systems", "pgx"},
-		`unknown revision "-x"`:                           {"--baseline=-x"},
-		`unknown revision ""`:                             {"--baseline", ""},
-		"merge needs the files":                           {"merge"},
+		`there is no system "valkey"; there are:`:         {"--systems", "valkey"},
+		"--rounds is 0":              {"--rounds", "0"},
+		"--seconds is NaN":           {"--seconds", "NaN"},
+		"--seconds is 0.01":          {"--seconds", "0.01"},
+		"unknown flag: --fast":       {"--fast"},
+		`"lone" was given`:           {"lone"},
+		"which --systems leaves out": {"--baseline", "HEAD", "--systems", "pgx"},
+		`unknown revision "-x"`:      {"--baseline=-x"},
+		`unknown revision ""`:        {"--baseline", ""},
+		"merge needs the files":      {"merge"},
 	} {
 		r := command(t, args...)
 		if status := r.status(t); status != ExitUsage || !strings.Contains(r.err.String(), want) {

@@ -40,7 +40,7 @@ func (p Program) merge() *cobra.Command {
 				}
 				runs = append(runs, saved...)
 			}
-			merged, err := report.Merge(p.Catalogue, runs)
+			merged, err := report.Merge(p.catalogue(), runs)
 			if err != nil {
 				return err
 			}

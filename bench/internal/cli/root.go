@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lockkeeper/lockkeeper/bench/internal/baseline"
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 	"github.com/lockkeeper/lockkeeper/bench/internal/report"
 )
@@ -110,35 +113,34 @@ const (
 	quickSlack = 30 * time.Second
 )
 
-func (p Program) plan(cmd *cobra.Command, f flags) (harness.Plan, error) {
-	plan := harness.Plan{Quick: f.quick, Everywhere: cmd.Flags().Changed("systems"),
-		Named: cmd.Flags().Changed("only"), Budget: quickBudget, Limit: quickLimit, Slack: slack}
+func plan(set *pflag.FlagSet, f flags, c harness.Catalogue) (p harness.Plan, err error) {
+	p = harness.Plan{Quick: f.quick, Everywhere: set.Changed("systems"), Named: set.Changed("only"), Budget: quickBudget,
+		Limit: quickLimit, Slack: slack}
 	if f.quick {
-		plan.Slack = quickSlack
+		p.Slack = quickSlack
+		if !set.Changed("rounds") {
+			f.rounds = quickRounds
+		}
+		if !set.Changed("seconds") {
+			f.seconds = quickSeconds
+		}
 	}
-	var err error
-	if plan.Scenarios, err = choose("scenario", f.only, p.Catalogue.ScenarioNames()); err != nil {
-		return plan, err
+	if p.Scenarios, err = choose("scenario", f.only, c.ScenarioNames()); err != nil {
+		return p, err
 	}
-	if plan.Systems, err = choose("system", f.systems, p.Catalogue.Systems()); err != nil {
-		return plan, err
-	}
-	if f.quick && !cmd.Flags().Changed("rounds") {
-		f.rounds = quickRounds
-	}
-	if f.quick && !cmd.Flags().Changed("seconds") {
-		f.seconds = quickSeconds
+	if p.Systems, err = choose("system", f.systems, c.SystemNames()); err != nil {
+		return p, err
 	}
 	switch {
 	case f.rounds < 1 || f.rounds > 1000:
-		return plan, usage("--rounds is %d: it must be between 1 and 1000", f.rounds)
+		return p, usage("--rounds is %d: it must be between 1 and 1000", f.rounds)
 	case !(f.seconds >= 0.05 && f.seconds <= 600): // written so that NaN, which flags take, is refused
-		return plan, usage("--seconds is %v: it must be between 0.05 and 600", f.seconds)
+		return p, usage("--seconds is %v: it must be between 0.05 and 600", f.seconds)
 	}
-	plan.Rounds = f.rounds
-	plan.Duration = time.Duration(f.seconds * float64(time.Second))
-	plan.Warmup = min(plan.Duration/2, 300*time.Millisecond)
-	return plan, nil
+	p.Rounds = f.rounds
+	p.Duration = time.Duration(f.seconds * float64(time.Second))
+	p.Warmup = min(p.Duration/2, 300*time.Millisecond)
+	return p, nil
 }
 
 // choose returns what was named, or all.
@@ -156,28 +158,41 @@ func choose(what string, named, all []string) ([]string, error) {
 }
 
 func (p Program) run(cmd *cobra.Command, f flags) (err error) {
+	c := p.catalogue()
 	if f.list {
-		return p.list(cmd.OutOrStdout())
+		return list(cmd.OutOrStdout(), c)
 	}
-	plan, err := p.plan(cmd, f)
+	plan, err := plan(cmd.Flags(), f, c)
 	if err != nil {
 		return err
 	}
 	progress := newProgress(cmd.ErrOrStderr())
-	checkout := commit(cmd.Context())
-	if cmd.Flags().Changed("baseline") {
-		var remove func() error
-		p.Catalogue, remove, err = p.withBaseline(cmd.Context(), f.baseline, &plan, progress.Say)
-		defer func() { err = errors.Join(err, remove()) }()
-		if err != nil {
-			return err
-		}
+	source, noSource := baseline.FindSource()
+	checkout := ""
+	if noSource == nil {
+		checkout = baseline.Describe(cmd.Context(), source)
 	}
-	outcome, err := harness.Run(cmd.Context(), p.Catalogue, plan, progress)
+	if cmd.Flags().Changed("baseline") {
+		if !slices.Contains(plan.Systems, original) {
+			return usage("--baseline compares with %s, which --systems leaves out", original)
+		}
+		if noSource != nil {
+			return noSource
+		}
+		program, failed := p.build(cmd.Context(), source, f.baseline, progress.Say)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, program.Close()) }()
+		v := harness.System{Name: original + "@" + program.Commit.Label(), Of: original, Program: program.Path, Commit: program.Commit.String()}
+		plan.Systems = append(slices.Clone(plan.Systems), v.Name)
+		c = c.WithVariant(v, program.Own)
+	}
+	outcome, err := harness.Run(cmd.Context(), c, plan, progress)
 	if len(outcome.Measurements) == 0 {
 		return errors.Join(err, cmd.Context().Err())
 	}
-	r := report.New(p.Catalogue, plan, outcome, arguments(cmd), checkout)
+	r := report.New(c, plan, outcome, arguments(cmd), checkout)
 	write := r.Text
 	if f.json {
 		write = r.JSON
@@ -189,6 +204,19 @@ func (p Program) run(cmd *cobra.Command, f flags) (err error) {
 		return errors.New("nothing could be measured")
 	}
 	return errors.Join(writeFile(f.html, r.HTML), writeFile(f.markdown, r.Markdown))
+}
+
+// original is the system that --baseline measures at another commit.
+const original = "lockkeeper"
+
+// build builds this program with the library at the revision.
+func (p Program) build(ctx context.Context, source, revision string, say func(string)) (baseline.Program, error) {
+	b := baseline.Builder{Source: source, Package: p.Package, Cache: filepath.Join(source, ".bin", "baseline"), Say: say}
+	program, err := b.Build(ctx, revision)
+	if errors.Is(err, baseline.ErrUnknownRevision) {
+		err = usage("--baseline: %w", err)
+	}
+	return program, err
 }
 
 // arguments are those that a run is repeated with: files that it wrote are no part of it.
@@ -217,20 +245,22 @@ func writeFile(name string, write func(io.Writer) error) error {
 	return errors.Join(write(file), file.Close())
 }
 
-func (p Program) list(w io.Writer) error {
+func list(w io.Writer, c harness.Catalogue) error {
 	var b strings.Builder
 	b.WriteString("Scenarios:\n")
-	for _, s := range p.Catalogue.Scenarios {
+	for _, s := range c.Scenarios {
 		fmt.Fprintf(&b, "  %-18s %s\n", s.Name, s.Text)
 	}
-	b.WriteString("\nSystems:\n")
-	for _, k := range p.Catalogue.Kinds {
-		var names []string
-		for _, s := range k.Systems {
-			names = append(names, s.Name())
+	b.WriteString("\nSystems:")
+	before := ""
+	for _, s := range c.Systems {
+		if s.Server.Name != before {
+			fmt.Fprintf(&b, "\n  %-18s %s", "on "+s.Server.Name, s.Name)
+		} else {
+			b.WriteString(", " + s.Name)
 		}
-		fmt.Fprintf(&b, "  %-18s %s\n", "on "+k.Name, strings.Join(names, ", "))
+		before = s.Server.Name
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, b.String()+"\n")
 	return err
 }

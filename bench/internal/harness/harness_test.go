@@ -14,10 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
-	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
-	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
 
 // The test binary is the program, so that measurements are real processes.
@@ -36,14 +32,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-type system string
-
-func (s system) Name() string { return string(s) }
-
-func (s system) Open(context.Context, peer.Env) (peer.Client, error) {
-	return nil, errors.New("unused")
-}
-
 // serverAddress is where nobody listens: no system here connects.
 const serverAddress = "127.0.0.1:1"
 
@@ -52,58 +40,62 @@ var errNoServer = errors.New("nobody has installed it")
 // closed counts the servers that were closed.
 var closed atomic.Int32
 
-func kind(name string, systems ...peer.System) server.Kind {
-	return server.Kind{Name: name, Systems: systems,
-		Env: func(e *peer.Env, address string) { e.RedisAddr = address },
-		Start: func(context.Context) (*server.Server, error) {
-			if name == "absent" {
-				return nil, errNoServer
-			}
-			return &server.Server{Version: name + " 1", Socket: serverAddress, TCP: serverAddress, PID: os.Getpid(),
-				Close: func() error { closed.Add(1); return nil }}, nil
-		}}
+// on returns systems that run on a server of that name.
+func on(name string, systems ...string) (all []System) {
+	server := &Server{Name: name, Start: func(context.Context) (*Instance, error) {
+		if name == "absent" {
+			return nil, errNoServer
+		}
+		return &Instance{Version: name + " 1", Address: serverAddress, TCP: serverAddress, PID: os.Getpid(),
+			Env:   func(through string) Env { return Env{RedisAddr: through} },
+			Close: func() error { closed.Add(1); return nil }}, nil
+	}}
+	for _, system := range systems {
+		all = append(all, System{Name: system, Server: server})
+	}
+	return all
 }
 
 func catalogue() Catalogue {
-	run := func(name string, f func(context.Context, scenario.Setup) (scenario.Result, error)) scenario.Scenario {
-		return scenario.Scenario{Name: name, Run: f}
+	run := func(name string, f func(context.Context, Setup) (Result, error)) Scenario {
+		return Scenario{Name: name, Run: f}
 	}
-	rtt := run("rtt", func(_ context.Context, s scenario.Setup) (scenario.Result, error) {
-		if s.Env.RedisAddr == serverAddress || s.ServerAddress != s.Env.RedisAddr {
-			return scenario.Result{}, fmt.Errorf("the system got %s, connections are counted to %s", s.Env.RedisAddr, s.ServerAddress)
+	rtt := run("rtt", func(_ context.Context, s Setup) (Result, error) {
+		if s.Env.RedisAddr == "" || s.ServerAddress != s.Env.RedisAddr {
+			return Result{}, fmt.Errorf("the system got %s, connections are counted to %s", s.Env.RedisAddr, s.ServerAddress)
 		}
-		return scenario.Result{PairsPerSecond: 1}, nil
+		return Result{PairsPerSecond: 1}, nil
 	})
 	rtt.RTT = time.Millisecond
-	parts := run("parts", func(ctx context.Context, s scenario.Setup) (scenario.Result, error) {
+	parts := run("parts", func(ctx context.Context, s Setup) (Result, error) {
 		cmd := s.Spawn(ctx, "three")
 		cmd.Stdin = strings.NewReader("said by the scenario")
 		out, err := cmd.Output()
-		return scenario.Result{PairsPerSecond: float64(len(out))}, err
+		return Result{PairsPerSecond: float64(len(out))}, err
 	})
-	parts.Part = func(_ context.Context, s scenario.Setup, part string, in io.Reader, out io.Writer) error {
+	parts.Part = func(_ context.Context, s Setup, part string, in io.Reader, out io.Writer) error {
 		text, err := io.ReadAll(in)
-		_, _ = fmt.Fprintf(out, "%s %s %s", part, text, s.System.Name())
+		_, _ = fmt.Fprintf(out, "%s %s %s", part, text, s.System.Name)
 		return err
 	}
-	once := run("once", func(context.Context, scenario.Setup) (scenario.Result, error) {
-		return scenario.Result{Connections: os.Getpid()}, nil
+	once := run("once", func(context.Context, Setup) (Result, error) {
+		return Result{Connections: os.Getpid()}, nil
 	})
-	once.MaxRounds, once.Long, once.Systems = 1, true, []string{"b"}
+	once.Long, once.Systems = true, []string{"b"}
 	return Catalogue{
-		Kinds: []server.Kind{kind("here", system("a"), system("b")), kind("absent", system("c"))},
-		Scenarios: []scenario.Scenario{
-			run("fine", func(_ context.Context, s scenario.Setup) (scenario.Result, error) {
-				return scenario.Result{PairsPerSecond: s.Duration.Seconds(), P50: s.Warmup.Seconds()}, nil
+		Systems: slices.Concat(on("here", "a", "b"), on("absent", "c")),
+		Scenarios: []Scenario{
+			run("fine", func(_ context.Context, s Setup) (Result, error) {
+				return Result{PairsPerSecond: s.Duration.Seconds(), P50: s.Warmup.Seconds()}, nil
 			}),
-			run("fails", func(context.Context, scenario.Setup) (scenario.Result, error) {
-				return scenario.Result{}, errors.New("it\nfails")
+			run("fails", func(context.Context, Setup) (Result, error) {
+				return Result{}, errors.New("it\nfails")
 			}),
-			run("not", func(context.Context, scenario.Setup) (scenario.Result, error) {
-				return scenario.Result{}, fmt.Errorf("%w: so it is", scenario.ErrNotApplicable)
+			run("not", func(context.Context, Setup) (Result, error) {
+				return Result{}, fmt.Errorf("%w: so it is", ErrNotApplicable)
 			}),
-			run("panics", func(context.Context, scenario.Setup) (scenario.Result, error) { panic("it panics") }),
-			run("hangs", func(context.Context, scenario.Setup) (scenario.Result, error) { select {} }),
+			run("panics", func(context.Context, Setup) (Result, error) { panic("it panics") }),
+			run("hangs", func(context.Context, Setup) (Result, error) { select {} }),
 			rtt, parts, once, program(),
 		},
 	}
@@ -113,13 +105,13 @@ func catalogue() Catalogue {
 const otherProgram = "other"
 
 // program is a scenario that counts its processes that run the copy: 10 for the first, 1 for the one that it has started.
-func program() scenario.Scenario {
+func program() Scenario {
 	ran := func() (string, error) {
 		self, err := os.Executable()
 		return filepath.Base(self), err
 	}
-	return scenario.Scenario{Name: "program", Systems: []string{"a"},
-		Run: func(ctx context.Context, s scenario.Setup) (result scenario.Result, err error) {
+	return Scenario{Name: "program", Systems: []string{"a"},
+		Run: func(ctx context.Context, s Setup) (result Result, err error) {
 			own, err := ran()
 			if err != nil {
 				return result, err
@@ -133,9 +125,9 @@ func program() scenario.Scenario {
 			}
 			return result, err
 		},
-		Part: func(_ context.Context, s scenario.Setup, _ string, _ io.Reader, out io.Writer) error {
+		Part: func(_ context.Context, s Setup, _ string, _ io.Reader, out io.Writer) error {
 			own, err := ran()
-			_, _ = io.WriteString(out, own+" "+s.System.Name())
+			_, _ = io.WriteString(out, own+" "+s.System.Name)
 			return err
 		}}
 }
@@ -176,9 +168,9 @@ func measureAll(t *testing.T, p Plan) Outcome {
 }
 
 func TestEachMeasurementIsAProcessOfItsOwnWithTheWholeJob(t *testing.T) {
-	o := measureAll(t, Plan{Scenarios: []string{"fine", "once"}, Systems: []string{"b"}, Rounds: 2})
-	if len(o.Measurements) != 3 {
-		t.Fatalf("%d measurements, want 3: %+v", len(o.Measurements), o.Measurements)
+	o := measureAll(t, Plan{Scenarios: []string{"fine", "once"}, Systems: []string{"b"}, Rounds: 1})
+	if len(o.Measurements) != 2 {
+		t.Fatalf("%d measurements, want 2: %+v", len(o.Measurements), o.Measurements)
 	}
 	for _, m := range o.Measurements {
 		switch m.Scenario {
@@ -254,8 +246,9 @@ func TestTurns(t *testing.T) {
 		}
 		return all
 	}
-	p := Plan{Scenarios: []string{"once", "fine"}, Systems: []string{"a", "b"}, Rounds: 2}
-	want := []string{"fine/a/1", "fine/b/1", "once/b/1", "fine/a/2", "fine/b/2"}
+	p := Plan{Scenarios: []string{"once", "fine"}, Systems: []string{"a", "b"}, Rounds: longRounds + 1}
+	want := []string{"fine/a/1", "fine/b/1", "once/b/1", "fine/a/2", "fine/b/2", "once/b/2", "fine/a/3", "fine/b/3", "once/b/3",
+		"fine/a/4", "fine/b/4"}
 	if got := names(p); !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
@@ -276,10 +269,10 @@ func TestTurns(t *testing.T) {
 
 func TestAQuickRunHasTheMainSystemsFirst(t *testing.T) {
 	c := catalogue()
-	c.Kinds = []server.Kind{kind("here", system("other"), system("pgx"))}
-	c.Scenarios = []scenario.Scenario{{Name: quickScenarios[0]}, {Name: "z"}}
+	c.Systems = on("here", "other", "pgx")
+	c.Scenarios = []Scenario{{Name: quickScenarios[0]}, {Name: "z"}}
 	var got []string
-	for _, m := range (Plan{Scenarios: c.ScenarioNames(), Systems: c.Systems(), Rounds: 1, Quick: true}).Turns(c) {
+	for _, m := range (Plan{Scenarios: c.ScenarioNames(), Systems: c.SystemNames(), Rounds: 1, Quick: true}).Turns(c) {
 		got = append(got, m.Scenario+"/"+m.System)
 	}
 	if want := []string{"distinct-100/pgx", "z/pgx", "distinct-100/other"}; !slices.Equal(got, want) {

@@ -10,11 +10,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/measure"
-	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
-	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 )
 
 // Command is the program's hidden command that a measurement runs.
@@ -26,16 +21,11 @@ const envJob = "LOCKKEEPER_BENCH_JOB"
 // job is all that a child process needs to know.
 type job struct {
 	Scenario, System string
-	Env              peer.Env
-	AdminDSN         string
-	ServerAddress    string
-	ServerPID        int
-	Warmup, Duration time.Duration
-	Quick            bool
+	Setup            Setup
 	// Part, where set, is what the process runs instead of the scenario.
 	Part string
-	// program is what the process runs, this process's own program where it is empty. Its own processes run the same, which
-	// is why it is not among what they are told.
+	// program is what the process runs; empty means this process's own program. Its own processes run the same program, so they
+	// are not told of it.
 	program string
 }
 
@@ -68,12 +58,20 @@ func Child(ctx context.Context, c Catalogue, in io.Reader, out io.Writer) error 
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		return fmt.Errorf("reading the job: %w", err)
 	}
-	sc, setup, err := j.setup(c)
-	if err != nil {
-		return err
+	sc, ok := c.scenario(j.Scenario)
+	if !ok {
+		return fmt.Errorf("unknown scenario %q", j.Scenario)
+	}
+	if j.Setup.System, ok = c.system(j.System); !ok {
+		return fmt.Errorf("unknown system %q", j.System)
+	}
+	j.Setup.Spawn = func(ctx context.Context, part string) *exec.Cmd {
+		j := j
+		j.Part = part
+		return j.command(ctx)
 	}
 	if j.Part != "" {
-		return sc.Part(ctx, setup, j.Part, in, out)
+		return sc.Part(ctx, j.Setup, j.Part, in, out)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -81,44 +79,23 @@ func Child(ctx context.Context, c Catalogue, in io.Reader, out io.Writer) error 
 		_, _ = io.Copy(io.Discard, in)
 		cancel(errors.New("the harness has gone"))
 	}()
-	return json.NewEncoder(out).Encode(measureOnce(ctx, sc, setup))
+	return json.NewEncoder(out).Encode(measureOnce(ctx, sc, j.Setup))
 }
 
 // measureOnce makes every outcome a result.
-func measureOnce(ctx context.Context, sc scenario.Scenario, setup scenario.Setup) scenario.Result {
+func measureOnce(ctx context.Context, sc Scenario, setup Setup) Result {
 	result, err := sc.Run(ctx, setup)
 	switch {
-	case errors.Is(err, scenario.ErrNotApplicable):
+	case errors.Is(err, ErrNotApplicable):
 		result.NotApplicable = err.Error()
 	case err != nil:
 		result.Failed = oneLine(err.Error())
 	}
 	if result.RSSBytes == 0 {
 		// A machine that has no such figure has none to show.
-		result.RSSBytes, _ = measure.PeakRSS()
+		result.RSSBytes, _ = peakRSS()
 	}
 	return result
-}
-
-func (j job) setup(c Catalogue) (scenario.Scenario, scenario.Setup, error) {
-	sc, ok := c.scenario(j.Scenario)
-	if !ok {
-		return sc, scenario.Setup{}, fmt.Errorf("unknown scenario %q", j.Scenario)
-	}
-	system, _, ok := c.system(j.System)
-	if !ok {
-		return sc, scenario.Setup{}, fmt.Errorf("unknown system %q", j.System)
-	}
-	return sc, scenario.Setup{
-		System: system, Env: j.Env, AdminDSN: j.AdminDSN, ServerAddress: j.ServerAddress,
-		Warmup: j.Warmup, Duration: j.Duration, Quick: j.Quick,
-		Meter: measure.Meter{Server: j.ServerPID},
-		Spawn: func(ctx context.Context, part string) *exec.Cmd {
-			j := j
-			j.Part = part
-			return j.command(ctx)
-		},
-	}, nil
 }
 
 // oneLine makes an error fit a table.

@@ -7,26 +7,23 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
-	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
 
 func TestTheCostOfASwitchIsMeasuredAtBothEnds(t *testing.T) {
 	for _, quick := range []bool{false, true} {
 		c, n := catalogue(), 0.0
-		start := c.Kinds[0].Start
-		c.Kinds[0].Start = func(ctx context.Context) (*server.Server, error) {
+		start := c.Systems[0].Server.Start
+		c.Systems[0].Server.Start = func(ctx context.Context) (*Instance, error) {
 			s, err := start(ctx)
-			s.Switch = func(context.Context) (pgbench.Switch, error) {
+			s.Switch = func(context.Context) (SwitchCost, error) {
 				n++
-				return pgbench.Switch{One: n, Many: 2 * n}, nil
+				return SwitchCost{One: n, Many: 2 * n}, nil
 			}
 			return s, err
 		}
 		o, err := Run(t.Context(), c, Plan{Scenarios: []string{"fine"}, Systems: []string{"a"}, Rounds: 1, Slack: time.Minute,
 			Quick: quick, Everywhere: true, Limit: time.Hour}, quiet{})
-		want := []SwitchCost{{"start", pgbench.Switch{One: 1, Many: 2}}, {"end", pgbench.Switch{One: 2, Many: 4}}}
+		want := []SwitchCost{{"start", 1, 2}, {"end", 2, 4}}
 		if quick {
 			want = want[:1]
 		}
@@ -38,11 +35,11 @@ func TestTheCostOfASwitchIsMeasuredAtBothEnds(t *testing.T) {
 
 func TestWithoutPgbenchTheRunGoesOnAndSaysSoInALine(t *testing.T) {
 	c := catalogue()
-	start := c.Kinds[0].Start
-	c.Kinds[0].Start = func(ctx context.Context) (*server.Server, error) {
+	start := c.Systems[0].Server.Start
+	c.Systems[0].Server.Start = func(ctx context.Context) (*Instance, error) {
 		s, err := start(ctx)
-		s.Switch = func(context.Context) (pgbench.Switch, error) {
-			return pgbench.Switch{}, errors.Join(pgbench.ErrMissing, errors.New("and so on"))
+		s.Switch = func(context.Context) (SwitchCost, error) {
+			return SwitchCost{}, errors.New("there is no\npgbench")
 		}
 		return s, err
 	}
@@ -52,7 +49,7 @@ func TestWithoutPgbenchTheRunGoesOnAndSaysSoInALine(t *testing.T) {
 	if err != nil || len(o.Measurements) != 1 || len(o.Switch) != 0 {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	said = slices.DeleteFunc(said, func(text string) bool { return !strings.Contains(text, pgbench.ErrMissing.Error()) })
+	said = slices.DeleteFunc(said, func(text string) bool { return !strings.Contains(text, "there is no pgbench") })
 	if len(said) != 1 || strings.Contains(said[0], "\n") {
 		t.Errorf("it was said in %q", said)
 	}

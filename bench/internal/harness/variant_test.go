@@ -6,9 +6,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
-	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
 
 // A variant's processes run its program, those that a scenario starts too, and know the system by its original's name.
@@ -25,7 +22,7 @@ func TestAVariantIsMeasuredByItsProgram(t *testing.T) {
 	if err := os.WriteFile(other, text, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c := catalogue().WithVariant(Variant{Label: "a@then", Of: "a", Program: other}, self)
+	c := catalogue().WithVariant(System{Name: "a@then", Of: "a", Program: other}, self)
 	p := Plan{Scenarios: []string{"program"}, Systems: []string{"a", "a@then"}, Rounds: 2, Slack: time.Minute}
 	o, err := Run(t.Context(), c, p, quiet{})
 	if err != nil {
@@ -49,18 +46,18 @@ func TestAVariantIsMeasuredByItsProgram(t *testing.T) {
 
 func TestAVariantTakesPartWhereItsOriginalDoes(t *testing.T) {
 	own := catalogue()
-	own.Kinds = []server.Kind{kind("here", system("lockkeeper"), system("other"))}
-	own.Scenarios = []scenario.Scenario{{Name: "of-it", Systems: []string{"lockkeeper"}}, {Name: "of-the-other", Systems: []string{"other"}}}
-	c := own.WithVariant(Variant{Label: "lockkeeper@then", Of: "lockkeeper"}, "")
-	if got, want := c.Systems(), []string{"lockkeeper", "lockkeeper@then", "other"}; !slices.Equal(got, want) {
+	own.Systems = on("here", "lockkeeper", "other")
+	own.Scenarios = []Scenario{{Name: "of-it", Systems: []string{"lockkeeper"}}, {Name: "of-the-other", Systems: []string{"other"}}}
+	c := own.WithVariant(System{Name: "lockkeeper@then", Of: "lockkeeper"}, "")
+	if got, want := c.SystemNames(), []string{"lockkeeper", "lockkeeper@then", "other"}; !slices.Equal(got, want) {
 		t.Errorf("systems %v, want %v", got, want)
 	}
-	if len(own.Systems()) != 2 {
-		t.Errorf("the catalogue that it was added to has changed: %v", own.Systems())
+	if len(own.Systems) != 2 {
+		t.Errorf("the catalogue that it was added to has changed: %v", own.Systems)
 	}
 	for _, quick := range []bool{false, true} { // in a quick run it is a main system, as its original is
 		var got []string
-		for _, m := range (Plan{Scenarios: c.ScenarioNames(), Systems: c.Systems(), Rounds: 1, Quick: quick}).Turns(c) {
+		for _, m := range (Plan{Scenarios: c.ScenarioNames(), Systems: c.SystemNames(), Rounds: 1, Quick: quick}).Turns(c) {
 			got = append(got, m.Scenario+"/"+m.System)
 		}
 		want := []string{"of-it/lockkeeper", "of-it/lockkeeper@then", "of-the-other/other"}

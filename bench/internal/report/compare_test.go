@@ -6,27 +6,25 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
-	"github.com/lockkeeper/lockkeeper/bench/internal/pgbench"
-	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
 )
 
 // then is the system with the library at another commit.
 const then = "lockkeeper@then"
 
 func compared() harness.Catalogue {
-	return catalogue("lockkeeper", "pgx").WithVariant(harness.Variant{Label: then, Of: "lockkeeper", Commit: "0123 the <commit>"}, "")
+	return catalogue("lockkeeper", "pgx").WithVariant(harness.System{Name: then, Of: "lockkeeper", Commit: "0123 the <commit>"}, "")
 }
 
 // against is a run with a baseline, whose figures are factor times as high.
 func against(began time.Time, factor float64) Report {
 	o := harness.Outcome{Began: began, Took: time.Minute, Versions: []string{"PostgreSQL 15"},
-		Switch: []harness.SwitchCost{{When: "start", Switch: pgbench.Switch{One: 20_000, Many: 20_000 * factor}}}}
+		Switch: []harness.SwitchCost{{When: "start", One: 20_000, Many: 20_000 * factor}}}
 	for system, pairs := range map[string]float64{"lockkeeper": 30_000 * factor, then: 20_000, "pgx": 5000} {
 		o.Measurements = append(o.Measurements, harness.Measurement{Scenario: "distinct-1000", System: system, Round: 1,
-			Result: scenario.Result{PairsPerSecond: pairs, P50: 100 * factor, P99: 200, ServerCPU: 1, Fairness: 0.5}})
+			Result: harness.Result{PairsPerSecond: pairs, P50: 100 * factor, P99: 200, ServerCPU: 1, Fairness: 0.5}})
 	}
 	o.Measurements = append(o.Measurements, harness.Measurement{Scenario: "wake", System: "lockkeeper", Round: 1,
-		Result: scenario.Result{Extra: map[string]float64{"wake_p99_us": 40 * factor, "p99_to_raw": 1.2 * factor}}})
+		Result: harness.Result{Extra: map[string]float64{"wake_p99_us": 40 * factor, "p99_to_raw": 1.2 * factor}}})
 	return New(compared(), harness.Plan{Rounds: 1, Duration: time.Second}, o, "--baseline then", "abc-dirty")
 }
 
@@ -41,7 +39,7 @@ func TestTheRatioToTheBaselineIsBesideThatToPgx(t *testing.T) {
 		t.Errorf("the baseline: got %+v", before)
 	}
 	for _, c := range r.Targets {
-		if c.Text == "pairs to pgx" && (c.Value != 6 || c.Before != 4 || !c.WithBefore) {
+		if c.Text == "pairs to pgx" && (c.value.low != 6 || c.Before != "4.00") {
 			t.Errorf("got %+v", c)
 		}
 	}
@@ -53,7 +51,7 @@ func TestTheRatioToTheBaselineIsBesideThatToPgx(t *testing.T) {
 			[]string{"to pgx  to baseline", "6.00 x       1.50 x", "measured  baseline", "lockkeeper@then is the library at 0123 the <commit>",
 				"start: 20,000 with 50 clients, 20,000 with one: 1.00 x"}},
 		"HTML": {func(w *strings.Builder) error { return r.HTML(w) },
-			[]string{"(6.00 x; 1.50 x)", "<th>baseline</th>", "and Lockkeeper&#39;s to lockkeeper@then", `class="bar before"`,
+			[]string{"(6.00 x; 1.50 x)", "<th>baseline</th>", "and Lockkeeper's to lockkeeper@then", `class="bar before"`,
 				"0123 the &lt;commit&gt;", "20,000 with 50 clients", "abc-dirty"}},
 		"Markdown": {func(w *strings.Builder) error { return r.Markdown(w) },
 			[]string{"| 6.00 x | 1.50 x |", "| baseline | 0123 the <commit> |", "| lockkeeper | abc-dirty |",

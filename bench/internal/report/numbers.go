@@ -3,25 +3,41 @@ package report
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
+
+	"github.com/dustin/go-humanize"
 )
 
-// thousands writes a whole number with separators, as people read it: 301,234.
-func thousands(v float64) string {
-	digits := strconv.FormatFloat(math.Round(math.Abs(v)), 'f', 0, 64)
-	var b strings.Builder
-	if v < 0 {
-		b.WriteByte('-')
-	}
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
+// none stands where nothing was measured.
+const none = "-"
+
+// span is the range of a figure over the runs.
+type span struct {
+	low, high float64
+	known     bool
 }
+
+// with widens the range by a figure.
+func (s span) with(v float64) span {
+	if !s.known {
+		return span{v, v, true}
+	}
+	return span{min(s.low, v), max(s.high, v), true}
+}
+
+// show writes the lower end first, and one figure where both ends read the same.
+func (s span) show(format func(float64) string) string {
+	if !s.known {
+		return none
+	}
+	low, high := format(s.low), format(s.high)
+	if low == high {
+		return low
+	}
+	return low + " to " + high
+}
+
+// thousands writes a whole number with separators, as people read it: 301,234.
+func thousands(v float64) string { return humanize.Comma(int64(math.Round(v))) }
 
 // short writes about three digits: 0.123, 4.56, 78.9, 12,345. Nothing is a dash.
 func short(v float64) string {
@@ -42,8 +58,6 @@ func short(v float64) string {
 // size writes bytes: 34 MiB.
 func size(v float64) string {
 	switch {
-	case v == 0:
-		return none
 	case v < 10<<10:
 		return thousands(v) + " B"
 	case v < 10<<20:
@@ -73,6 +87,3 @@ func ratio(v float64) string {
 	}
 	return short(v) + " x"
 }
-
-// none stands where nothing was measured.
-const none = "-"

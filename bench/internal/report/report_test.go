@@ -10,52 +10,39 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
-	"github.com/lockkeeper/lockkeeper/bench/internal/peer"
-	"github.com/lockkeeper/lockkeeper/bench/internal/scenario"
-	"github.com/lockkeeper/lockkeeper/bench/internal/server"
 )
 
-type system struct {
-	peer.System
-	name string
-}
-
-func (s system) Name() string { return s.name }
-
 func catalogue(systems ...string) harness.Catalogue {
-	var all []peer.System
+	c := harness.Catalogue{Scenarios: []harness.Scenario{
+		{Name: "distinct-1000", Text: "a thousand"},
+		{Name: "wake", Text: "until it wakes", Headline: "wake_p99_us", Unit: "us"},
+		{Name: "never-run", Text: "not in this run"},
+	}}
 	for _, name := range systems {
-		all = append(all, system{name: name})
+		c.Systems = append(c.Systems, harness.System{Name: name})
 	}
-	return harness.Catalogue{
-		Kinds: []server.Kind{{Name: "some", Systems: all}},
-		Scenarios: []scenario.Scenario{
-			{Name: "distinct-1000", Text: "a thousand"},
-			{Name: "wake", Text: "until it wakes", Headline: "wake_p99_us", Unit: "us"},
-			{Name: "never-run", Text: "not in this run"},
-		},
-	}
+	return c
 }
 
 // run is three rounds: ours, the baseline, one that fails, one that has no answer, and one on another server.
 func run() Report {
 	var all []harness.Measurement
-	add := func(sc, system string, results ...scenario.Result) {
+	add := func(sc, system string, results ...harness.Result) {
 		for i, r := range results {
 			all = append(all, harness.Measurement{Scenario: sc, System: system, Round: i + 1, Result: r})
 		}
 	}
-	pairs := func(v, server float64) scenario.Result {
-		return scenario.Result{PairsPerSecond: v, P50: 1500, P99: 2.5e6, ClientCPU: 3, ServerCPU: server, Connections: 4,
+	pairs := func(v, server float64) harness.Result {
+		return harness.Result{PairsPerSecond: v, P50: 1500, P99: 2.5e6, ClientCPU: 3, ServerCPU: server, Connections: 4,
 			RSSBytes: 20 << 20, Fairness: 0.9, MinShare: 0}
 	}
 	add("distinct-1000", "lockkeeper", pairs(300_000, 2), pairs(100, 2), pairs(320_000, 2))
 	add("distinct-1000", "pgx", pairs(50_000, 20), pairs(55_000, 20), pairs(40_000, 20))
-	add("distinct-1000", "broken|one", pairs(900_000, 1), scenario.Result{Failed: "it <broke>"})
-	add("distinct-1000", "limit-pgbench", scenario.Result{NotApplicable: "not applicable: so it is"})
+	add("distinct-1000", "broken|one", pairs(900_000, 1), harness.Result{Failed: "it <broke>"})
+	add("distinct-1000", "limit-pgbench", harness.Result{NotApplicable: "not applicable: so it is"})
 	add("distinct-1000", "etcd", pairs(3000, 9))
 	for _, system := range []string{"lockkeeper", "pgx"} {
-		add("wake", system, scenario.Result{Extra: map[string]float64{"wake_p99_us": float64(len(system)), "p99_to_raw": 1.2}})
+		add("wake", system, harness.Result{Extra: map[string]float64{"wake_p99_us": float64(len(system)), "p99_to_raw": 1.2}})
 	}
 	o := harness.Outcome{Measurements: all, Versions: []string{"PostgreSQL 15"}, Took: time.Minute, Cut: 7}
 	return New(catalogue("lockkeeper", "pgx", "broken|one", "limit-pgbench", "etcd"), harness.Plan{Rounds: 3, Duration: time.Second}, o,
@@ -74,7 +61,7 @@ func (r Report) row(t *testing.T, scenario, system string) Row {
 func TestARunOnABusyMachineSaysSo(t *testing.T) {
 	for part, want := range map[float64]string{0.01: "", 0.42: "used 42 %"} {
 		o := harness.Outcome{Measurements: []harness.Measurement{
-			{Scenario: "distinct-1000", System: "pgx", Others: part, Result: scenario.Result{PairsPerSecond: 5}}}}
+			{Scenario: "distinct-1000", System: "pgx", Others: part, Result: harness.Result{PairsPerSecond: 5}}}}
 		r := New(catalogue("pgx"), harness.Plan{}, o, "", "")
 		for _, write := range []func(w *strings.Builder) error{
 			func(w *strings.Builder) error { return r.Text(w) },
@@ -91,17 +78,17 @@ func TestARunOnABusyMachineSaysSo(t *testing.T) {
 func TestMediansAndRatiosToTheBaseline(t *testing.T) {
 	r := run()
 	ours := r.row(t, "distinct-1000", "lockkeeper")
-	if ours.Figure.Median != 300_000 || ours.Figure.Min != 100 || ours.Figure.Max != 320_000 || ours.Ratio != 6 || ours.Rounds != 3 {
+	if ours.headline().Median != 300_000 || ours.headline().Min != 100 || ours.headline().Max != 320_000 || ours.Ratio != 6 || ours.Rounds != 3 {
 		t.Errorf("got %+v", ours)
 	}
 	if pgx := r.row(t, "distinct-1000", "pgx"); pgx.Ratio != 1 {
 		t.Errorf("the baseline's ratio is %v", pgx.Ratio)
 	}
-	if woken := r.row(t, "wake", "lockkeeper"); woken.Figure.Median != 10 || woken.Ratio != 10.0/3 {
+	if woken := r.row(t, "wake", "lockkeeper"); woken.headline().Median != 10 || woken.Ratio != 10.0/3 {
 		t.Errorf("a headline: got %+v", woken)
 	}
 	broken := r.row(t, "distinct-1000", "broken|one")
-	if broken.Failed != "it <broke>" || broken.Ratio != 0 || broken.Figure.Median != 0 {
+	if broken.Failed != "it <broke>" || broken.Ratio != 0 || broken.headline().Median != 0 {
 		t.Errorf("a failure in one round: got %+v", broken)
 	}
 }
@@ -110,8 +97,8 @@ func TestTargetsFindTheirFigures(t *testing.T) {
 	got := map[string]string{}
 	values := map[string]float64{}
 	for _, c := range run().Targets {
-		got[c.Scenario+": "+c.Text] = c.Verdict()
-		values[c.Text] = c.Value
+		got[c.Scenario+": "+c.Text] = c.Verdict
+		values[c.Text] = c.value.low
 	}
 	want := map[string]string{
 		"distinct-1000: pairs to pgx":                          "floor", // 6, of 5 and 10
@@ -139,17 +126,16 @@ func TestVerdicts(t *testing.T) {
 		{1, 1, 2, false, "floor"}, {0.99, 1, 2, false, "missed"}, {2, 1, 2, false, "aim"}, {3, 3, 3, false, "aim"},
 		{1, 1, 0.5, true, "floor"}, {1.01, 1, 0.5, true, "missed"}, {0.5, 1, 0.5, true, "aim"}, {0, 1, 0.5, true, "aim"},
 	} {
-		checked := Checked{Target: Target{Floor: c.floor, Aim: c.aim, Less: c.less}, Value: c.value}
-		if got := checked.Verdict(); got != c.want {
+		if got := (goal{floor: c.floor, aim: c.aim, less: c.less}).verdict(c.value); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
 }
 
 func TestEveryTargetHasAFloorThatIsNotBeyondItsAim(t *testing.T) {
-	for _, target := range targets {
-		if target.Less == (target.Floor < target.Aim) && target.Floor != target.Aim {
-			t.Errorf("%s, %s: floor %v, aim %v", target.Scenario, target.Text, target.Floor, target.Aim)
+	for _, g := range goals {
+		if g.less == (g.floor < g.aim) && g.floor != g.aim {
+			t.Errorf("%s, %s: floor %v, aim %v", g.Scenario, g.Text, g.floor, g.aim)
 		}
 	}
 }

@@ -1,116 +1,178 @@
 package report
 
-import "slices"
+import (
+	"slices"
 
-// Target is what a release has to reach, and what it would like to.
-type Target struct {
+	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
+)
+
+// ours is Lockkeeper's name.
+const ours = "lockkeeper"
+
+// goal is what a release has to reach, and what it would like to.
+type goal struct {
 	Scenario, Text string
-	Floor, Aim     float64
-	// Less means that smaller is better.
-	Less bool
-	// Of gets the figure, and whether it was measured.
-	Of func(b board) (float64, bool)
+	floor, aim     float64
+	less           bool // smaller is better
+	of             measure
 }
 
-// Checked is a target with what was measured.
-type Checked struct {
-	Target
-	Value float64
-	// Before is the baseline's value, where WithBefore says that there is one.
-	Before     float64
-	WithBefore bool
-}
+// measure gets a goal's figure, and whether it was measured.
+type measure func(b board) (v float64, measured bool)
 
-// board finds rows, and says whose target is checked.
+// board is the rows of a scenario, and whose goal is checked.
 type board struct {
 	rows []Row
 	ours string
 }
 
-func (b board) get(scenario, system string) (Row, bool) {
-	for _, r := range b.rows {
-		if r.Scenario == scenario && r.System == system && r.Failed == "" && r.NotApplicable == "" {
-			return r, true
-		}
+func (b board) get(system string) (r Row, ok bool) {
+	i := slices.IndexFunc(b.rows, func(r Row) bool { return r.System == system && r.Failed == "" && r.NotApplicable == "" })
+	if i < 0 {
+		return r, false
 	}
-	return Row{}, false
+	return b.rows[i], true
 }
 
-// ours is Lockkeeper's name.
-const ours = "lockkeeper"
+func toPgx(b board) (float64, bool) {
+	r, ok := b.get(b.ours)
+	return float64(r.Ratio), ok && r.Ratio > 0
+}
 
-// Check returns the targets that were measured. The baseline is the system to check beside Lockkeeper, where there is one.
-func Check(rows []Row, baseline string) []Checked {
-	var checked []Checked
-	for _, t := range targets {
-		v, ok := t.Of(board{rows, ours})
-		if !ok {
+// toOthers is the ratio to the fastest system that is on no PostgreSQL.
+func toOthers(b board) (float64, bool) {
+	r, ok := b.get(b.ours)
+	best := 0.0
+	for _, other := range b.rows {
+		if elsewhere(other.System) {
+			best = max(best, other.headline().Median)
+		}
+	}
+	return harness.Ratio(r.headline().Median, best), ok && best > 0
+}
+
+func elsewhere(system string) bool {
+	return slices.Contains([]string{"rueidislock", "redislock", "redsync", "etcd"}, system)
+}
+
+func serverCost(b board) (float64, bool) {
+	r, ok := b.get(b.ours)
+	base, ok2 := b.get(reference)
+	return harness.Ratio(float64(r.ServerCPU), float64(base.ServerCPU)), ok && ok2 && base.ServerCPU > 0
+}
+
+func of(get func(Row) float64) measure {
+	return func(b board) (float64, bool) {
+		r, ok := b.get(b.ours)
+		return get(r), ok
+	}
+}
+
+func extra(name string) measure {
+	return func(b board) (float64, bool) {
+		r, ok := b.get(b.ours)
+		v, known := r.Extra[name]
+		return v, ok && known
+	}
+}
+
+var (
+	connections = of(func(r Row) float64 { return float64(r.Conns) })
+	fairness    = of(func(r Row) float64 { return r.Fairness })
+	minShare    = of(func(r Row) float64 { return r.MinShare })
+)
+
+const pairsToPgx = "pairs to pgx"
+
+// goals are the project's. Ratios within one run are all that is claimed, and bounds of what the design promises.
+var goals = []goal{
+	{"lone", pairsToPgx, 0.6, 0.9, false, toPgx},
+	{"lone-rtt", pairsToPgx, 0.95, 1, false, toPgx},
+	{"distinct-10", pairsToPgx, 0.9, 1.2, false, toPgx},
+	{"distinct-10", "slowest goroutine to the mean", 0.5, 0.5, false, minShare},
+	{"distinct-100", pairsToPgx, 4, 8, false, toPgx},
+	{"distinct-1000", pairsToPgx, 5, 10, false, toPgx},
+	{"distinct-1000", "pairs to the fastest on Redis or etcd", 3.5, 6, false, toOthers},
+	{"distinct-1000", "server's CPU a pair to pgx's", 0.2, 0.1, true, serverCost},
+	{"distinct-1000-rtt", pairsToPgx, 6, 12, false, toPgx},
+	{"distinct-10000", pairsToPgx, 3.5, 8, false, toPgx},
+	{"one-key-100", pairsToPgx, 60, 120, false, toPgx},
+	{"one-key-4x50", pairsToPgx, 10, 20, false, toPgx},
+	{"one-key-4x50", "Jain's index over processes", 0.95, 0.95, false, fairness},
+	{"one-key-4x50", "longest wait in quanta", 20, 20, true, extra("longest_wait_quanta")},
+	{"zipf", pairsToPgx, 5, 10, false, toPgx},
+	{"hold-100k", "connections", 5, 5, true, connections},
+	{"hold-100k", "bytes of client memory a held key", 6 << 10, 4 << 10, true, extra("bytes_per_key")},
+	{"hold-100k", "release of all, ms", 2000, 2000, true, extra("release_all_ms")},
+	{"hold-100k", "a lone acquire's p50 meanwhile to its usual", 2, 2, true, extra("lone_ratio")},
+	{"grow", "cost at 1 M keys to that at 1 k", 1.5, 1.1, true, extra("ratio_1m_to_1k")},
+	{"wake", "p99 to that of a raw waiting session", 1.5, 1.1, true, extra("p99_to_raw")},
+	{"wake-10k", "p99 with 10,000 keys waiting, us", 150_000, 20_000, true, extra("wake_p99_us")},
+	{"storm-100k", "all returned, ms", 1000, 300, true, extra("all_returned_ms")},
+	{"storm-100k", "bytes a waiter on top of its goroutine", 2048, 2048, true, extra("heap_bytes_per_waiter")},
+	{"loss", "p99 of hearing of it, us", 10_000, 2000, true, extra("loss_p99_us")},
+}
+
+// Target is a goal with what was measured. Verdict is "missed", "floor" or "aim", by the worst run.
+type Target struct {
+	goal
+	value                                 span
+	Measured, Before, Floor, Aim, Verdict string
+}
+
+// check returns the targets that every run measured, with the baseline's figures where there are any.
+func check(runs []Saved) (targets []Target) {
+	for _, g := range goals {
+		t := Target{goal: g, Floor: g.bound(g.floor), Aim: g.bound(g.aim)}
+		var before span
+		measured := 0
+		for _, r := range runs {
+			rows := slices.DeleteFunc(slices.Clone(r.Rows), func(r Row) bool { return r.Scenario != g.Scenario })
+			if v, ok := g.of(board{rows, ours}); ok {
+				t.value = t.value.with(v)
+				measured++
+			}
+			if v, ok := g.of(board{rows, r.Baseline}); ok {
+				before = before.with(v)
+			}
+		}
+		if measured < len(runs) {
 			continue
 		}
-		c := Checked{Target: t, Value: v}
-		if baseline != "" {
-			c.Before, c.WithBefore = t.Of(board{rows, baseline})
+		worst := t.value.low
+		if g.less {
+			worst = t.value.high
 		}
-		checked = append(checked, c)
+		t.Measured, t.Before, t.Verdict = t.value.show(short), before.show(short), g.verdict(worst)
+		targets = append(targets, t)
 	}
-	return checked
+	return targets
 }
 
-// Verdict is "missed", "floor" or "aim".
-func (c Checked) Verdict() string { return c.verdict(c.Value) }
-
-func (t Target) verdict(value float64) string {
-	reaches := func(mark float64) bool { return value >= mark && !t.Less || value <= mark && t.Less }
+func (g goal) verdict(value float64) string {
+	reaches := func(mark float64) bool { return value >= mark && !g.less || value <= mark && g.less }
 	switch {
-	case reaches(t.Aim):
+	case reaches(g.aim):
 		return "aim"
-	case reaches(t.Floor):
+	case reaches(g.floor):
 		return "floor"
 	default:
 		return "missed"
 	}
 }
 
-// TargetRow is a target as it is shown.
-type TargetRow struct{ Scenario, Text, Measured, Before, Floor, Aim, Verdict string }
-
-// TargetRows are in the order of the targets.
-func (r Report) TargetRows() []TargetRow {
-	rows := make([]TargetRow, len(r.Targets))
-	for i, c := range r.Targets {
-		rows[i] = TargetRow{Scenario: c.Scenario, Text: c.Text, Measured: short(c.Value), Before: none, Floor: c.bound(c.Floor),
-			Aim: c.bound(c.Aim), Verdict: c.Verdict()}
-		if c.WithBefore {
-			rows[i].Before = short(c.Before)
-		}
-	}
-	return rows
-}
-
-// TargetTable has a line of headings.
-func (r Report) TargetTable() [][]string {
-	return targetTable(r.TargetRows())
-}
-
-// targetTable has a column for the baseline only where there is one.
-func targetTable(rows []TargetRow) [][]string {
-	table := [][]string{{"scenario and what", "measured", "baseline", "floor", "aim", "reached"}}
-	for _, t := range rows {
-		table = append(table, []string{t.Scenario + ": " + t.Text, t.Measured, t.Before, t.Floor, t.Aim, t.Verdict})
-	}
-	if slices.ContainsFunc(rows, func(t TargetRow) bool { return t.Before != none }) {
-		return table
-	}
-	const before = 2
-	for i := range table {
-		table[i] = slices.Delete(table[i], before, before+1)
-	}
-	return table
-}
-
-func (t Target) bound(mark float64) string {
-	if t.Less {
+func (g goal) bound(mark float64) string {
+	if g.less {
 		return "<= " + short(mark)
 	}
 	return ">= " + short(mark)
+}
+
+// targetTable has a line of headings. It has a column for the baseline only where there is one.
+func (r Report) targetTable() [][]string {
+	table := [][]string{{"scenario and what", "measured", "baseline", "floor", "aim", "reached"}}
+	for _, t := range r.Targets {
+		table = append(table, []string{t.Scenario + ": " + t.Text, t.Measured, t.Before, t.Floor, t.Aim, t.Verdict})
+	}
+	return withoutEmpty(table)
 }

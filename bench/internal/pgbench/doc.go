@@ -1,2 +1,0 @@
-// Package pgbench runs PostgreSQL's own load generator.
-package pgbench

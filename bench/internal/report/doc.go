@@ -1,2 +1,0 @@
-// Package report makes tables and pages of what was measured.
-package report

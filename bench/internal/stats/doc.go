@@ -1,2 +1,0 @@
-// Package stats has the arithmetic of the harness: medians, ratios and fairness.
-package stats

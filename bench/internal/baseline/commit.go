@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,39 +72,43 @@ func Resolve(ctx context.Context, repository, revision string) (Commit, error) {
 // Describe returns the short hash of the checkout's commit, marked where files were changed since. It returns "" where git
 // cannot tell.
 func Describe(ctx context.Context, repository string) string {
-	text, err := git(ctx, repository, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-	if err != nil {
-		return ""
-	}
+	text, _ := git(ctx, repository, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
 	return text
 }
 
 // git returns what git prints, without the space around it.
 func git(ctx context.Context, repository string, args ...string) (string, error) {
-	var out bytes.Buffer
-	err := gitTo(ctx, repository, &out, args...)
-	return strings.TrimSpace(out.String()), err
+	out, err := gitBytes(ctx, repository, args...)
+	return strings.TrimSpace(string(out)), err
 }
 
-// gitTo writes what git prints to out. An error has what git said.
-func gitTo(ctx context.Context, repository string, out io.Writer, args ...string) error {
+func gitBytes(ctx context.Context, repository string, args ...string) ([]byte, error) {
 	// Git refuses a checkout that belongs to another user unless it is named as safe. The program that asks was built from
 	// the same checkout.
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "safe.directory=" + repository, "-C", repository}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
+	return output(ctx, cmd, "git "+args[0])
+}
+
+// output runs a command and returns what it prints. An error has the first lines of what it said.
+func output(ctx context.Context, cmd *exec.Cmd, name string) ([]byte, error) {
+	const most = 20
 	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = out, &said
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if text := strings.TrimSpace(said.String()); text != "" {
-			return fmt.Errorf("git %s: %s", args[0], text)
-		}
-		return fmt.Errorf("git %s: %w", args[0], err)
+	cmd.Stderr = &said
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the go command removes its temporary files then
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.Output()
+	if err == nil {
+		return out, nil
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+	if len(lines) > most {
+		lines = append(lines[:most], fmt.Sprintf("and %d lines more", len(lines)-most))
+	}
+	return nil, fmt.Errorf("%s: %w:\n%s", name, err, strings.Join(lines, "\n"))
 }
 
 // module is the library's module path.
@@ -136,5 +140,5 @@ func FindSource() (string, error) {
 
 func isModule(folder, path string) bool {
 	text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
-	return err == nil && moduleLine.FindString(string(text)) == "module "+path
+	return err == nil && slices.Contains(strings.Split(string(text), "\n"), "module "+path)
 }

@@ -1,3 +1,17 @@
+// Package baseline builds the harness with the library of another commit.
+//
+// Each measurement of the harness is a process of its own, so the two versions of the library need not be in one program.
+// Build makes a second program from the harness's sources as they are now and the library as it was then:
+//
+//  1. The library's sources at the commit come from git archive, so the checkout may be dirty and is not touched. They go to
+//     a cache folder that is named for the full commit hash.
+//  2. Their module is renamed, from github.com/lockkeeper/lockkeeper to github.com/lockkeeper/lockkeeper-baseline. The helper
+//     packages that the harness measures with are thus today's, and those of the library are its own.
+//  3. A generated go.work adds that module. A build overlay changes one thing in the harness: the files that import the
+//     library import the renamed one.
+//
+// The code that measures is therefore the same source in both programs, and processes that a scenario starts are of the same
+// program as the one that starts them. All other modules have the same versions in both, unless the commit needs newer ones.
 package baseline
 
 import (
@@ -7,8 +21,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"go/parser"
-	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -16,7 +28,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -90,30 +101,14 @@ func (b Builder) Build(ctx context.Context, revision string) (_ Program, err err
 	return p, nil
 }
 
-// workspace writes a go.work that is the source's own with the library at the commit beside.
+// workspace writes a go.work that has the modules of the source's own, and the library at the commit.
 func (b Builder) workspace(ctx context.Context, folder, tree string) error {
-	text, err := b.run(ctx, b.Source, nil, "work", "edit", "-json", filepath.Join(b.Source, "go.work"))
+	modules, err := b.run(ctx, b.Source, nil, "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
 	}
-	var own struct {
-		Go  string
-		Use []struct{ DiskPath string }
-	}
-	if err := json.Unmarshal(text, &own); err != nil {
-		return fmt.Errorf("reading go.work: %w", err)
-	}
-	var work strings.Builder
-	fmt.Fprintf(&work, "go %s\n\n", own.Go)
-	for _, use := range own.Use {
-		path := filepath.FromSlash(use.DiskPath)
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(b.Source, path)
-		}
-		fmt.Fprintf(&work, "use %s\n", strconv.Quote(path))
-	}
-	fmt.Fprintf(&work, "use %s\n", strconv.Quote(tree))
-	if err := os.WriteFile(filepath.Join(folder, "go.work"), []byte(work.String()), 0o600); err != nil {
+	args := append([]string{"work", "init", tree}, strings.Split(strings.TrimSpace(string(modules)), "\n")...)
+	if _, err := b.run(ctx, folder, []string{"GOWORK=" + filepath.Join(folder, "go.work")}, args...); err != nil {
 		return err
 	}
 	sums, err := os.ReadFile(filepath.Join(b.Source, "go.work.sum"))
@@ -135,12 +130,15 @@ func (b Builder) overlay(folder string) error {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		if err != nil || !importsLibrary(path, text) {
+		if err != nil {
 			return err
 		}
-		other := filepath.Join(folder, fmt.Sprintf("%d-%s", len(replace), filepath.Base(path)))
-		replace[path] = other
-		return os.WriteFile(other, renameImports(path, text, isLibrary), 0o600)
+		renamed := renameImports(path, text, isLibrary)
+		if bytes.Equal(renamed, text) {
+			return nil
+		}
+		replace[path] = filepath.Join(folder, fmt.Sprintf("%d-%s", len(replace), filepath.Base(path)))
+		return os.WriteFile(replace[path], renamed, 0o600)
 	})
 	if err != nil {
 		return err
@@ -158,19 +156,6 @@ func isLibrary(path string) bool {
 	rest, ours := strings.CutPrefix(path, module+"/")
 	top, _, _ := strings.Cut(rest, "/")
 	return ours && top != "bench" && top != "internal"
-}
-
-func importsLibrary(name string, text []byte) bool {
-	file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
-	if err != nil {
-		return false // the compiler will say so
-	}
-	for _, spec := range file.Imports {
-		if path, err := strconv.Unquote(spec.Path.Value); err == nil && isLibrary(path) {
-			return true
-		}
-	}
-	return false
 }
 
 func (b Builder) compile(ctx context.Context, p Program) error {
@@ -242,33 +227,10 @@ func ownFlags() []string {
 	return flags
 }
 
-// run runs the go command and returns what it prints. An error has the first lines of what it said.
+// run runs the go command and returns what it prints.
 func (b Builder) run(ctx context.Context, folder string, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), env...)
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go removes its temporary files then
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if text := firstLines(said.String()); text != "" {
-			return nil, fmt.Errorf("go %s: %w:\n%s", args[0], err, text)
-		}
-		return nil, fmt.Errorf("go %s: %w", args[0], err)
-	}
-	return out.Bytes(), nil
-}
-
-// firstLines keeps an error to what a screen has room for.
-func firstLines(text string) string {
-	const most = 20
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	if len(lines) > most {
-		lines = append(lines[:most], fmt.Sprintf("and %d lines more", len(lines)-most))
-	}
-	return strings.Join(lines, "\n")
+	return output(ctx, cmd, "go "+args[0])
 }

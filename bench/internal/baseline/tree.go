@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +19,6 @@ import (
 
 // renamed is the module path of the library at the baseline's commit.
 const renamed = module + "-baseline"
-
-var moduleLine = regexp.MustCompile(`(?m)^module [^\s]+`)
 
 // extract returns the folder with the library's sources at the commit. The folder is made once for a commit and is complete
 // when it has its name, so that two runs may extract at the same time.
@@ -37,7 +35,11 @@ func extract(ctx context.Context, repository, cache string, c Commit) (folder st
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
-	if err := archive(ctx, repository, c.Hash, staging); err != nil {
+	archive, err := gitBytes(ctx, repository, "archive", "--format=tar", c.Hash)
+	if err != nil {
+		return "", fmt.Errorf("extracting %s: %w", c, err)
+	}
+	if err := unpack(bytes.NewReader(archive), staging); err != nil {
 		return "", fmt.Errorf("extracting %s: %w", c, err)
 	}
 	if !isModule(staging, renamed) {
@@ -49,28 +51,6 @@ func extract(ctx context.Context, repository, cache string, c Commit) (folder st
 		}
 	}
 	return folder, nil
-}
-
-// archive runs git archive and unpacks what it writes.
-func archive(ctx context.Context, repository, hash, folder string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	in, out := io.Pipe()
-	done := make(chan error, 1) // sent to once by the goroutine, which the receive below waits for
-	go func() {
-		err := gitTo(ctx, repository, out, "archive", "--format=tar", hash)
-		_ = out.CloseWithError(err) // it never fails
-		done <- err
-	}()
-	err := unpack(in, folder)
-	if err == nil {
-		_, err = io.Copy(io.Discard, in) // padding after the archive's end
-	}
-	_ = in.CloseWithError(err) // it never fails; git ends where unpack gave up
-	if archived := <-done; archived != nil && ctx.Err() == nil {
-		return archived
-	}
-	return err
 }
 
 // unpack writes the library's files of a tar archive to folder, with the module renamed.
@@ -92,7 +72,7 @@ func unpack(in io.Reader, folder string) error {
 		}
 		switch {
 		case header.Name == "go.mod":
-			text = renameModule(text)
+			text = bytes.Replace(text, []byte("module "+module+"\n"), []byte("module "+renamed+"\n"), 1)
 		case strings.HasSuffix(header.Name, ".go"):
 			text = renameImports(header.Name, text, func(path string) bool { return path == module || strings.HasPrefix(path, module+"/") })
 		}
@@ -116,15 +96,6 @@ func ofLibrary(name string) bool {
 		return name == "go.mod" || name == "go.sum" || strings.HasSuffix(name, ".go")
 	}
 	return top != "bench" && top != "cmd" && top != "docs" && !strings.HasPrefix(top, ".")
-}
-
-func renameModule(text []byte) []byte {
-	return moduleLine.ReplaceAllFunc(text, func(line []byte) []byte {
-		if string(line) == "module "+module {
-			return []byte("module " + renamed)
-		}
-		return line
-	})
 }
 
 // renameImports makes the imports that belong to the library those of the renamed module. A file that cannot be parsed stays

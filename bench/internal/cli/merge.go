@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -34,7 +35,11 @@ func (p Program) merge() *cobra.Command {
 		RunE: func(cmd *cobra.Command, files []string) error {
 			var runs []report.Saved
 			for _, file := range files {
-				saved, err := readRuns(file)
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				saved, err := report.Read(bytes.NewReader(text))
 				if err != nil {
 					return fmt.Errorf("%s: %w", file, err)
 				}
@@ -55,13 +60,4 @@ func (p Program) merge() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&markdown, "markdown", "", "write the page to this file instead of standard output")
 	return cmd
-}
-
-func readRuns(file string) ([]report.Saved, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return report.Read(f)
 }

@@ -51,13 +51,11 @@ const examples = `  bench --quick                                    a first loo
   bench --html bench.html --markdown docs/benchmarks.md
                                                    the full run, half an hour`
 
-// flags are what the command line sets.
+// flags are what the command line sets: of the plan Quick, Scenarios, Systems and Rounds.
 type flags struct {
-	only, systems  []string
-	rounds         int
+	harness.Plan
 	seconds        float64
-	quick, list    bool
-	json           bool
+	list, json     bool
 	html, markdown string
 	baseline       string
 }
@@ -84,10 +82,10 @@ func (p Program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
 	set := root.Flags()
 	set.SortFlags = false
-	set.BoolVar(&f.quick, "quick", false, "small and short: ends within 50 seconds")
-	set.StringSliceVar(&f.only, "only", nil, "scenarios to run, comma-separated (default: all)")
-	set.StringSliceVar(&f.systems, "systems", nil, "systems to run, comma-separated (default: all)")
-	set.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement; 3 with --quick")
+	set.BoolVar(&f.Quick, "quick", false, "small and short: ends within 50 seconds")
+	set.StringSliceVar(&f.Scenarios, "only", nil, "scenarios to run, comma-separated (default: all)")
+	set.StringSliceVar(&f.Systems, "systems", nil, "systems to run, comma-separated (default: all)")
+	set.IntVar(&f.Rounds, "rounds", 5, "rounds of each measurement; 3 with --quick")
 	set.Float64Var(&f.seconds, "seconds", 1, "length of one measurement; 0.25 with --quick")
 	set.StringVar(&f.baseline, "baseline", "", "measure the library at this commit too, as the system lockkeeper@REV (example: --baseline HEAD~1)")
 	set.BoolVar(&f.list, "list", false, "list scenarios and systems, and do nothing")
@@ -114,30 +112,30 @@ const (
 )
 
 func plan(set *pflag.FlagSet, f flags, c harness.Catalogue) (p harness.Plan, err error) {
-	p = harness.Plan{Quick: f.quick, Everywhere: set.Changed("systems"), Named: set.Changed("only"), Budget: quickBudget,
-		Limit: quickLimit, Slack: slack}
-	if f.quick {
+	p = f.Plan
+	p.Everywhere, p.Named = set.Changed("systems"), set.Changed("only")
+	p.Budget, p.Limit, p.Slack = quickBudget, quickLimit, slack
+	if p.Quick {
 		p.Slack = quickSlack
 		if !set.Changed("rounds") {
-			f.rounds = quickRounds
+			p.Rounds = quickRounds
 		}
 		if !set.Changed("seconds") {
 			f.seconds = quickSeconds
 		}
 	}
-	if p.Scenarios, err = choose("scenario", f.only, c.ScenarioNames()); err != nil {
+	if p.Scenarios, err = choose("scenario", p.Scenarios, c.ScenarioNames()); err != nil {
 		return p, err
 	}
-	if p.Systems, err = choose("system", f.systems, c.SystemNames()); err != nil {
+	if p.Systems, err = choose("system", p.Systems, c.SystemNames()); err != nil {
 		return p, err
 	}
 	switch {
-	case f.rounds < 1 || f.rounds > 1000:
-		return p, usage("--rounds is %d: it must be between 1 and 1000", f.rounds)
+	case p.Rounds < 1 || p.Rounds > 1000:
+		return p, usage("--rounds is %d: it must be between 1 and 1000", p.Rounds)
 	case !(f.seconds >= 0.05 && f.seconds <= 600): // written so that NaN, which flags take, is refused
 		return p, usage("--seconds is %v: it must be between 0.05 and 600", f.seconds)
 	}
-	p.Rounds = f.rounds
 	p.Duration = time.Duration(f.seconds * float64(time.Second))
 	p.Warmup = min(p.Duration/2, 300*time.Millisecond)
 	return p, nil

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -92,16 +93,15 @@ func processes(proc string) (table, error) {
 // tree returns a process and all processes below it.
 func (t table) tree(root int) ([]procfs.ProcStat, error) {
 	for _, siblings := range t {
-		for _, s := range siblings {
-			if s.PID != root {
-				continue
-			}
-			tree := []procfs.ProcStat{s}
-			for i := 0; i < len(tree); i++ {
-				tree = append(tree, t[tree[i].PID]...)
-			}
-			return tree, nil
+		at := slices.IndexFunc(siblings, func(s procfs.ProcStat) bool { return s.PID == root })
+		if at < 0 {
+			continue
 		}
+		tree := siblings[at : at+1 : at+1]
+		for i := 0; i < len(tree); i++ {
+			tree = append(tree, t[tree[i].PID]...)
+		}
+		return tree, nil
 	}
 	return nil, fmt.Errorf("process %d is not there", root)
 }

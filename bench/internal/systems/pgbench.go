@@ -1,15 +1,14 @@
 package systems
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
@@ -40,52 +39,35 @@ func findPgbench(ctx context.Context) (string, error) {
 // runPgbench runs a script as transactions, with prepared statements, and waits until pgbench has ended. It returns the rate and
 // the number of transactions. The duration is rounded to whole seconds, at least one: pgbench takes no other.
 func runPgbench(ctx context.Context, program, dsn, script string, clients int, d time.Duration) (perSecond, count float64, err error) {
-	file, err := os.CreateTemp("", "lockkeeper-bench-*.sql")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.WriteString(script)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return 0, 0, err
-	}
 	const threads = 2
 	seconds := max(1, int(d.Round(time.Second)/time.Second))
-	command := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-f", file.Name(), "-c", strconv.Itoa(clients),
+	command := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-f", "-", "-c", strconv.Itoa(clients),
 		"-j", strconv.Itoa(min(threads, clients)), "-T", strconv.Itoa(seconds), dsn)
-	var out bytes.Buffer
-	command.Stdout, command.Stderr = &out, &out
+	command.Stdin = strings.NewReader(script)
 	command.WaitDelay = time.Second
-	if err := command.Run(); err != nil {
-		return 0, 0, fmt.Errorf("pgbench: %w: %s", err, out.Bytes())
+	out, err := command.CombinedOutput()
+	if err != nil {
+		return 0, 0, fmt.Errorf("pgbench: %w: %s", err, out)
 	}
-	return readPgbench(out.String())
+	return readPgbench(string(out))
 }
 
-var (
-	rateLine  = regexp.MustCompile(`(?m)^tps = ([0-9]+\.?[0-9]*)`)
-	countLine = regexp.MustCompile(`(?m)^number of transactions actually processed: ([0-9]+)`)
-)
+// resultLines have no rate where no transaction was finished.
+var resultLines = regexp.MustCompile(`(?ms)^number of transactions actually processed: ([0-9]+)(?:.*^tps = ([0-9.]+))?`)
 
 // readPgbench reads what pgbench prints. It knows no percentiles without a log of each transaction.
 func readPgbench(out string) (perSecond, count float64, err error) {
-	figure := func(line *regexp.Regexp) (v float64, there bool) {
-		found := line.FindStringSubmatch(out)
-		if found == nil {
-			return 0, false
+	if found := resultLines.FindStringSubmatch(out); found != nil {
+		if found[1] == "0" {
+			return 0, 0, errNoneFinished
 		}
-		v, err := strconv.ParseFloat(found[1], 64)
-		return v, err == nil
+		count, countErr := strconv.ParseFloat(found[1], 64)
+		perSecond, rateErr := strconv.ParseFloat(found[2], 64)
+		if countErr == nil && rateErr == nil {
+			return perSecond, count, nil
+		}
 	}
-	count, counted := figure(countLine)
-	if counted && count == 0 {
-		return 0, 0, errNoneFinished
-	}
-	perSecond, rated := figure(rateLine)
-	if !counted || !rated {
-		return 0, 0, fmt.Errorf("pgbench said something unknown: %s", out)
-	}
-	return perSecond, count, nil
+	return 0, 0, fmt.Errorf("pgbench said something unknown: %s", out)
 }
 
 // longest is the time after which a machine is too busy to be measured.

@@ -1,6 +1,7 @@
 package systems
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,10 +132,5 @@ func startServing(ctx context.Context, cmd *exec.Cmd) (*harness.Instance, error)
 		return nil, fmt.Errorf("etcd does not start: %w", err)
 	}
 	return &harness.Instance{Version: "etcd " + version, PID: cmd.Process.Pid, Address: address, TCP: address,
-		Env: func(through string) harness.Env {
-			if through == "" {
-				through = address
-			}
-			return harness.Env{EtcdAddr: through}
-		}, Close: p.close}, nil
+		Env: func(through string) harness.Env { return harness.Env{EtcdAddr: cmp.Or(through, address)} }, Close: p.close}, nil
 }

@@ -2,6 +2,7 @@ package systems
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,12 +77,7 @@ func startRedisOnce(ctx context.Context, binary string) (*harness.Instance, erro
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return &harness.Instance{PID: cmd.Process.Pid, Address: socket, TCP: address,
-		Env: func(through string) harness.Env {
-			if through == "" {
-				through = socket
-			}
-			return harness.Env{RedisAddr: through}
-		},
+		Env: func(through string) harness.Env { return harness.Env{RedisAddr: cmp.Or(through, socket)} },
 		// Tidy removes all keys, and with them what clients that were killed have left.
 		Tidy:  func(ctx context.Context) error { return askRedis(ctx, socket, "FLUSHALL", "+OK") },
 		Close: func() error { return errors.Join(p.close(), os.RemoveAll(dir)) },

@@ -113,7 +113,11 @@ func (w *wire) handOver(s *setUp) (*connection, error) {
 	if w.broken {
 		return nil, net.ErrClosed
 	}
-	if err := w.release(); err != nil {
+	err := w.checkDeadlines()
+	if err == nil {
+		err = w.release()
+	}
+	if err != nil {
 		w.hangUp()
 		return nil, err
 	}
@@ -123,6 +127,56 @@ func (w *wire) handOver(s *setUp) (*connection, error) {
 	w.front.SetMaxBodyLen(maxMessage)
 	return &connection{conn: w.conn, front: w.front, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
 		asked: s.asked}, nil
+}
+
+// checkDeadlines makes sure that a read ends at its deadline, where the connection is of a kind of the user's. One whose SetDeadline does
+// nothing would keep the session's goroutines for ever once the server falls silent. Nothing has been asked, so nothing comes meanwhile.
+func (w *wire) checkDeadlines() error {
+	switch below(w.conn).(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return nil
+	}
+	w.attempt.expect("a connection whose deadlines work")
+	if err := w.conn.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		return noDeadlines(err)
+	}
+	results := make(chan error, 1) // sent by the reading goroutine; received below; never closed; capacity 1: its one result
+	start(func() (struct{}, error) { return struct{}{}, readNothing(w.conn) }, func(_ struct{}, err error) { results <- err })
+	timer := time.NewTimer(w.attempt.limit)
+	defer timer.Stop()
+	select {
+	case err := <-results:
+		return err
+	case <-timer.C:
+		closeSocket(w.conn)
+		return noDeadlines(errNoEnd)
+	}
+}
+
+var errNoEnd = errors.New("a read did not end at its deadline")
+
+// readNothing expects that a read ends by its deadline.
+func readNothing(conn net.Conn) error {
+	_, err := conn.Read(make([]byte, 1))
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return noDeadlines(errNoEnd)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil
+	}
+	return err
+}
+
+// below is the connection under the attempt's own layer, and under TLS.
+func below(conn net.Conn) net.Conn {
+	if layered, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = layered.NetConn()
+	}
+	if s, ok := conn.(*socket); ok {
+		conn = s.Conn
+	}
+	return conn
 }
 
 // release takes the deadlines off, and the attempt's socket where nothing stands above it.
@@ -147,10 +201,7 @@ const maxMessage = 1 << 20
 // may call it. A connection whose methods are the user's may panic.
 func closeSocket(conn net.Conn) {
 	defer func() { _ = recover() }()
-	if layered, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = layered.NetConn()
-	}
-	_ = conn.Close()
+	_ = below(conn).Close()
 }
 
 func unsafeBecause(format string, args ...any) error {

@@ -41,7 +41,8 @@ func FromConfig(c *pgx.ConnConfig) (Source, error) { return pg.FromConfig(c) }
 // FromPool takes connections out of the user's own pool, for good: one that may still hold a lock never goes back.
 func FromPool(p *pgxpool.Pool) (Source, error) { return pg.FromPool(p) }
 
-// FromDB takes connections out of a database/sql pool on pgx's stdlib driver, for good.
+// FromDB takes connections out of a database/sql pool on pgx's stdlib driver, for good. Where stdlib.OpenDBFromPool made the sql.DB, give
+// its pgxpool to [FromPool] instead.
 func FromDB(db *sql.DB) (Source, error) { return pg.FromDB(db) }
 
 // Open connects to a server and makes sure that its locks can be relied on. The DSN is all that pgx parses: URL or

@@ -33,8 +33,8 @@ func (e *ConnectError) Error() string { return "cannot open a session: " + e.rea
 // Unwrap gives what is safe to show.
 func (e *ConnectError) Unwrap() []error { return e.chain }
 
-// connectError makes a ConnectError. The context is the caller's. The secret is masked wherever it stands.
-func connectError(ctx context.Context, err error, secret string) error {
+// connectError makes a ConnectError. The context is the caller's. The secrets are masked wherever they stand.
+func connectError(ctx context.Context, err error, secrets ...string) error {
 	out := &ConnectError{}
 	if contextError(ctx) != nil {
 		out.ended(ctx)
@@ -43,20 +43,19 @@ func connectError(ctx context.Context, err error, secret string) error {
 	if known, ok := asType[*ConnectError](err); ok {
 		return known
 	}
-	secrets := []string{secret}
 	if e, ok := asType[secretError](err); ok {
-		secrets = append(secrets, e.secret)
+		secrets = append(secrets, e.secrets...)
 	}
 	if e, ok := asType[*pgconn.ConnectError](err); ok && e.Config != nil {
-		secrets = append(secrets, e.Config.Password)
+		secrets = append(secrets, secretsOf(e.Config)...)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		out.classify(err)
+		out.classify(err, secrets)
 		out.foreign(err, secrets) // it is somebody else's context, of which they say more
 		out.system(err)
 	default:
-		out.classify(err)
+		out.classify(err, secrets)
 		out.system(err)
 		out.foreign(err, secrets)
 	}
@@ -96,7 +95,7 @@ func contextError(ctx context.Context) error {
 }
 
 // classify finds what is most telling in pgx's error.
-func (e *ConnectError) classify(err error) {
+func (e *ConnectError) classify(err error, secrets []string) {
 	var (
 		pgErr   *pgconn.PgError
 		dns     *net.DNSError
@@ -123,7 +122,7 @@ func (e *ConnectError) classify(err error) {
 		e.add(hook.Error(), nil)
 	case errors.As(err, &pgErr):
 		e.permanent = !transientCode(pgErr.Code)
-		pgErr = masked(pgErr)
+		pgErr = masked(pgErr, secrets)
 		said := fmt.Sprintf("the server says %s: %s (SQLSTATE %s)", pgErr.Severity, pgErr.Message, pgErr.Code)
 		if pgErr.Hint != "" {
 			said += ": " + pgErr.Hint
@@ -164,11 +163,11 @@ func refusedTLS(err error) bool {
 	return !slices.ContainsFunc(leaves(err), func(leaf error) bool { return !strings.Contains(leaf.Error(), "server refused TLS") })
 }
 
-// masked is a server's error without the password of a URL in it.
-func masked(err *pgconn.PgError) *pgconn.PgError {
+// masked is a server's error without the secrets, and without the password of a URL in it.
+func masked(err *pgconn.PgError, secrets []string) *pgconn.PgError {
 	out := *err
 	for _, text := range []*string{&out.Message, &out.Detail, &out.Hint, &out.Where, &out.InternalQuery} {
-		*text = mask(*text, nil)
+		*text = mask(*text, secrets)
 	}
 	return &out
 }

@@ -43,12 +43,12 @@ func (c *connector) open(ctx context.Context) (*connection, error) {
 	conn, err := a.run(ctx, func(inner context.Context) (*connection, error) {
 		conn, err := c.openOne(inner, a)
 		if err != nil { // made here, on the attempt's goroutine: methods of an error of the user's may panic
-			err = connectError(ctx, err, "")
+			err = connectError(ctx, err)
 		}
 		return conn, err
 	}, discard)
 	if err != nil {
-		return nil, connectError(ctx, err, "")
+		return nil, connectError(ctx, err)
 	}
 	return conn, nil
 }

@@ -104,7 +104,7 @@ func TestTheServersLimits(t *testing.T) {
 		{pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"}, ErrTooManyConnections},
 		{pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, nil},
 	} {
-		for _, err := range []error{serverError(&c.server), connectError(t.Context(), fmt.Errorf("failed to connect: %w", &c.server), "")} {
+		for _, err := range []error{serverError(&c.server), connectError(t.Context(), fmt.Errorf("failed to connect: %w", &c.server))} {
 			if !Transient(err) {
 				t.Errorf("not transient: %v", err)
 			}

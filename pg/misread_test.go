@@ -87,3 +87,26 @@ func TestW7_APasswordInAnotherValueIsMasked(t *testing.T) {
 		keepsTheSecret(t, err)
 	}
 }
+
+// W7. So is a user's name that has the password inside, since the colon between them was percent-encoded.
+func TestW7_AUsersNameWithThePasswordIsMasked(t *testing.T) {
+	d := newDatabase(t)
+	t.Setenv("PGHOST", d.SocketDir())
+	t.Setenv("PGPORT", fmt.Sprint(d.Port()))
+	dsn := "postgres://app%3A" + secret + "@/db"
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := FromDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, source := range map[string]Source{"a DSN": ours, "database/sql": fromSQL(t, db)} {
+		_, err := Open(within(t), source, quick())
+		if sqlState(err) == "" || !strings.Contains(err.Error(), "(hidden)") {
+			t.Errorf("%s: %v", name, err)
+		}
+		keepsTheSecret(t, err)
+	}
+}

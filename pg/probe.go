@@ -44,12 +44,12 @@ func (c *connector) probe(ctx context.Context) (*connection, error) {
 		defer p.closePeers()
 		conn, err := p.run(inner)
 		if err != nil { // as in open
-			err = connectError(ctx, lackOf(err), "")
+			err = connectError(ctx, lackOf(err))
 		}
 		return conn, err
 	}, discard)
 	if err != nil {
-		return nil, connectError(ctx, err, "")
+		return nil, connectError(ctx, err)
 	}
 	return conn, nil
 }

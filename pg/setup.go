@@ -131,7 +131,7 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 		}
 		for i, c := range commands {
 			if c.err != nil {
-				failed[s.settings[i].name] = connectError(ctx, c.err, "").Error()
+				failed[s.settings[i].name] = connectError(ctx, c.err).Error()
 			}
 		}
 	}

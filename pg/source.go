@@ -34,7 +34,7 @@ type configSource struct {
 func newConfigSource(config func() (*pgx.ConnConfig, error)) (Source, error) {
 	first, err := config()
 	if err != nil {
-		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+		return nil, connectError(context.Background(), err) //nolint:forbidigo // nothing is waited for
 	}
 	return configSource{config, func() *pgx.ConnConfig { return first }}, nil
 }
@@ -70,7 +70,7 @@ func (s configSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		err = w.release()
 	}
 	if err != nil {
-		return nil, connectError(ctx, err, s.first().Password)
+		return nil, connectError(ctx, err, secretsOf(&s.first().Config)...)
 	}
 	return conn, nil
 }
@@ -145,7 +145,7 @@ func (s configSource) connectChecked(ctx context.Context, a *attempt,
 		err = accept(conn)
 	}
 	if err != nil {
-		return nil, secretError{err, parsed.Password}
+		return nil, secretError{err, secretsOf(&parsed.Config)}
 	}
 	kept = w.socket
 	return w, nil
@@ -166,7 +166,7 @@ func FromPool(pool *pgxpool.Pool) (Source, error) {
 		return nil, errors.New("the pgxpool.Pool is nil")
 	}
 	if err := checkParameters(pool.Config().ConnConfig); err != nil {
-		return nil, connectError(context.Background(), err, "") //nolint:forbidigo // nothing is waited for
+		return nil, connectError(context.Background(), err) //nolint:forbidigo // nothing is waited for
 	}
 	return poolSource{func() *pgxpool.Pool { return pool }}, nil
 }
@@ -179,7 +179,7 @@ func (s poolSource) connectTimeout() time.Duration {
 func (s poolSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	conn, err := s.pool().Acquire(ctx)
 	if err != nil {
-		return nil, connectError(ctx, err, s.pool().Config().ConnConfig.Password)
+		return nil, connectError(ctx, err, secretsOf(&s.pool().Config().ConnConfig.Config)...)
 	}
 	return conn.Hijack().PgConn(), nil
 }
@@ -188,7 +188,7 @@ type dbSource struct{ db func() *sql.DB }
 
 // FromDB makes a source of a database/sql pool on pgx's stdlib driver. As with [FromPool], a session's connection is
 // taken out of it for good, and what was left in it is removed. A function of the driver's that panics costs the sql.DB a
-// place for good.
+// place for good. An sql.DB that stdlib.OpenDBFromPool made gives its pgxpool the place back after 15 s: give the pool to [FromPool].
 func FromDB(db *sql.DB) (Source, error) {
 	if db == nil {
 		return nil, errors.New("the sql.DB is nil")
@@ -202,7 +202,7 @@ func FromDB(db *sql.DB) (Source, error) {
 func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	conn, err := s.db().Conn(ctx)
 	if err != nil {
-		return nil, connectError(ctx, err, "")
+		return nil, connectError(ctx, err)
 	}
 	var taken *pgconn.PgConn
 	err = conn.Raw(func(driverConn any) error {

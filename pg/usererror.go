@@ -15,10 +15,20 @@ import (
 
 // Errors that others made, the user's functions among them: how much of them may be shown.
 
-// secretError carries the password that must not be shown.
+// secretError carries what must not be shown.
 type secretError struct {
 	error
-	secret string
+	secrets []string
+}
+
+// secretsOf are the password of a configuration, and a user's name that may have it inside: that of a URL where the colon between the two
+// is percent-encoded.
+func secretsOf(config *pgconn.Config) []string {
+	secrets := []string{config.Password}
+	if strings.Contains(config.User, ":") {
+		secrets = append(secrets, config.User)
+	}
+	return secrets
 }
 
 func (e secretError) Unwrap() error { return e.error }
@@ -54,7 +64,7 @@ func (e *foreignError) As(target any) bool {
 	case **pgconn.PgError:
 		server, ok := asType[*pgconn.PgError](e.err)
 		if ok {
-			*target = masked(server)
+			*target = masked(server, nil)
 		}
 		return ok
 	}

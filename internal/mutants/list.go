@@ -38,8 +38,8 @@ var oldBugs = []mutant{
 		{"pg/connector.go", "type connector struct {\n", "type connector struct {\n\tfailure atomic.Pointer[error]\n"},
 		{"pg/connector.go", "\ta := newAttempt(c.config.ConnectTimeout)\n",
 			"\tif failed := c.failure.Load(); failed != nil {\n\t\treturn nil, *failed\n\t}\n\ta := newAttempt(c.config.ConnectTimeout)\n"},
-		{"pg/connector.go", "\t\treturn nil, connectError(ctx, err, \"\")\n",
-			"\t\terr = connectError(ctx, err, \"\")\n\t\tc.failure.Store(&err)\n\t\treturn nil, err\n"}}},
+		{"pg/connector.go", "\t\treturn nil, connectError(ctx, err)\n",
+			"\t\terr = connectError(ctx, err)\n\t\tc.failure.Store(&err)\n\t\treturn nil, err\n"}}},
 	{name: "old bug 2: held before the server has said so", edits: []edit{
 		{"actor/machine.go", "\tm.do(kind, c, nil)\n", "\tm.do(kind, c, nil)\n\tm.assign(c, false)\n"},
 		{"actor/attempt.go", "\tcase a.OK:\n", "\tcase a.OK && m.holder != nil:\n\tcase a.OK:\n"}}},

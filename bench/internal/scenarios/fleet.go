@@ -61,7 +61,7 @@ func (f fleet) run(ctx context.Context, s harness.Setup) (result harness.Result,
 			return 0, err
 		}
 		began := time.Now()
-		// Processes take turns of a quantum each: a short window would count who had one more of them.
+		// Processes take turns of a hand-off limit each: a short window would count who had one more of them.
 		if err := interrupt.Sleep(ctx, max(s.Duration, fleetWindow)); err != nil {
 			return 0, err
 		}
@@ -89,7 +89,7 @@ func collect(r *harness.Result, answers []answer, took time.Duration) (pairs flo
 	}
 	r.PairsPerSecond = pairs / took.Seconds()
 	r.Fairness, r.MinShare = jain(shares), minShare(shares)
-	r.Extra = map[string]float64{"longest_wait_ms": longest, "longest_wait_quanta": longest / ms(quantum)}
+	r.Extra = map[string]float64{"longest_wait_ms": longest, "longest_wait_quanta": longest / ms(handOffLimit)}
 	return pairs, nil
 }
 

@@ -13,9 +13,9 @@ import (
 const (
 	// rtt is what is added where a scenario asks for it: that of a database in the same region.
 	rtt = 500 * time.Microsecond
-	// quantum is how long a lock is handed on inside a process of Lockkeeper's before other processes get it.
-	quantum = 20 * time.Millisecond
-	oneKey  = "bench/one"
+	// handOffLimit is how long a lock is handed on inside a process of Lockkeeper's before other processes get it.
+	handOffLimit = 20 * time.Millisecond
+	oneKey       = "bench/one"
 
 	lockkeeper = "lockkeeper"
 	pgx        = "pgx"

@@ -87,7 +87,7 @@ func newChaos(status *int) *cobra.Command {
 	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
 	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&f.plan.Workers, "workers", "w", 8, "goroutines in each process that take locks")
-	flags.IntVarP(&f.plan.Keys, "keys", "k", 32, "locks that they fight for")
+	flags.IntVarP(&f.plan.Keys, "keys", "k", 32, "keys that all of them take")
 	flags.DurationVar(&f.plan.Hold, "hold", 4*time.Millisecond, "how long most hold; one in 25 holds for up to 1.5 s")
 	flags.DurationVar(&f.plan.Calm, "calm", 500*time.Millisecond, "mean pause between one fault and the next")
 	flags.DurationVar(&f.plan.Interval, "interval", 500*time.Millisecond, "health interval of the managers")

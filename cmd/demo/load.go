@@ -14,7 +14,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/worker"
 )
 
-const loadHelp = `Runs several worker processes, each with a lock manager of its own, that fight for the
+const loadHelp = `Runs several worker processes, each with a lock manager of its own, that take the
 same keys, and proves that the locks exclude.
 
 The proof. Each key has a row with a counter in the database. Whoever holds the key's lock
@@ -38,7 +38,7 @@ const loadExamples = `  demo load
       more of everything, and one acquisition in five is cancelled while it waits
 
   demo load --keys 1 --hold 0
-      one key that all want: how fast can a lock change hands?
+      one key that all want: how fast is it handed from one holder to the next?
 
   demo load --keys 1000 --skew zipf
       many keys, a few of them hot, as it is in most services
@@ -54,7 +54,7 @@ func newLoad(status *int) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "load",
-		Short:   "Many processes fight for a few locks; proves that no two hold one at a time",
+		Short:   "Many processes take the same few locks; proves that no two hold one at a time",
 		Long:    loadHelp,
 		Example: loadExamples,
 		Args:    noArguments,
@@ -78,7 +78,7 @@ func newLoad(status *int) *cobra.Command {
 	addDSN(flags, &plan.DSN)
 	flags.IntVarP(&plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&plan.Workers, "workers", "w", 50, "goroutines in each process that take locks")
-	flags.IntVarP(&plan.Keys, "keys", "k", 20, "locks that they fight for")
+	flags.IntVarP(&plan.Keys, "keys", "k", 20, "keys that all of them take")
 	flags.StringVar(&plan.Skew, "skew", "uniform", "how the load spreads over the keys: "+strings.Join(worker.Skews, " or "))
 	flags.DurationVar(&plan.Hold, "hold", time.Millisecond, "how long a holder holds, besides its read and its write")
 	flags.DurationVarP(&plan.Duration, "duration", "d", 10*time.Second, "how long the load goes on")

@@ -34,7 +34,7 @@ const rootHelp = `Lockkeeper gives Go programs distributed locks on the PostgreS
 This program puts it under load and looks for what must never happen: two holders of
 one lock, a call that does not return, something left behind.
 
-  demo load     many processes fight for a few locks, and every grant is checked
+  demo load     many processes take the same few locks, and every grant is checked
   demo storm    100,000 waiters are cancelled at once
   demo chaos    servers, network and processes are broken on purpose (Linux)
 

@@ -1,4 +1,4 @@
-// Package load is a load from its server to its verdict: worker processes that fight for the same keys, and a report.
+// Package load is a load from its server to its verdict: worker processes that take the same keys, and a report.
 package load
 
 import (

@@ -142,7 +142,7 @@ func (w *wire) checkDeadlines() error {
 	}
 	results := make(chan error, 1) // sent by the reading goroutine; received below; never closed; capacity 1: its one result
 	start(func() (struct{}, error) { return struct{}{}, readNothing(w.conn) }, func(_ struct{}, err error) { results <- err })
-	timer := time.NewTimer(w.attempt.limit)
+	timer := time.NewTimer(w.attempt.limit / 2) // the network has no part in it; what the attempt's own limit says would be less
 	defer timer.Stop()
 	select {
 	case err := <-results:

@@ -39,9 +39,14 @@ func newConnector(source Source, config Config) *connector {
 // open gives one more connection. It returns when ctx ends, and when nothing is answered for as long as ConnectTimeout.
 // A connection that comes later is closed when it comes.
 func (c *connector) open(ctx context.Context) (*connection, error) {
+	return c.attempt(ctx, c.openOne)
+}
+
+// attempt runs f as an attempt, and says why it failed.
+func (c *connector) attempt(ctx context.Context, f func(context.Context, *attempt) (*connection, error)) (*connection, error) {
 	a := newAttempt(c.config.ConnectTimeout)
 	conn, err := a.run(ctx, func(inner context.Context) (*connection, error) {
-		conn, err := c.openOne(inner, a)
+		conn, err := f(inner, a)
 		if err != nil { // made here, on the attempt's goroutine: methods of an error of the user's may panic
 			err = connectError(ctx, err)
 		}

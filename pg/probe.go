@@ -38,20 +38,12 @@ const (
 // looks at what they do, not at what they are called; only where a look-alike is known to answer true and lock nothing does
 // its name decide. It is called once, before anything else is opened.
 func (c *connector) probe(ctx context.Context) (*connection, error) {
-	a := newAttempt(c.config.ConnectTimeout)
-	conn, err := a.run(ctx, func(inner context.Context) (*connection, error) {
+	return c.attempt(ctx, func(ctx context.Context, a *attempt) (*connection, error) {
 		p := &prober{connector: c, attempt: a}
 		defer p.closePeers()
-		conn, err := p.run(inner)
-		if err != nil { // as in open
-			err = connectError(ctx, lackOf(err))
-		}
-		return conn, err
-	}, discard)
-	if err != nil {
-		return nil, connectError(ctx, err)
-	}
-	return conn, nil
+		conn, err := p.run(ctx)
+		return conn, lackOf(err)
+	})
 }
 
 // prober is one probe. Its goroutine is the attempt's; the peers are opened and asked in parallel.

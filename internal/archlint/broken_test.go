@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lockkeeper/lockkeeper/internal/golist"
 )
 
 // Each of these changes breaks one rule in the clean package: the rule is found broken on the changed line, and nothing
@@ -67,12 +69,12 @@ func TestEachRuleIsBrokenOnPurpose(t *testing.T) {
 		t.Fatal(err)
 	}
 	clean := string(raw)
-	all, err := list(".", []string{"context", "runtime", "sync", "sync/atomic", "container/list", "./testdata/queues/internal/mailbox"})
+	all, err := golist.List(".", "context", "runtime", "sync", "sync/atomic", "container/list", "./testdata/queues/internal/mailbox")
 	if err != nil {
 		t.Fatal(err)
 	}
 	fset := token.NewFileSet()
-	imports := importerOf(fset, all)
+	imports := golist.Importer(fset, all)
 	tested := map[rule]bool{}
 	for _, b := range broken {
 		t.Run(b.name, func(t *testing.T) {

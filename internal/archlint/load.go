@@ -2,21 +2,19 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
-	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/lockkeeper/lockkeeper/internal/golist"
 )
 
 // pkg is one package with its syntax and types.
@@ -36,26 +34,18 @@ type source struct {
 	lines [][]byte
 }
 
-// listed is what "go list -json" says of a package.
-type listed struct {
-	ImportPath, Dir, Export string
-	DepOnly                 bool
-	GoFiles, IgnoredGoFiles []string
-	Error                   *struct{ Err string }
-}
-
 // load type-checks the packages in and below the folders. The types of what they import come from the build cache.
 func load(dir string, folders []string) ([]*pkg, error) {
 	patterns := make([]string, len(folders))
 	for i, folder := range folders {
 		patterns[i] = "./" + filepath.ToSlash(folder) + "/..."
 	}
-	all, err := list(dir, patterns)
+	all, err := golist.List(dir, patterns...)
 	if err != nil {
 		return nil, err
 	}
 	fset := token.NewFileSet()
-	imports := importerOf(fset, all)
+	imports := golist.Importer(fset, all)
 	var pkgs []*pkg
 	for _, l := range all {
 		if l.DepOnly {
@@ -86,43 +76,6 @@ func load(dir string, folders []string) ([]*pkg, error) {
 		return nil, fmt.Errorf("no packages in %s", strings.Join(folders, " "))
 	}
 	return pkgs, nil
-}
-
-// list runs go list: the packages that fit the patterns, and all that they need.
-func list(dir string, patterns []string) ([]listed, error) {
-	args := append([]string{"list", "-e", "-export", "-deps", "-json=ImportPath,Dir,Export,DepOnly,GoFiles,IgnoredGoFiles,Error"}, patterns...)
-	cmd := exec.Command("go", args...) //nolint:noctx,gosec // a moment's work
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("go list: %w", err)
-	}
-	var all []listed
-	for decoder := json.NewDecoder(bytes.NewReader(raw)); ; {
-		var l listed
-		switch err := decoder.Decode(&l); {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case err != nil:
-			return nil, fmt.Errorf("go list: %w", err)
-		}
-		all = append(all, l)
-	}
-}
-
-// importerOf reads the export data that the compiler wrote.
-func importerOf(fset *token.FileSet, all []listed) types.Importer {
-	exports := map[string]string{}
-	for _, l := range all {
-		exports[l.ImportPath] = l.Export
-	}
-	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		file, ok := exports[path]
-		if !ok || file == "" {
-			return nil, fmt.Errorf("no export data of %s", path)
-		}
-		return os.Open(file)
-	})
 }
 
 // typecheck parses and checks the files of one package, given by name and text.

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"go/ast"
-	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lockkeeper/lockkeeper/internal/golist"
 )
 
 const module = "github.com/lockkeeper/lockkeeper/"
@@ -48,9 +43,16 @@ type checker struct {
 func newChecker(t *testing.T) *checker {
 	t.Helper()
 	c := &checker{fset: token.NewFileSet(), files: map[string]map[string]*ast.File{}}
-	exports := map[string]string{}
-	for _, l := range list(t) {
-		exports[l.ImportPath] = l.Export
+	patterns := make([]string, len(packages))
+	for i, folder := range packages {
+		patterns[i] = "./" + folder
+	}
+	all, err := golist.List(filepath.Join("..", ".."), patterns...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.imports = golist.Importer(c.fset, all)
+	for _, l := range all {
 		if l.DepOnly {
 			continue
 		}
@@ -64,38 +66,7 @@ func newChecker(t *testing.T) *checker {
 			c.files[folder][folder+"/"+name] = file
 		}
 	}
-	c.imports = importer.ForCompiler(c.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	return c
-}
-
-type listed struct {
-	ImportPath, Dir, Export string
-	DepOnly                 bool
-	GoFiles                 []string
-}
-
-func list(t *testing.T) (all []listed) {
-	t.Helper()
-	args := []string{"list", "-export", "-deps", "-json=ImportPath,Dir,Export,DepOnly,GoFiles"}
-	for _, folder := range packages {
-		args = append(args, "./"+folder)
-	}
-	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Dir, cmd.Stderr = filepath.Join("..", ".."), os.Stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for decoder := json.NewDecoder(bytes.NewReader(raw)); ; {
-		var l listed
-		switch err := decoder.Decode(&l); {
-		case errors.Is(err, io.EOF):
-			return all
-		case err != nil:
-			t.Fatal(err)
-		}
-		all = append(all, l)
-	}
 }
 
 // Import implements [types.Importer].
@@ -108,9 +79,13 @@ func (c *checker) Import(path string) (*types.Package, error) {
 
 // check puts a bug in and checks each package that has a part of it, or imports one that has.
 func (c *checker) check(m mutant) error {
+	changes, err := m.apply(source)
+	if err != nil {
+		return err
+	}
 	changed := map[string]*ast.File{}
-	for file, text := range m.texts() {
-		parsed, err := parser.ParseFile(c.fset, file, text, parser.SkipObjectResolution)
+	for file, text := range changes {
+		parsed, err := parser.ParseFile(c.fset, file, text.after, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -137,18 +112,4 @@ func (c *checker) check(m mutant) error {
 		c.fresh[module+folder] = p
 	}
 	return nil
-}
-
-// texts are the files that the bug changes, as they are with it.
-func (m *mutant) texts() map[string]string {
-	texts := map[string]string{}
-	for _, e := range m.edits {
-		text, known := texts[e.file]
-		if !known {
-			raw, _ := os.ReadFile(filepath.Join("..", "..", e.file)) // that it is there is another test's claim
-			text = string(raw)
-		}
-		texts[e.file] = strings.Replace(text, e.old, e.new, 1)
-	}
-	return texts
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -18,6 +20,31 @@ type mutant struct {
 
 // edit is a change of a text that is there once.
 type edit struct{ file, old, new string }
+
+// change is a file without a bug and with it.
+type change struct{ before, after string }
+
+// apply makes the edits in the texts that read gives, and returns the files that they change. Each text to be changed is there once.
+func (m *mutant) apply(read func(file string) ([]byte, error)) (map[string]change, error) {
+	changes := map[string]change{}
+	var errs []error
+	for _, e := range m.edits {
+		c, known := changes[e.file]
+		if !known {
+			raw, err := read(e.file)
+			if err != nil {
+				return nil, err
+			}
+			c = change{before: string(raw), after: string(raw)}
+		}
+		if n := strings.Count(c.after, e.old); n != 1 || e.old == e.new {
+			errs = append(errs, fmt.Errorf("%s: the text to be changed is there %d times: %q", e.file, n, e.old))
+		}
+		c.after = strings.Replace(c.after, e.old, e.new, 1)
+		changes[e.file] = c
+	}
+	return changes, errors.Join(errs...)
+}
 
 // mutants are the bugs: first those of the helper that this library replaced, then others that one could make.
 var mutants = slices.Concat(oldBugs, ofKeepers, ofFailures, ofSessions, ofSetUp, ofLocks)

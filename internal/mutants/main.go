@@ -128,23 +128,20 @@ type finding struct{ by, check, histories, steps, short string }
 
 // put puts a bug in; the function that it returns takes it out again.
 func (b *bench) put(m mutant) (back func(), err error) {
-	var undo []func()
+	write := func(file, text string) error {
+		return os.WriteFile(filepath.Join(b.dir, file), []byte(text), 0o644) //nolint:gosec // the whole copy is thrown away soon
+	}
+	changes, err := m.apply(func(file string) ([]byte, error) { return os.ReadFile(filepath.Join(b.dir, file)) })
+	if err != nil {
+		return func() {}, err
+	}
 	back = func() {
-		for _, f := range slices.Backward(undo) {
-			f()
+		for file, c := range changes {
+			_ = write(file, c.before)
 		}
 	}
-	for _, e := range m.edits {
-		path := filepath.Join(b.dir, e.file)
-		old, err := os.ReadFile(path) //nolint:gosec // a file of ours
-		if err != nil {
-			return back, err
-		}
-		undo = append(undo, func() { _ = os.WriteFile(path, old, 0o644) }) //nolint:gosec // the whole copy is thrown away soon
-		if n := bytes.Count(old, []byte(e.old)); n != 1 {
-			return back, fmt.Errorf("%s: the text to be changed is there %d times: %q", e.file, n, e.old)
-		}
-		if err := os.WriteFile(path, bytes.Replace(old, []byte(e.old), []byte(e.new), 1), 0o644); err != nil { //nolint:gosec // as above
+	for file, c := range changes {
+		if err := write(file, c.after); err != nil {
 			return back, err
 		}
 	}

@@ -27,7 +27,7 @@ type repository struct {
 
 func newRepository(t *testing.T) repository {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
+	if _, err := exec.LookPath("git"); err != nil && os.Getenv("CI") != "true" {
 		t.Skip("this test makes a repository, and there is no git: ", err)
 	}
 	r := repository{t, t.TempDir()}

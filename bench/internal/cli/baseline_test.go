@@ -19,7 +19,7 @@ func needRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("git"); err != nil {
+	if _, err := exec.LookPath("git"); err != nil && os.Getenv("CI") != "true" {
 		t.Skip("a baseline needs git: ", err)
 	}
 	if _, err := os.Stat(filepath.Join(source, ".git")); err != nil {

@@ -71,14 +71,14 @@ var oldBugs = []mutant{
 		{"actor/machine.go", "\tm.do(kind, c, nil)\n", "\tm.do(kind, c, nil)\n\tm.assign(c, false)\n"},
 		{"actor/attempt.go", "\tcase a.OK:\n", "\tcase a.OK && m.holder != nil:\n\tcase a.OK:\n"}}},
 	{name: "old bug 3: the context is registered with once per attempt", edits: []edit{
-		{"manager/registration.go", "// unregister takes", "func (l *Lock) registerAgain() {\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n}\n\n// unregister takes"},
+		{"manager/context.go", "// unregister takes", "func (l *Lock) registerAgain() {\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n}\n\n// unregister takes"},
 		{"manager/retry.go", "\t\t\tn.start() // the last", "\t\t\tl.registerAgain()\n\t\t\tn.start() // the last"}}},
 	{name: "old bug 4: another id is unlocked than was locked", edits: []edit{
 		{"pg/batch.go", "e.int8(&unlockStatement, f.entries[0].id)", "e.int8(&unlockStatement, f.entries[0].id+1)"}}},
 	{name: "old bug 5: the lock is a transaction's", edits: []edit{
 		{"pg/statement.go", "\"SELECT pg_catalog.pg_try_advisory_lock($1", "\"SELECT pg_catalog.pg_try_advisory_xact_lock($1"}}},
 	{name: "old bug 6: the caller's context does not end the wait", edits: []edit{
-		{"manager/registration.go", "\tif l.parent.Done() == nil {\n", "\tif l.parent.Done() == nil || !l.claim.Try {\n"}}},
+		{"manager/context.go", "\tif l.parent.Done() == nil {\n", "\tif l.parent.Done() == nil || !l.claim.Try {\n"}}},
 	{name: "old bug 6: the caller's context does not end the opening", test: "manager TestOpenReturnsWithItsContext", edits: []edit{
 		{"pg/pool.go", "p.connector.probe(ctx)", "p.connector.probe(context.WithoutCancel(ctx))"}}},
 	{name: "old bug 7: a release looks and marks in two steps", test: "manager TestBug7_ConcurrentReleaseUnlocksOnce", edits: []edit{

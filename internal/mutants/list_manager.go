@@ -5,9 +5,9 @@ var ofLocks = []mutant{
 	{name: "Close does not wait for Do", test: "manager TestW5CloseWaitsForF", edits: []edit{
 		{"manager/manager.go", "\t_ = m.supervisor.Close(ctx)\n", "\tended, cancel := context.WithCancel(ctx)\n\tcancel()\n\t_ = m.supervisor.Close(ended)\n"}}},
 	{name: "Do releases before its function is back", edits: []edit{
-		{"manager/registration.go", "\t\tl.holdContext().cancel(reason) // its", "\t\tl.claim.ReleaseLater()\n\t\tl.holdContext().cancel(reason) // its"}}},
+		{"manager/context.go", "\t\tl.holdContext().cancel(reason) // its", "\t\tl.claim.ReleaseLater()\n\t\tl.holdContext().cancel(reason) // its"}}},
 	{name: "the function of Do is not told of the end of its context", edits: []edit{
-		{"manager/registration.go", "\t\tl.holdContext().cancel(reason) // its", "\t\t_ = l.holdContext() // its"}}},
+		{"manager/context.go", "\t\tl.holdContext().cancel(reason) // its", "\t\t_ = l.holdContext() // its"}}},
 	{name: "a function of Do that ends its goroutine keeps the lock", test: "manager TestW2FThatEndsItsGoroutine", edits: []edit{
 		{"manager/acquire.go", "\tdefer func() { err = errors.Join(err, lock.releaseWork()) }()\n\treturn f(lock.Context())\n",
 			"\terr = f(lock.Context())\n\treturn errors.Join(err, lock.releaseWork())\n"}}},
@@ -20,11 +20,11 @@ var ofLocks = []mutant{
 	{name: "an acquisition registers twice", edits: []edit{
 		{"manager/acquire.go", "\tl.register()\n", "\tl.register()\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n"}}},
 	{name: "the context registration is not taken back", edits: []edit{
-		{"manager/registration.go", "\tif l.stop == nil {\n\t\treturn\n\t}\n\tif", "\tif l.stop != nil {\n\t\treturn\n\t}\n\tif"}}},
+		{"manager/context.go", "\tif l.stop == nil {\n\t\treturn\n\t}\n\tif", "\tif l.stop != nil {\n\t\treturn\n\t}\n\tif"}}},
 	{name: "the registration of a hold that ends by itself is not taken back", test: "manager TestRegistrationIsTakenBackWithoutRelease", edits: []edit{
 		{"manager/lock.go", "\t\tl.manager.unregisterSoon(l)\n", "\t\treturn\n"}}},
 	{name: "a release does not wait for a registration that still runs", test: "manager TestReleaseWaitsForTheRegistration", edits: []edit{
-		{"manager/registration.go", "\tl.touching.Wait()\n", ""}}},
+		{"manager/context.go", "\tl.touching.Wait()\n", ""}}},
 	{name: "a second release takes the first one's registration back", edits: []edit{
 		{"manager/lock.go", "\tif known || first {", "\tif known || first || l.stop != nil {"}}},
 	{name: "a lock is given to one whose context has ended", test: "manager TestContextEndsAsTheLockIsGranted", edits: []edit{

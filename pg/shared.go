@@ -209,8 +209,8 @@ func (s *Shared) sendBatch() {
 	f.unlocks = len(f.entries)
 	f.add(s.backlog[:n], OpTry)
 	s.takeBacklog(n)
+	s.pool.stats.batch(n) // before it goes: whoever has its answer finds it counted
 	s.sendLocks(f)
-	s.pool.stats.batch(n)
 }
 
 // takeBacklog takes the first n requests out of the backlog.

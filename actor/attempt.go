@@ -232,7 +232,7 @@ func (m *machine) reserved(a *Answer) {
 			m.reserve(c)
 		}
 	case stTrying: // if the lock is found held, the session is there to wait on
-	case stHeld, stUnlocking, stSettling:
+	case stHeld, stKept, stUnlocking, stSettling:
 		m.cancelOwn()
 	}
 }

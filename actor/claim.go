@@ -18,6 +18,9 @@ type Terms struct {
 	PollFirst bool
 	// Hold says what ends the hold beside its release.
 	Hold HoldMode
+	// MinHold: for so long after the grant the lock stays at the server, although the hold may be over. The loss of its session
+	// and Close release it all the same.
+	MinHold time.Duration
 	// MaxAttempts bounds the attempts that fail, and with PollFirst those that find the lock held. At least 1.
 	MaxAttempts int
 	// Deadline is when the caller will give up, zero if never. Shortly before, the keeper asks who holds the lock.
@@ -194,7 +197,7 @@ func (c *Claim) Await(done <-chan struct{}) (known bool) {
 	}
 }
 
-// Outcome is nil where the server confirmed the release or the lock was handed on. Valid once the outcome is known.
+// Outcome is nil where the server confirmed the release, or the lock was handed on or is kept. Valid once the outcome is known.
 func (c *Claim) Outcome() error { return c.outcome }
 
 // Over is why the hold is over, nil while it is not. Any goroutine may call it.

@@ -172,6 +172,8 @@ func in(t *testing.T, s state) *driver {
 		d.acquire("a").no().session().no()
 	case stHeld:
 		d.acquire("a").yes()
+	case stKept:
+		d.acquire("a", minHold).yes().release("a")
 	case stUnlocking:
 		d.acquire("a").yes().release("a")
 	case stSettling:

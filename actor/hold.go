@@ -98,6 +98,10 @@ func (m *machine) headLeft(old *Claim) {
 func (m *machine) endHold(c *Claim, cause error) {
 	m.do(fxOver, c, cause)
 	m.holder = nil
+	if m.keeps(c) {
+		m.keep(c)
+		return
+	}
 	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime {
 		if next := m.nextHolder(); next != nil {
 			m.handOffs++
@@ -136,6 +140,10 @@ func releaseOutcome(a *Answer) error {
 
 // lost: a session has ended. Where the lock is held on it the hold is over; an operation under way is answered by itself.
 func (m *machine) lost(on Session) {
+	if m.kept != nil && m.kept.Session == on {
+		m.keptLost()
+		return
+	}
 	c := m.holder
 	if c == nil || c.Session != on {
 		return
@@ -144,9 +152,14 @@ func (m *machine) lost(on Session) {
 	cause := fmt.Errorf("%w: %w", ErrLost, on.Lost())
 	m.do(fxOver, c, cause)
 	m.do(fxSettle, c, cause)
+	m.leftSession()
+	m.drive()
+}
+
+// leftSession returns the key's own session where the lock was on it, which has ended.
+func (m *machine) leftSession() {
 	if m.server.onOwn {
 		m.returnOwn()
 	}
 	m.server.onOwn = false
-	m.drive()
 }

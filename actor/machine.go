@@ -42,6 +42,7 @@ type machine struct {
 	queue     queue
 	holder    *Claim
 	leaving   *Claim // whose release the unlock under way is
+	kept      *Claim // whose minimum hold goes on, although its hold is over
 	pausing   bool   // between two attempts, or until there is a session to wait on
 	inherited bool   // the operation under way is of an earlier incarnation: a grant is given back
 	closing   bool
@@ -64,12 +65,13 @@ const (
 	stPausing                // between attempts, or until there is a session to wait on
 	stWaiting                // a wait in the server's queue, or a poll, is under way
 	stHeld                   // the lock is ours, and a claim's
+	stKept                   // the lock is ours, and nobody's: a minimum hold goes on
 	stUnlocking              // an unlock is under way
 	stSettling               // an operation of an earlier incarnation is under way
 )
 
 func (s state) String() string {
-	return [...]string{"idle", "trying", "pausing", "waiting", "held", "unlocking", "settling"}[s]
+	return [...]string{"idle", "trying", "pausing", "waiting", "held", "kept", "unlocking", "settling"}[s]
 }
 
 func (m *machine) state() state {
@@ -82,6 +84,8 @@ func (m *machine) state() state {
 		return stTrying
 	case s.op != opNone:
 		return stWaiting
+	case s.held && m.kept != nil:
+		return stKept
 	case s.held:
 		return stHeld
 	case m.pausing:
@@ -147,7 +151,7 @@ func (m *machine) acquire(c *Claim) {
 	switch {
 	case m.closing:
 		m.refuse(c, ErrClosed)
-	case c.Try && (m.queue.n > 0 || state == stHeld || m.server.op == opWait || m.server.op == opPoll):
+	case c.Try && (m.queue.n > 0 || state == stHeld || state == stKept || m.server.op == opWait || m.server.op == opPoll):
 		m.refuse(c, ErrNotAcquired) // a try that finds a try under way that nobody wants any more gets its answer
 	case m.queue.n >= m.limits.MaxWaiters:
 		m.refuse(c, ErrTooManyWaiters)
@@ -210,6 +214,8 @@ func (c *Claim) lastAttempt() bool { return c.Attempts+1 >= max(1, c.MaxAttempts
 // nextDue is when due is to be sent, zero if never. What due would not look at now is not due: it may lie in the past.
 func (m *machine) nextDue() time.Time {
 	switch state := m.state(); {
+	case state == stKept:
+		return m.kept.keptUntil()
 	case state != stPausing && state != stWaiting:
 		return time.Time{}
 	case state == stWaiting || m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt):
@@ -223,7 +229,12 @@ func (m *machine) nextDue() time.Time {
 func (m *machine) due() {
 	passed := func(at time.Time) bool { return !at.IsZero() && !m.now.Before(at) }
 	state := m.state()
-	if state != stPausing && state != stWaiting {
+	switch state {
+	case stPausing, stWaiting:
+	case stKept:
+		m.keptEnough()
+		return
+	case stIdle, stTrying, stHeld, stUnlocking, stSettling:
 		return
 	}
 	if passed(m.askAt) {
@@ -241,7 +252,7 @@ func (m *machine) due() {
 }
 
 func (m *machine) told(h *Holder) {
-	if m.state() != stHeld && m.queue.n > 0 {
+	if state := m.state(); state != stHeld && state != stKept && m.queue.n > 0 {
 		m.remote = h
 	}
 }
@@ -260,6 +271,9 @@ func (m *machine) close() {
 			return
 		}
 		m.endHold(m.holder, ErrClosed)
+	case stKept:
+		m.kept = nil
+		m.unlock()
 	case stWaiting:
 		m.stopPolling()
 	case stTrying, stUnlocking, stSettling:

@@ -76,6 +76,7 @@ func (w *model) acquire(t *rapid.T) {
 	c.Dedicated = rapid.IntRange(0, 3).Draw(t, "dedicated") == 0
 	c.PollFirst = rapid.Bool().Draw(t, "poll first")
 	c.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "attempts")
+	c.MinHold = time.Duration(rapid.SampledFrom([]int{0, 0, 25, 100}).Draw(t, "min hold")) * time.Millisecond
 	c.Hold = rapid.SampledFrom([]HoldMode{HoldWithContext, HoldDetached, HoldForWork}).Draw(t, "hold")
 	w.step(acquire{c})
 }
@@ -239,7 +240,7 @@ func (w *model) goesWell() {
 			w.step(&release{claim: w.holder})
 		case w.own == ownAsked || w.own == ownWithdrawn:
 			w.step(Reserved{&Answer{OK: true}})
-		case !at.IsZero() && len(w.queue) > 0:
+		case !at.IsZero() && (len(w.queue) > 0 || w.kept != nil):
 			w.now = at
 			w.step(due{})
 		case len(w.queue) == 0:

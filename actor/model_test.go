@@ -35,6 +35,7 @@ type model struct {
 	notified  map[*Claim]bool // that the hold is to end
 	holder    *Claim
 	unsettled *Claim // whose hold is over
+	kept      *Claim // whose minimum hold goes on after its hold
 
 	tenure time.Time // when the server granted the lock
 	grants int       // since then
@@ -46,6 +47,7 @@ type model struct {
 	granted    bool   // a claim was granted in it
 	confirmed  bool   // it brought the server's word for a release
 	settledOK  *Claim // whose release was called a success
+	keeps      *Claim // whose hold it ended before the minimum
 	failures   int    // 1 where it brought a failure that counts
 	permanent  bool
 	repeated   bool     // its session had ended, and the first waiter tried again at once
@@ -63,7 +65,8 @@ func (w *model) step(e message) {
 		return // the keeper is gone, and nobody sends it anything any more
 	}
 	historySteps.Add(1)
-	w.message, w.granted, w.confirmed, w.settledOK, w.failures, w.permanent, w.repeated = e, false, false, nil, 0, false, false
+	w.message, w.granted, w.confirmed, w.settledOK, w.keeps = e, false, false, nil, nil
+	w.failures, w.permanent, w.repeated = 0, false, false
 	w.waitingOld = slices.Clone(w.queue)
 	switch e := e.(type) {
 	case acquire:
@@ -73,7 +76,7 @@ func (w *model) step(e message) {
 	case Reserved:
 		w.reserved(e.Answer)
 	case Lost:
-		w.held = false
+		w.held, w.kept = false, nil
 	case paused:
 		w.asked[e.claim] = false
 	case closing:
@@ -192,6 +195,10 @@ func (w *model) operate(kind effectKind) {
 	if w.held != (kind == fxUnlock) {
 		w.fail("%v with the lock held %v", kind, w.held)
 	}
+	if w.kept != nil && !w.closed && w.now.Before(w.kept.keptUntil()) {
+		w.fail("%v before the minimum hold is over", kind)
+	}
+	w.kept = nil
 	w.busy, w.stopped, w.inherited = true, false, false
 	w.op = map[effectKind]operation{fxTry: opTry, fxTryOwn: opTry, fxWait: opWait, fxPoll: opPoll, fxUnlock: opUnlock}[kind]
 	switch kind {
@@ -217,6 +224,8 @@ func (w *model) grant(c *Claim) {
 	switch {
 	case w.holder != nil:
 		w.fail("granted twice")
+	case w.kept != nil:
+		w.fail("granted during a minimum hold")
 	case !w.held || w.busy:
 		w.fail("granted without the server's word")
 	case w.closed:
@@ -300,6 +309,9 @@ func (w *model) over(c *Claim, cause error) {
 		w.fail("a hold ended by %T for %v", w.message, cause)
 	}
 	w.holder, w.unsettled = nil, c
+	if _, lost := w.message.(Lost); !lost && !w.closed && w.now.Before(c.Granted.Add(c.MinHold)) {
+		w.keeps = c
+	}
 	c.end(cause)
 }
 
@@ -310,6 +322,9 @@ func (w *model) settle(c *Claim, err error) {
 	w.unsettled = nil
 	if err == nil {
 		w.settledOK = c
+		if c == w.keeps {
+			w.kept = c
+		}
 	} else if !errors.Is(err, ErrLost) && !errors.Is(err, ErrReleaseUnknown) {
 		w.fail("settled with %v", err)
 	}
@@ -321,7 +336,10 @@ func (w *model) look() {
 	if w.holder != nil && w.unsettled != nil {
 		w.fail("the lock went on, and the last hold was not settled")
 	}
-	if w.settledOK != nil && !w.granted && !w.confirmed {
+	if w.keeps != nil && (w.kept != w.keeps || w.granted || w.busy) {
+		w.fail("a hold ended before its minimum, and the lock was not kept")
+	}
+	if w.settledOK != nil && !w.granted && !w.confirmed && w.kept == nil {
 		w.fail("a release was called a success, and neither the server nor the next holder has the lock")
 	}
 	for _, c := range w.waitingOld {
@@ -340,7 +358,7 @@ func (w *model) look() {
 	}
 	w.lookAtServer()
 	for i, c := range w.queue {
-		if c.Try && (i > 0 || w.holder != nil) {
+		if c.Try && (i > 0 || w.holder != nil || w.kept != nil) {
 			w.fail("a try was left in the queue")
 		}
 		if c.Try && w.idle() && !c.Dedicated {
@@ -352,7 +370,7 @@ func (w *model) look() {
 	}
 }
 
-func (w *model) idle() bool { return !w.busy && w.holder == nil }
+func (w *model) idle() bool { return !w.busy && w.holder == nil && w.kept == nil }
 
 func (w *model) lookAtServer() {
 	alarm := w.m.nextDue()
@@ -361,6 +379,10 @@ func (w *model) lookAtServer() {
 		w.fail("the keeper knows %+v of the server, and it is busy %v %v held %v own %d", s, w.busy, w.op, w.held, w.own)
 	}
 	switch {
+	case w.kept != nil:
+		if w.busy || !w.held || !alarm.Equal(w.kept.Granted.Add(w.kept.MinHold)) || w.own == ownHave && !w.onOwn {
+			w.fail("a minimum hold: busy %v held %v own %d, and the alarm is at %v", w.busy, w.held, w.own, alarm)
+		}
 	case !w.idle():
 		if !alarm.IsZero() && !(w.busy && (w.op == opWait || w.op == opPoll)) {
 			w.fail("the alarm is set, and nothing can be due")

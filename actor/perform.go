@@ -72,10 +72,14 @@ func (k *keeper) ask(kind effectKind) {
 
 // knownHolder is who holds the lock, as far as the keeper knows.
 func (k *keeper) knownHolder() *Holder {
-	if c := k.machine.holder; c != nil {
-		return &Holder{Local: true, PID: c.Session.PID(), Since: c.Granted, Seen: time.Now()}
+	c := k.machine.holder
+	if c == nil {
+		c = k.machine.kept
 	}
-	return k.machine.remote
+	if c == nil {
+		return k.machine.remote
+	}
+	return &Holder{Local: true, PID: c.Session.PID(), Since: c.Granted, Seen: time.Now()}
 }
 
 // hook calls the test's function, which may panic as a keeper with a bug would.

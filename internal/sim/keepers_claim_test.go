@@ -315,19 +315,22 @@ func (w *world) settled(c *claim) {
 	case errors.Is(over, errGaveUp) && (!c.gaveUp || c.Hold != actor.HoldWithContext):
 		w.violate("errors tell the truth", "%v: %v", c, over)
 	}
+	if settled == nil && c.keeps(time.Now()) {
+		w.seen.add("kept for a minimum hold")
+	}
 	if settled == nil {
 		w.released = append(w.released, c)
 	}
 }
 
 // releasedMeansFree: a release that was called a success has freed the lock at the server, or another of the process has
-// it. With mu.
+// it, or it is kept for a minimum hold. With mu.
 func (w *world) releasedMeansFree() {
 	for _, c := range w.released {
 		lock, l := w.server.lock(c.ID), c.p.links[c.ID]
 		// A keeper that fails as it hands the lock on has said so already, and unlocks.
 		failed := c.p.injected[c.ID] && l.busy != nil && l.busy.kind == opUnlock
-		if lock.owner == c.Session && lock.tenure == c.tenure && !failed && !w.handedOn(c) {
+		if lock.owner == c.Session && lock.tenure == c.tenure && !failed && !w.handedOn(c) && !c.keeps(time.Now()) {
 			w.violate("released means free", "%v, and the server has the lock", c)
 		}
 	}

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"errors"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 )
@@ -20,6 +21,10 @@ func (w *world) exclusion() {
 			w.violate("exclusion", "%v and %v hold at one time", other, c)
 		}
 		holders[key] = c
+		if other := w.keptFrom(c); other != nil {
+			w.violate("minimum holds", "%v holds since %v, and %v was to keep the lock for %v from %v", c, c.Granted, other,
+				other.MinHold, other.Granted)
+		}
 		s := c.Session.(*session) //nolint:forcetypeassert // it is ours
 		if s.killed {
 			continue
@@ -35,6 +40,27 @@ func (w *world) exclusion() {
 			w.violate("every call returns", "%v was ended by %v, and holds on", c, c.ended)
 		}
 	}
+}
+
+// keptFrom is a claim whose minimum hold a later grant has broken into. A keeper that has failed keeps nothing, nor does a session
+// that the server has ended. With mu.
+func (w *world) keptFrom(c *claim) *claim {
+	for _, other := range w.past {
+		if other.ID == c.ID && c.Granted.After(other.Granted) && other.keeps(c.Granted) && !other.p.injected[c.ID] &&
+			!other.Session.(*session).killed { //nolint:forcetypeassert // it is ours
+			return other
+		}
+	}
+	return nil
+}
+
+// keeps reports whether the lock stays with a claim at a time although its hold is over.
+func (c *claim) keeps(at time.Time) bool {
+	if c.Err != nil || c.submitErr != nil || c.p.dead || c.p.closing || !at.Before(c.Granted.Add(c.MinHold)) {
+		return false
+	}
+	over := c.Over()
+	return c.Session.Lost() == nil && (errors.Is(over, actor.ErrReleased) || errors.Is(over, errGaveUp))
 }
 
 // nothingLeaks: a lock at the server is a holder's, or something is under way for its key; so is a session of a key's own.
@@ -54,10 +80,15 @@ func (w *world) nothingLeaks() {
 	}
 }
 
-// wanted reports whether somebody waits for a key, holds it, or has not heard what became of it.
+// wanted reports whether somebody waits for a key, holds it, has not heard what became of it, or keeps it for a minimum hold.
 func (w *world) wanted(p *process, id int64) bool {
 	for _, c := range w.open {
 		if c.p == p && c.ID == id {
+			return true
+		}
+	}
+	for _, c := range w.past {
+		if c.p == p && c.ID == id && c.keeps(time.Now()) {
 			return true
 		}
 	}

@@ -96,6 +96,9 @@ func (w *world) prepare(p *process, id int64) *claim {
 		Hold:        []actor.HoldMode{actor.HoldWithContext, actor.HoldWithContext, actor.HoldDetached, actor.HoldForWork}[w.src.Pick(4)],
 	}
 	silent := w.src.Chance(10)
+	if w.src.Chance(6) {
+		terms.MinHold = 100 * time.Millisecond
+	}
 	if w.src.Chance(5) {
 		terms.Deadline = time.Now().Add(300 * time.Millisecond)
 	}
@@ -119,7 +122,8 @@ func (w *world) comes(c *claim) {
 	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && (l.busy.kind == opWait || l.busy.kind == opPoll)
 	c.n = len(w.past) + len(w.open) + 1
 	w.open = append(w.open, c)
-	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts, hold %d", c, c.Try, c.Dedicated, c.PollFirst, c.MaxAttempts, c.Hold)
+	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts, hold %d, for %v at least", c, c.Try, c.Dedicated, c.PollFirst,
+		c.MaxAttempts, c.Hold, c.MinHold)
 }
 
 // endSome ends any claim that is not over, perhaps for the second time, or one that is.

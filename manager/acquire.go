@@ -58,6 +58,8 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, ErrEmptyKey
 	case o.waitTimeout < 0:
 		return nil, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", o.waitTimeout)
+	case o.minHold < 0:
+		return nil, fmt.Errorf("WithMinHold is %v: it must not be negative", o.minHold)
 	case ctx.Err() != nil:
 		return nil, contextReason(ctx)
 	case m.closing.Load():
@@ -68,7 +70,7 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, ErrHeld
 	}
 	t := &l.claim.Terms
-	t.Name, t.ID, t.Dedicated = k.name, k.id, o.dedicated
+	t.Name, t.ID, t.Dedicated, t.MinHold = k.name, k.id, o.dedicated, o.minHold
 	t.PollFirst, t.MaxAttempts = retry.PollFirst, retry.Attempts
 	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
 		t.Hold = actor.HoldDetached
@@ -129,8 +131,12 @@ func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Durat
 // under a running f. The error joins f's own with [ErrLost] where that happened: what f did may have overlapped. A panic in f
 // passes through, after the lock has been released. Locks are not reentrant: Acquire or Do of the same key in f, with f's context,
 // returns [ErrHeld].
-func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) (err error) {
-	lock, err := m.acquire(ctx, m.Key(key), actor.Terms{Hold: actor.HoldForWork}, opts)
+func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) error {
+	return m.do(ctx, m.Key(key), actor.Terms{Hold: actor.HoldForWork}, f, opts)
+}
+
+func (m *Manager) do(ctx context.Context, k Key, t actor.Terms, f func(context.Context) error, opts []AcquireOption) (err error) {
+	lock, err := m.acquire(ctx, k, t, opts)
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,12 @@ type config struct {
 	idleKeyTime   time.Duration
 	restarts      int
 	restartWindow time.Duration
+	clockSkew     time.Duration
 	logger        *slog.Logger
 	sessions      pg.Config
 
 	hook func(id int64, step string) // tests only
+	now  func() time.Time            // likewise: a clock that is wrong
 }
 
 // Option changes how a manager works.
@@ -118,6 +120,9 @@ func WithRestarts(n int, window time.Duration) Option {
 	return func(c *config) { c.restarts, c.restartWindow = n, window }
 }
 
+// WithClockSkew sets the most that the clocks of two processes may differ by, for [Manager.Once]. Default 10 s.
+func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSkew = d } }
+
 // WithLogger has transitions logged that are worth a human's eye. A slow handler delays nothing: what does not fit is dropped and
 // counted.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
@@ -130,6 +135,7 @@ const (
 	defaultIdleKeyTime   = 100 * time.Millisecond
 	defaultRestarts      = 5
 	defaultRestartWindow = 10 * time.Second
+	defaultClockSkew     = 10 * time.Second
 )
 
 func (c *config) complete() error {
@@ -159,6 +165,7 @@ func (c *config) complete() error {
 		{"WithHandOffLimit time", &c.handOffTime, defaultHandOffTime},
 		{"WithIdleKeyTime", &c.idleKeyTime, defaultIdleKeyTime},
 		{"WithRestarts window", &c.restartWindow, defaultRestartWindow},
+		{"WithClockSkew", &c.clockSkew, defaultClockSkew},
 	}
 	for _, d := range durations {
 		if *d.field == 0 {
@@ -173,6 +180,9 @@ func (c *config) complete() error {
 	}
 	if !utf8.ValidString(c.sessions.ApplicationName) {
 		return errors.New("WithApplicationName is no valid UTF-8, which PostgreSQL would refuse")
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.hash == nil {
 		c.hash = hashing.NamespacedFNV1a(c.namespace)

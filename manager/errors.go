@@ -15,6 +15,8 @@ import (
 var (
 	// ErrNotAcquired: TryAcquire found the lock held, or another caller first in the queue for it.
 	ErrNotAcquired = actor.ErrNotAcquired
+	// ErrAlreadyRun: Once found that the period of the key is somebody's already. errors.Is finds [ErrNotAcquired] as well.
+	ErrAlreadyRun = fmt.Errorf("already run in this period, or running: %w", ErrNotAcquired)
 	// ErrWaitTimeout: the time of [WithWaitTimeout] is over.
 	ErrWaitTimeout = errors.New("wait timeout")
 	// ErrLost: the hold ended although its holder had not released it; the work under it may have overlapped another's.

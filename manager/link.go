@@ -1,8 +1,6 @@
 package manager
 
 import (
-	"time"
-
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/pg"
 )
@@ -108,12 +106,7 @@ func (l *link) Reserved(_ *pg.Reservation, s *pg.Solo, err error) {
 
 // Told implements [pg.Asker].
 func (l *link) Told(h *pg.Holder) {
-	if h == nil {
-		l.events <- actor.Told{}
-		return
-	}
-	l.events <- actor.Told{Holder: &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr,
-		Since: h.SessionSince, Seen: time.Now()}}
+	l.events <- actor.Told{Holder: holder(h)}
 }
 
 func failed(err error) *actor.Answer {

@@ -73,7 +73,7 @@ func (l *Lock) Err() error {
 var errSilence = errors.New("nothing was heard from the server in time")
 
 // Release ends the hold and releases the lock. It is idempotent: every call returns the one outcome. Nil says that the server
-// confirmed the release, or that the lock went to the next waiter in this process; [ErrLost] that the hold had ended before;
+// confirmed the release, that the lock went to the next waiter in this process, or that it stays for its [WithMinHold]; [ErrLost] that the hold had ended before;
 // [ErrReleaseUnknown] that no confirmation came. ctx bounds the wait for the outcome, not the release, which is begun even if ctx
 // has ended already, and goes on in any case. When it returns, nothing of the library touches the acquiring context any more.
 func (l *Lock) Release(ctx context.Context) error {

@@ -11,6 +11,7 @@ type acquireOptions struct {
 	once        bool // it is 0, and the call is not a try by itself
 	detach      bool
 	dedicated   bool
+	minHold     time.Duration
 	retry       *RetryPolicy
 }
 
@@ -43,3 +44,8 @@ func WithDedicatedSession() AcquireOption { return func(o *acquireOptions) { o.d
 
 // WithRetryPolicy is [WithRetry] for one acquisition.
 func WithRetryPolicy(p RetryPolicy) AcquireOption { return func(o *acquireOptions) { o.retry = &p } }
+
+// WithMinHold keeps the lock at the server until d after its grant, although Release or Do returns at once: nobody else, in this process
+// or in another, is granted the key before. It is for work that is short, and that others would do again. The loss of the
+// session, the end of the process and Close release the lock earlier.
+func WithMinHold(d time.Duration) AcquireOption { return func(o *acquireOptions) { o.minHold = d } }

@@ -37,7 +37,7 @@ var ofKeepers = []mutant{
 	{name: "the holder is not told that its hold is over", edits: []edit{
 		{"actor/claim.go", "\tc.Owner.HoldEnds(cause)\n", ""}}},
 	{name: "a holder hears of the end after the server", edits: []edit{
-		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holder = nil\n\tif m.handOffs", "\tm.holder = nil\n\tif m.handOffs"},
+		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holder = nil\n\tif m.keeps(c) {\n", "\tm.holder = nil\n\tif m.keeps(c) {\n\t\tm.do(fxOver, c, cause)\n"},
 		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn"},
 		{"actor/hold.go", "\t\tm.leaving = nil\n", "\t\tm.leaving = nil\n\t\tm.do(fxOver, c, ErrReleased)\n"}}},
 	{name: "a lost session is not told to the holder", edits: []edit{

@@ -1,0 +1,48 @@
+package manager
+
+import (
+	"context"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/pg"
+)
+
+// The pool drops a question that comes too soon after another. So one is asked again when its answer has not come, a few times.
+const (
+	askPatience = 50 * time.Millisecond
+	askTimes    = 10
+)
+
+// holderOf asks the server who holds a lock; nil if that does not become known soon. It runs on the caller's goroutine.
+func (m *Manager) holderOf(ctx context.Context, id int64) *Holder {
+	timer := time.NewTimer(askPatience)
+	defer timer.Stop()
+	for range askTimes {
+		asker := make(asker, 1)
+		m.pool.Who(id, asker)
+		select {
+		case h := <-asker:
+			return holder(h)
+		case <-timer.C:
+			timer.Reset(askPatience)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// asker is sent the answer by the pool; received by holderOf; never closed; capacity 1: the pool answers once, or not.
+type asker chan *pg.Holder
+
+// Told implements [pg.Asker].
+func (a asker) Told(h *pg.Holder) { a <- h }
+
+// holder is what a session was told, for those who are refused.
+func holder(h *pg.Holder) *actor.Holder {
+	if h == nil {
+		return nil
+	}
+	return &actor.Holder{PID: h.PID, ApplicationName: h.ApplicationName, ClientAddr: h.ClientAddr, Since: h.SessionSince, Seen: time.Now()}
+}

@@ -1,0 +1,53 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+// Once runs f in one of all the processes that call it for the key in the same period: for a job that every replica starts by its
+// own clock. Periods are counted in UTC, as [time.Time.Truncate] does: with 24 hours one begins at each midnight. The first caller
+// runs f under the lock of the key and the period, as Do would; this lock stays at the server until the period is over on every
+// clock, that is until its end plus the time of [WithClockSkew]. All other callers get [ErrAlreadyRun] at once, whether f runs still or has
+// returned, well or not; the error names who holds the lock, where that is known. [PeriodOf] tells f for which period it runs.
+//
+// The lock is in the holder's session, and nothing is written down. Where the holder's process or session ends, or its manager is
+// closed, before the period is over, the next caller in the period runs f again. Where f must not run twice even then, it
+// has to write down itself, in the transaction of its work, that it has run.
+func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f func(ctx context.Context) error, opts ...AcquireOption) error {
+	now := m.config.now()
+	begin := now.Truncate(period)
+	k := m.Key(key)
+	if key != "" {
+		k = m.Key(key + "@" + begin.UTC().Format(time.RFC3339Nano))
+	}
+	if period <= 0 {
+		return m.failure(k, &actor.Claim{}, fmt.Errorf("the period of Once is %v: it must be positive", period), 0)
+	}
+	keep := begin.Add(period + m.config.clockSkew).Sub(now)
+	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep) })
+	err := m.do(ctx, k, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
+		return f(context.WithValue(ctx, periodKey{}, begin))
+	}, opts)
+	var refused *AcquireError
+	if errors.As(err, &refused) && refused.Key == k.name && refused.Reason == ErrNotAcquired { //nolint:errorlint // that very value
+		refused.Reason = ErrAlreadyRun
+		if refused.Holder == nil {
+			refused.Holder = m.holderOf(ctx, k.id)
+		}
+	}
+	return err
+}
+
+type periodKey struct{}
+
+// PeriodOf is the beginning of the period that the function of [Manager.Once] runs for, which has this context. ok is false elsewhere.
+func PeriodOf(ctx context.Context) (begin time.Time, ok bool) {
+	begin, ok = ctx.Value(periodKey{}).(time.Time)
+	return begin, ok
+}

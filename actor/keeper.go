@@ -83,6 +83,9 @@ func (k *keeper) consider(m message) bool {
 	case await:
 		e.claim.awaitOutcome(e.outcome)
 		return false
+	case whoHolds:
+		e.owner <- k.owner()
+		return false
 	case Lost:
 		if !k.holdsOn(e.Session) {
 			return false // an earlier one, or what is under way is answered by itself
@@ -103,6 +106,14 @@ func (k *keeper) consider(m message) bool {
 	now, trusted := k.clock(m)
 	k.machine.step(known, m, now, trusted)
 	return true
+}
+
+// owner is who holds the key; nil where nobody does.
+func (k *keeper) owner() Owner {
+	if c := k.machine.holder; c != nil {
+		return c.Owner
+	}
+	return nil
 }
 
 func (k *keeper) holdsOn(s Session) bool {

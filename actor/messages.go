@@ -23,6 +23,12 @@ type await struct {
 	outcome chan<- Reply
 }
 
+// whoHolds: somebody wants to know who holds the key in this process.
+type whoHolds struct {
+	// Sent by the keeper; received by whoever asks; never closed; capacity 1: one answer, nil where nobody does.
+	owner chan<- Owner
+}
+
 // contextEnded: the context that the claim was made with has ended, for cause.
 type contextEnded struct {
 	claim *Claim
@@ -50,6 +56,7 @@ type closing struct{}
 func (acquire) String() string      { return "acquire" }
 func (*release) String() string     { return "release" }
 func (await) String() string        { return "await" }
+func (whoHolds) String() string     { return "who holds" }
 func (contextEnded) String() string { return "context ended" }
 func (withdraw) String() string     { return "withdraw" }
 func (paused) String() string       { return "paused" }

@@ -216,5 +216,7 @@ func (k *keeper) refuseMessage(m message, err error) {
 		m.claim.awaitRelease(m.outcome)
 	case await:
 		m.claim.awaitOutcome(m.outcome)
+	case whoHolds:
+		m.owner <- nil
 	}
 }

@@ -60,6 +60,8 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", o.waitTimeout)
 	case o.minHold < 0:
 		return nil, fmt.Errorf("WithMinHold is %v: it must not be negative", o.minHold)
+	case o.transitions != nil && !o.leads:
+		return nil, errors.New("WithTransitions is for Elect")
 	case ctx.Err() != nil:
 		return nil, contextReason(ctx)
 	case m.closing.Load():
@@ -72,6 +74,7 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 	t := &l.claim.Terms
 	t.Name, t.ID, t.Dedicated, t.MinHold = k.name, k.id, o.dedicated, o.minHold
 	t.PollFirst, t.MaxAttempts = retry.PollFirst, retry.Attempts
+	l.leads = o.leads
 	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
 		t.Hold = actor.HoldDetached
 	}

@@ -46,6 +46,12 @@ var (
 	ErrKeeperFailed = actor.ErrKeeperFailed
 	// ErrHeld is returned where the context given is that of a hold of the same key, or derived from it: locks are not reentrant.
 	ErrHeld = errors.New("the key is held by the context given: locks are not reentrant")
+	// ErrNotLeader: this process does not lead.
+	ErrNotLeader = errors.New("this process is not the leader")
+	// ErrNoLeader: nobody is known to lead, or the server did not tell in time.
+	ErrNoLeader = errors.New("no leader is known")
+	// ErrResigned is the cause of a term's end by [Leader.Resign].
+	ErrResigned = errors.New("the leader has resigned")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.

@@ -58,50 +58,6 @@ func ExampleManager_Do() {
 	// <nil>
 }
 
-// Once is for a job that each replica starts by its own clock: one of them runs it.
-func ExampleManager_Once() {
-	ctx := context.Background()
-	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer m.Close(ctx)
-
-	report := func(context.Context) error {
-		fmt.Println("writing the report of the year")
-		return nil
-	}
-	for range 2 { // the second call could come from another process
-		err := m.Once(ctx, "report", 365*24*time.Hour, report)
-		fmt.Println(errors.Is(err, manager.ErrAlreadyRun))
-	}
-	// Output:
-	// writing the report of the year
-	// false
-	// true
-}
-
-// WithMinHold keeps short work from being done again by those who come a little later.
-func ExampleWithMinHold() {
-	ctx := context.Background()
-	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer m.Close(ctx)
-
-	lock, err := m.Acquire(ctx, "reminder/42", manager.WithMinHold(time.Minute))
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(lock.Release(ctx)) // returns at once
-	_, err = m.TryAcquire(ctx, "reminder/42")
-	fmt.Println(errors.Is(err, manager.ErrNotAcquired))
-	// Output:
-	// <nil>
-	// true
-}
-
 // TryAcquire does not wait for whoever holds the lock.
 func ExampleManager_TryAcquire() {
 	ctx := context.Background()

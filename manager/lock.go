@@ -18,6 +18,7 @@ type Lock struct {
 	parent   parent // the context that the lock was acquired with
 	outer    *Lock  // the hold whose context that is, or is derived from; nil if there is none
 	detached bool   // the hold does not end with that context
+	leads    bool   // it is a term of Elect
 
 	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
 	touching sync.WaitGroup // one as long as the registration may touch the parent
@@ -182,6 +183,12 @@ func (h *holdContext) Value(key any) any {
 		return h.lock
 	}
 	return h.Context.Value(key)
+}
+
+// holder is the hold as others see it.
+func (l *Lock) holder() *Holder {
+	return &Holder{Local: true, PID: l.claim.Session.PID(), ApplicationName: l.manager.config.sessions.ApplicationName,
+		Since: l.claim.Granted, Seen: time.Now()}
 }
 
 // holds reports whether the hold, or one that it is inside of, is of the key.

@@ -95,6 +95,16 @@ func (j *journal) stop() {
 	}
 }
 
+func (j *journal) campaign(key string, err error) {
+	j.write(func(l *slog.Logger) { l.Warn("lockkeeper: a campaign failed, and goes on", "key", key, "error", err) })
+}
+
+func (j *journal) observer(key string, value any) {
+	j.write(func(l *slog.Logger) {
+		l.Error("lockkeeper: the function of WithTransitions failed", "key", key, "panic", value)
+	})
+}
+
 func (j *journal) session(e pg.Event) {
 	j.write(func(l *slog.Logger) {
 		switch e.Kind {

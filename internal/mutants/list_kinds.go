@@ -22,4 +22,19 @@ var ofKinds = []mutant{
 		{"manager/once.go", " + \"@\" + begin.UTC().Format(time.RFC3339Nano)", ""}}},
 	{name: "Once waits for the one that runs", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "actor.Terms{Try: true, ", "actor.Terms{"}}},
+	{name: "Resign releases before Elect's function is back", test: "manager TestResign", edits: []edit{
+		{"manager/leader.go", "\tterm.holdContext().cancel(ErrResigned)\n", "\tterm.holdContext().cancel(ErrResigned)\n\tterm.claim.ReleaseLater()\n"}}},
+	{name: "the end of a term is not told", test: "manager TestElect", edits: []edit{
+		{"manager/elect.go", "\t\te.transitions.tell(Transition{At: time.Now(), Cause: cause})\n", ""}}},
+	{name: "transitions are told out of order", test: "manager TestObserverOfTransitions", edits: []edit{
+		{"manager/elect.go", "\to.last = done\n", "\to.last = nil\n"}}},
+	{name: "who has lost a term does not campaign again", test: "manager TestElectAfterALoss", edits: []edit{
+		{"manager/elect.go", "\tcase errors.Is(cause, ErrLost), errors.Is", "\tcase errors.Is"}}},
+	{name: "an error of Elect's function after its term is lost", test: "manager TestElectReturnsWhatItsFunctionReturns", edits: []edit{
+		{"manager/elect.go", "\tcase err != nil && !errors.Is(err, cause)", "\tcase errors.Is(err, ErrClosed) && !errors.Is(err, cause)"}}},
+	{name: "a hold by Do is a term", test: "manager TestLeaderOfWhatIsNoElection", edits: []edit{
+		{"manager/leader.go", "ok && lock.leads && ", "ok && "}}},
+	{name: "who has resigned leads on", test: "manager TestResign", edits: []edit{
+		{"manager/leader.go", "hold.Err() != nil {", "hold.Err() != nil && !errors.Is(context.Cause(hold), ErrResigned) {"},
+		{"manager/leader.go", "\t\"context\"\n", "\t\"context\"\n\t\"errors\"\n"}}},
 }

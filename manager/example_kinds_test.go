@@ -1,0 +1,85 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// Once is for a job that each replica starts by its own clock: one of them runs it.
+func ExampleManager_Once() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	report := func(context.Context) error {
+		fmt.Println("writing the report of the year")
+		return nil
+	}
+	for range 2 { // the second call could come from another process
+		err := m.Once(ctx, "report", 365*24*time.Hour, report)
+		fmt.Println(errors.Is(err, manager.ErrAlreadyRun))
+	}
+	// Output:
+	// writing the report of the year
+	// false
+	// true
+}
+
+// WithMinHold keeps short work from being done again by those who come a little later.
+func ExampleWithMinHold() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	lock, err := m.Acquire(ctx, "reminder/42", manager.WithMinHold(time.Minute))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lock.Release(ctx)) // returns at once
+	_, err = m.TryAcquire(ctx, "reminder/42")
+	fmt.Println(errors.Is(err, manager.ErrNotAcquired))
+	// Output:
+	// <nil>
+	// true
+}
+
+// Elect runs a function in one process at a time, for as long as that process leads.
+func ExampleManager_Elect() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	leader, terms := m.Leader("scheduler"), 0
+	err = m.Elect(ctx, "scheduler", func(ctx context.Context) error {
+		terms++
+		fmt.Println("term", terms, "leading:", leader.IsLeader(ctx) == nil)
+		if terms == 2 {
+			return nil // which ends the campaign
+		}
+		go func() { _ = leader.Resign(ctx) }() // as an operator would, before a deploy
+		<-ctx.Done()                           // a loss of the session, or the end of ctx outside, would end it too
+		fmt.Println(context.Cause(ctx))
+		return nil // the next term may come
+	})
+	fmt.Println(err, leader.IsLeader(ctx) == nil)
+	// Output:
+	// term 1 leading: true
+	// the leader has resigned
+	// term 2 leading: true
+	// <nil> false
+}

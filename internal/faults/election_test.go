@@ -38,7 +38,7 @@ func (b *ballot) begins(ctx context.Context, who int) {
 			b.t.Errorf("%d leads, and the context of %d lives", who, other)
 		}
 	}
-	b.alive[who] = ctx
+	b.alive[who] = ctx //nolint:fatcontext // it is kept, and no child is made of it
 }
 
 func (b *ballot) term(who int) context.Context {

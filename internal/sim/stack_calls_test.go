@@ -204,6 +204,9 @@ func (w *stack) look() {
 			w.violate("every call returns", "%v is being released, with a context that has ended", k)
 		}
 	}
+	for _, rule := range w.rules {
+		rule()
+	}
 	w.onlyOneHolds()
 	w.registeredRightly()
 	w.noMoreThanAllowed()

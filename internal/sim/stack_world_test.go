@@ -41,6 +41,7 @@ type stack struct {
 	programs []*program
 	all      []*program
 	calls    []*call
+	rules    []func()      // more of them, for look
 	unblock  chan struct{} // closed when all is to go well: backoffs that block go on
 
 	// With mu.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -82,4 +84,27 @@ func ExampleManager_Elect() {
 	// the leader has resigned
 	// term 2 leading: true
 	// <nil> false
+}
+
+// AcquireTx takes a lock that is a transaction's: it works behind a pooler in transaction mode, and ends with the work.
+func ExampleAcquireTx() {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
+
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := manager.AcquireTx(ctx, tx, "orders/42", manager.WithWaitTimeout(time.Second)); err != nil {
+			return err // of a bounded wait; the transaction could go on all the same
+		}
+		fmt.Println("paying, and nobody else is")
+		_, err := tx.Exec(ctx, "SELECT 'the work'")
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// paying, and nobody else is
+	// <nil>
 }

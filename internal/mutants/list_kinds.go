@@ -37,4 +37,12 @@ var ofKinds = []mutant{
 	{name: "who has resigned leads on", test: "manager TestResign", edits: []edit{
 		{"manager/leader.go", "hold.Err() != nil {", "hold.Err() != nil && !errors.Is(context.Cause(hold), ErrResigned) {"},
 		{"manager/leader.go", "\t\"context\"\n", "\t\"context\"\n\t\"errors\"\n"}}},
+	{name: "a bounded wait in a transaction leaves it aborted", test: "manager TestAcquireTxBoundedWait", edits: []edit{
+		{"manager/tx.go", "\"ROLLBACK TO SAVEPOINT lockkeeper\"", "\"SELECT 1\""}}},
+	{name: "a transaction's lock_timeout is not put back", test: "manager TestAcquireTxBoundedWait", edits: []edit{
+		{"manager/tx.go", "\t\terr = l.tx.exec(ctx, lockTimeout, before)\n", "\t\terr = l.tx.exec(ctx, \"SELECT 1\")\n"}}},
+	{name: "a transaction's lock has another id", test: "manager TestAcquireTxExcludes", edits: []edit{
+		{"manager/tx.go", "hashing.Namespaced(l.options.config.namespace, ", "hashing.Namespaced(\"\", "}}},
+	{name: "a shared lock of a transaction is exclusive", test: "manager TestAcquireTxShared", edits: []edit{
+		{"manager/tx.go", "\t\treturn \"_shared\"\n", "\t\treturn \"\"\n"}}},
 }

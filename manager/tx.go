@@ -1,0 +1,228 @@
+package manager
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockkeeper/lockkeeper/hashing"
+)
+
+// AcquireTx takes the lock of a key in a transaction of the caller's, a pgx.Tx or an *sql.Tx, waiting for as long as somebody else holds
+// it. No manager is needed. The lock is the transaction's: PostgreSQL releases it at commit or rollback, and nothing else does. It
+// excludes the locks that managers hold for the same key with the same [WithNamespace] and [WithHash], and other transactions.
+// Since it needs no session of its own it works behind a pooler in transaction mode.
+//
+// The wait is bounded by [WithWaitTimeout], and by ctx's deadline less a tenth: then the error is [ErrWaitTimeout] or
+// context.DeadlineExceeded, and a savepoint has kept the transaction usable. A ctx that is cancelled during the wait ends it as any statement of
+// the driver's, which breaks the transaction. A lock that is free takes one round trip, a bounded wait seven.
+//
+// Under REPEATABLE READ and SERIALIZABLE the first statement fixes what the transaction sees: if that is the wait for the lock, what
+// the last holder wrote is not seen. Use READ COMMITTED, PostgreSQL's default, or lock in a transaction of its own.
+func AcquireTx(ctx context.Context, tx any, key string, opts ...TxOption) error {
+	l, err := newTxLock(ctx, tx, key, opts)
+	if err != nil {
+		return l.failure(err)
+	}
+	start := time.Now()
+	free, err := l.try(ctx)
+	if err == nil && !free {
+		err = l.wait(ctx)
+	}
+	l.waited = time.Since(start)
+	return l.failure(err)
+}
+
+// TryAcquireTx is [AcquireTx] that does not wait: where somebody holds the lock the error is [ErrNotAcquired], and the transaction goes on.
+// It takes one round trip.
+func TryAcquireTx(ctx context.Context, tx any, key string, opts ...TxOption) error {
+	l, err := newTxLock(ctx, tx, key, opts)
+	if err != nil {
+		return l.failure(err)
+	}
+	start := time.Now()
+	free, err := l.try(ctx)
+	if err == nil && !free {
+		err = ErrNotAcquired
+	}
+	l.waited = time.Since(start)
+	return l.failure(err)
+}
+
+// TxOption changes [AcquireTx] and [TryAcquireTx]: [WithNamespace] and [WithHash], which must be those of the managers whose locks are to be
+// excluded, [WithWaitTimeout] and [WithSharedTx]. Other options have no effect there.
+type TxOption interface{ ofTx(o *txOptions) }
+
+type txOptions struct {
+	config  config
+	acquire acquireOptions
+	shared  bool
+}
+
+func (f Option) ofTx(o *txOptions)        { f(&o.config) }
+func (f AcquireOption) ofTx(o *txOptions) { f(&o.acquire) }
+
+type sharedTx struct{}
+
+func (sharedTx) ofTx(o *txOptions) { o.shared = true }
+
+// WithSharedTx takes the lock with others who share it: it excludes only those who do not share.
+func WithSharedTx() TxOption { return sharedTx{} }
+
+// txLock is one acquisition in a transaction.
+type txLock struct {
+	tx      transaction
+	key     string
+	id      int64
+	options txOptions
+	waited  time.Duration
+	tried   int
+}
+
+func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLock, error) {
+	l := &txLock{key: key}
+	for _, o := range opts {
+		o.ofTx(&l.options)
+	}
+	if l.options.config.hash == nil {
+		l.options.config.hash = hashing.FNV1a
+	}
+	l.id = hashing.Namespaced(l.options.config.namespace, l.options.config.hash)(key)
+	switch t := tx.(type) {
+	case pgx.Tx:
+		l.tx = pgxTx{t}
+	case *sql.Tx:
+		if t != nil {
+			l.tx = sqlTx{t}
+		}
+	}
+	switch {
+	case ctx == nil:
+		return l, ErrNilContext
+	case key == "":
+		return l, ErrEmptyKey
+	case l.options.acquire.waitTimeout < 0:
+		return l, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", l.options.acquire.waitTimeout)
+	case tx == nil || l.tx == nil:
+		return l, fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
+	case ctx.Err() != nil:
+		return l, contextReason(ctx)
+	}
+	return l, nil
+}
+
+func (l *txLock) failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &AcquireError{Key: l.key, ID: l.id, Reason: err, Waited: l.waited, Attempts: l.tried}
+}
+
+// mode is the end of the server's functions' names.
+func (l *txLock) mode() string {
+	if l.options.shared {
+		return "_shared"
+	}
+	return ""
+}
+
+func (l *txLock) try(ctx context.Context) (free bool, err error) {
+	l.tried++
+	err = l.tx.row(ctx, &free, "SELECT pg_catalog.pg_try_advisory_xact_lock"+l.mode()+"($1::pg_catalog.int8)", l.id)
+	return free, err
+}
+
+const (
+	// A wait ends before ctx's deadline, so that the driver does not break the transaction then: by a tenth of what is left, and
+	// at least by leastMargin.
+	marginShare = 10
+	leastMargin = 50 * time.Millisecond
+	lockTimeout = "SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, $1::pg_catalog.text, true)"
+)
+
+// bound is how long the wait may take, and what the error is after it; 0 if it is not bounded.
+func (l *txLock) bound(ctx context.Context) (bound time.Duration, over error) {
+	o := &l.options.acquire
+	if o.bounded {
+		bound, over = max(o.waitTimeout, time.Millisecond), ErrWaitTimeout
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		left = max(left-max(left/marginShare, leastMargin), time.Millisecond)
+		if bound == 0 || left < bound {
+			bound, over = left, context.DeadlineExceeded
+		}
+	}
+	return bound, over
+}
+
+// wait waits in the server's queue. The transaction's own lock_timeout is put back, whatever comes of it.
+func (l *txLock) wait(ctx context.Context) error {
+	if l.options.acquire.bounded && l.options.acquire.waitTimeout == 0 {
+		return ErrWaitTimeout // it was tried
+	}
+	l.tried++
+	lock := "SELECT pg_catalog.pg_advisory_xact_lock" + l.mode() + "($1::pg_catalog.int8)"
+	bound, over := l.bound(ctx)
+	if bound == 0 {
+		return l.tx.exec(ctx, lock, l.id)
+	}
+	var before string
+	err := l.tx.row(ctx, &before, "SELECT pg_catalog.current_setting('lock_timeout'::pg_catalog.text)")
+	if err != nil {
+		return err
+	}
+	if err = l.tx.exec(ctx, "SAVEPOINT lockkeeper"); err != nil {
+		return err
+	}
+	err = l.tx.exec(ctx, lockTimeout, fmt.Sprintf("%dms", (bound+time.Millisecond-1)/time.Millisecond))
+	if err == nil {
+		err = l.tx.exec(ctx, lock, l.id)
+	}
+	if err == nil {
+		err = l.tx.exec(ctx, lockTimeout, before)
+	} else if rollback := l.tx.exec(ctx, "ROLLBACK TO SAVEPOINT lockkeeper"); rollback != nil {
+		return errors.Join(err, rollback)
+	}
+	var timeout *pgconn.PgError
+	if errors.As(err, &timeout) && timeout.Code == "55P03" { // lock_not_available
+		err = over
+	}
+	if release := l.tx.exec(ctx, "RELEASE SAVEPOINT lockkeeper"); release != nil {
+		return errors.Join(err, release)
+	}
+	return err
+}
+
+// transaction is what the two kinds have in common.
+type transaction interface {
+	exec(ctx context.Context, sql string, args ...any) error
+	row(ctx context.Context, dest any, sql string, args ...any) error
+}
+
+type pgxTx struct{ tx pgx.Tx }
+
+func (t pgxTx) exec(ctx context.Context, sql string, args ...any) error {
+	_, err := t.tx.Exec(ctx, sql, args...)
+	return err
+}
+
+func (t pgxTx) row(ctx context.Context, dest any, sql string, args ...any) error {
+	return t.tx.QueryRow(ctx, sql, args...).Scan(dest)
+}
+
+type sqlTx struct{ tx *sql.Tx }
+
+func (t sqlTx) exec(ctx context.Context, sql string, args ...any) error {
+	_, err := t.tx.ExecContext(ctx, sql, args...)
+	return err
+}
+
+func (t sqlTx) row(ctx context.Context, dest any, sql string, args ...any) error {
+	return t.tx.QueryRowContext(ctx, sql, args...).Scan(dest)
+}

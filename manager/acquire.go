@@ -17,7 +17,9 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 	o := collect(opts)
 	l := &Lock{manager: m, parent: parent{Context: ctx, done: ctx.Done()}}
 	l.outer, _ = ctx.Value(heldKey{}).(*Lock)
-	l.claim.Terms, l.claim.Owner = t, l
+	if l.claim.Terms = t; t.Owner == nil {
+		l.claim.Owner = l
+	}
 	retry, err := m.terms(ctx, k, &o, l)
 	if err != nil {
 		return nil, m.failure(k, &l.claim, err, 0)
@@ -74,7 +76,7 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 	t := &l.claim.Terms
 	t.Name, t.ID, t.Dedicated, t.MinHold = k.name, k.id, o.dedicated, o.minHold
 	t.PollFirst, t.MaxAttempts = retry.PollFirst, retry.Attempts
-	l.leads = o.leads
+	l.leads, l.set = o.leads, o.set
 	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
 		t.Hold = actor.HoldDetached
 	}

@@ -108,3 +108,23 @@ func ExampleAcquireTx() {
 	// paying, and nobody else is
 	// <nil>
 }
+
+// AcquireAll takes several keys' locks as one: all of them or none, and without a deadlock.
+func ExampleManager_AcquireAll() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	accounts, err := m.AcquireAll(ctx, "account/7", "account/42")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("moving money between", len(accounts.Keys()), "accounts:", accounts.Err())
+	fmt.Println(accounts.Release(ctx))
+	// Output:
+	// moving money between 2 accounts: <nil>
+	// <nil>
+}

@@ -15,10 +15,11 @@ import (
 type Lock struct {
 	claim    actor.Claim
 	manager  *Manager
-	parent   parent // the context that the lock was acquired with
-	outer    *Lock  // the hold whose context that is, or is derived from; nil if there is none
-	detached bool   // the hold does not end with that context
-	leads    bool   // it is a term of Elect
+	parent   parent   // the context that the lock was acquired with
+	outer    *Lock    // the hold whose context that is, or is derived from; nil if there is none
+	detached bool     // the hold does not end with that context
+	leads    bool     // it is a term of Elect
+	set      *LockSet // that it is the lead of
 
 	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
 	touching sync.WaitGroup // one as long as the registration may touch the parent
@@ -56,6 +57,9 @@ func (l *Lock) Err() error {
 	gone := l.claim.Session.Lost() // known to the session before the keeper hears
 	if gone == nil && !time.Now().Before(l.claim.Session.TrustedUntil()) {
 		gone = errSilence
+	}
+	if gone == nil && l.set != nil {
+		gone = l.set.gone(time.Now())
 	}
 	if gone == nil {
 		return nil
@@ -110,6 +114,13 @@ func (l *Lock) Release(ctx context.Context) error {
 	return nil
 }
 
+// releaseLater releases a lock that nobody has been given, without waiting for the outcome.
+func (l *Lock) releaseLater() {
+	l.releasing.Store(true)
+	l.claim.ReleaseLater()
+	l.unregister()
+}
+
 // toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it
 // back. HoldEnds takes it back only where it finds no Release, and where it has, the hold is found over here: HoldEnds comes after
 // that, and this after releasing is set.
@@ -121,6 +132,9 @@ func (l *Lock) toldByContext(done <-chan struct{}) bool {
 func (l *Lock) HoldEnds(cause error) {
 	if h := l.hold.Load(); h != nil {
 		h.cancel(cause)
+	}
+	if l.set != nil {
+		l.set.leadEnds(l, cause)
 	}
 	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters
 		l.manager.unregisterSoon(l)
@@ -194,7 +208,7 @@ func (l *Lock) holder() *Holder {
 // holds reports whether the hold, or one that it is inside of, is of the key.
 func (l *Lock) holds(k Key) bool {
 	for ; l != nil; l = l.outer {
-		if l.manager == k.m && l.claim.ID == k.id && l.claim.Over() == nil {
+		if l.manager == k.m && (l.claim.ID == k.id && l.claim.Over() == nil || l.set != nil && l.set.has(k.id)) {
 			return true
 		}
 	}

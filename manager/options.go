@@ -12,7 +12,8 @@ type acquireOptions struct {
 	detach      bool
 	dedicated   bool
 	minHold     time.Duration
-	leads       bool // the call is Elect's
+	leads       bool     // the call is Elect's
+	set         *LockSet // that the lock is to be the lead of
 	transitions func(Transition)
 	retry       *RetryPolicy
 }

@@ -45,4 +45,16 @@ var ofKinds = []mutant{
 		{"manager/tx.go", "hashing.Namespaced(l.options.config.namespace, ", "hashing.Namespaced(\"\", "}}},
 	{name: "a shared lock of a transaction is exclusive", test: "manager TestAcquireTxShared", edits: []edit{
 		{"manager/tx.go", "\t\treturn \"_shared\"\n", "\t\treturn \"\"\n"}}},
+	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{
+		{"manager/lockset.go", "\tif lead := s.lead.Load(); lead != nil {\n", "\tif lead := s.lead.Load(); lead == nil {\n"}}},
+	{name: "a set releases its lead alone", test: "manager TestAcquireAll", edits: []edit{
+		{"manager/lockset.go", "\tlead := s.lead.Load()\n\ts.releaseOthers()\n", "\tlead := s.lead.Load()\n"}}},
+	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
+		{"manager/lockset.go", "\tif s.lead.Load() == l && cause", "\tif s.lead.Load() != l && cause"}}},
+	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
+		{"manager/keyset.go", "\tfor _, c := range g.others {\n\t\tc.ReleaseLater()\n\t}\n", ""}}},
+	{name: "two keys of a set with one id are two locks", test: "manager TestAcquireAllFoldsCollisions", edits: []edit{
+		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
+	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{
+		{"manager/keyset.go", "\t\tcase 1:\n", "\t\tcase 1, round:\n"}}},
 }

@@ -1,0 +1,276 @@
+package manager
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+// KeySet is a set of keys whose ids have been computed. It is valid as long as its manager.
+type KeySet struct {
+	m   *Manager
+	all []Key // by id; one for each
+}
+
+// Keys makes a set of keys. A name that comes twice is one, and so are two names with one id: their locks are one at the server.
+func (m *Manager) Keys(names ...string) KeySet {
+	set := KeySet{m: m, all: make([]Key, len(names))}
+	for i, name := range names {
+		set.all[i] = m.Key(name)
+	}
+	slices.SortStableFunc(set.all, func(a, b Key) int { return cmp.Compare(a.id, b.id) })
+	set.all = slices.CompactFunc(set.all, func(a, b Key) bool { return a.id == b.id })
+	return set
+}
+
+// Names are the names of the keys, in the order of their ids, without those that were folded.
+func (s KeySet) Names() []string {
+	names := make([]string, len(s.all))
+	for i, k := range s.all {
+		names[i] = k.name
+	}
+	return names
+}
+
+// AcquireAll takes the locks of all keys, or of none: see [KeySet.Acquire].
+func (m *Manager) AcquireAll(ctx context.Context, keys ...string) (*LockSet, error) {
+	return m.Keys(keys...).Acquire(ctx)
+}
+
+// Acquire takes the locks of all keys of the set, waiting for as long as somebody else holds one of them. ctx bounds the wait and the
+// hold. Where all are free it takes about one round trip. Else what was taken is given back while the first that is held is waited
+// for. A caller who still meets others after that takes the locks in the order of their ids, waiting for each: so that it is served at
+// last, and callers of AcquireAll never wait for each other in a circle. Those who hold one lock while they wait for another by Acquire may.
+//
+// The options are those of Acquire but [WithDedicatedSession]. The error is an [*AcquireError] of the key that could not be had.
+func (s KeySet) Acquire(ctx context.Context, opts ...AcquireOption) (*LockSet, error) {
+	return s.acquire(ctx, false, opts)
+}
+
+// TryAcquire takes the locks of all keys if all are free, else [ErrNotAcquired] says that one was not.
+func (s KeySet) TryAcquire(ctx context.Context, opts ...AcquireOption) (*LockSet, error) {
+	return s.acquire(ctx, true, opts)
+}
+
+// gathering is one acquisition of a set. All of it runs on the caller's goroutine.
+type gathering struct {
+	set     *LockSet
+	ctx     context.Context //nolint:containedctx // of an acquisition, as in Lock
+	opts    []AcquireOption
+	minHold time.Duration
+	by      time.Time // when WithWaitTimeout is over; zero if never
+	begun   time.Time
+	lead    *Lock
+	others  []*actor.Claim // that were granted
+}
+
+func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*LockSet, error) {
+	o := collect(opts)
+	g := &gathering{ctx: ctx, opts: opts, minHold: o.minHold, begun: time.Now()}
+	if err := s.check(ctx, &o); err != nil {
+		return nil, err
+	}
+	if o.bounded {
+		g.by = g.begun.Add(o.waitTimeout)
+		try = try || o.waitTimeout == 0
+	}
+	// First all are tried; then all but the one that was waited for; then each in order.
+	for round, first := 0, 0; ; round++ {
+		g.set = &LockSet{keys: s}
+		var err error
+		refused := -1
+		switch round {
+		case 0:
+			refused, err = g.gather(0, true)
+		case 1:
+			refused, err = g.gather(first, false)
+		default:
+			err = g.inOrder()
+		}
+		if err == nil && refused < 0 {
+			if err = g.complete(); err == nil {
+				return g.set, nil
+			}
+		}
+		g.releaseAll()
+		switch {
+		case errors.Is(err, errLostMeanwhile) && !try:
+		case err == errLostMeanwhile: //nolint:errorlint // that very value
+			return nil, s.m.failure(s.all[0], &actor.Claim{}, err, time.Since(g.begun))
+		case refused < 0:
+			return nil, err
+		case try:
+			if o.bounded && o.waitTimeout == 0 {
+				err = s.m.failure(s.all[refused], &actor.Claim{}, ErrWaitTimeout, time.Since(g.begun))
+			}
+			return nil, err
+		default:
+			first = refused
+		}
+	}
+}
+
+func (s KeySet) check(ctx context.Context, o *acquireOptions) error {
+	switch {
+	case ctx == nil:
+		return fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	case len(s.all) == 0:
+		return errors.New("lockkeeper: the set of keys is empty")
+	case o.dedicated:
+		return errors.New("lockkeeper: WithDedicatedSession is not for a set of keys")
+	}
+	outer, _ := ctx.Value(heldKey{}).(*Lock)
+	for _, k := range s.all {
+		switch {
+		case k.name == "":
+			return s.m.failure(k, &actor.Claim{}, ErrEmptyKey, 0)
+		case outer.holds(k):
+			return s.m.failure(k, &actor.Claim{}, ErrHeld, 0)
+		}
+	}
+	return nil
+}
+
+// gather takes the lock of one key, which is to be the lead, trying or waiting, and tries all others. refused is the first key that
+// somebody else holds, -1 if none, or if err says that there is no sense in waiting.
+func (g *gathering) gather(lead int, try bool) (refused int, err error) {
+	all := g.set.keys.all
+	if !try { // the others are tried when it is held
+		if err = g.takeLead(all[lead], false); err != nil {
+			return -1, err
+		}
+	}
+	claims, unsent := make([]*actor.Claim, len(all)), make([]error, len(all))
+	for i := range all {
+		if i != lead {
+			claims[i], unsent[i] = g.submit(all[i])
+		}
+	}
+	if try {
+		err = g.takeLead(all[lead], true)
+	}
+	refused = -1
+	if err != nil && passing(err) {
+		refused = lead
+	}
+	for i, c := range claims {
+		if c == nil {
+			continue
+		}
+		failed := unsent[i]
+		if failed == nil {
+			failed = g.decided(c)
+		}
+		if failed == nil {
+			g.others = append(g.others, c)
+			continue
+		}
+		worse := err == nil || refused >= 0 && (!passing(failed) || i < refused)
+		if !worse {
+			continue
+		}
+		err = g.set.keys.m.failure(all[i], c, failed, time.Since(g.begun))
+		if refused = i; !passing(failed) {
+			refused = -1
+		}
+	}
+	return refused, err
+}
+
+// passing reports whether a try that was refused may be followed by a wait.
+func passing(err error) bool {
+	return errors.Is(err, ErrNotAcquired) && !errors.Is(err, ErrHeld) || errors.Is(err, ErrAttempts)
+}
+
+// inOrder takes all locks in the order of their ids, waiting for each.
+func (g *gathering) inOrder() error {
+	for i, k := range g.set.keys.all {
+		if i == 0 {
+			if err := g.takeLead(k, false); err != nil {
+				return err
+			}
+			continue
+		}
+		lock, err := g.acquire(k, actor.Terms{Owner: g.set}, func(o *acquireOptions) { o.detach = true })
+		if err != nil {
+			return err
+		}
+		g.others = append(g.others, &lock.claim)
+	}
+	return nil
+}
+
+func (g *gathering) takeLead(k Key, try bool) (err error) {
+	g.lead, err = g.acquire(k, actor.Terms{Try: try}, func(o *acquireOptions) { o.set = g.set })
+	return err
+}
+
+// acquire takes one lock within what is left of the time.
+func (g *gathering) acquire(k Key, t actor.Terms, more AcquireOption) (*Lock, error) {
+	opts := append(slices.Clip(g.opts), more)
+	if !g.by.IsZero() && !t.Try {
+		left := time.Until(g.by)
+		if left <= 0 {
+			return nil, k.m.failure(k, &actor.Claim{}, ErrWaitTimeout, time.Since(g.begun))
+		}
+		opts = append(opts, WithWaitTimeout(left))
+	}
+	return k.m.acquire(g.ctx, k, t, opts)
+}
+
+// submit tries a lock without waiting for the answer, which is for decided.
+func (g *gathering) submit(k Key) (*actor.Claim, error) {
+	c := &actor.Claim{Terms: actor.Terms{Name: k.name, ID: k.id, Try: true, Hold: actor.HoldDetached, MinHold: g.minHold, MaxAttempts: 1, Owner: g.set}}
+	return c, k.m.supervisor.Submit(c)
+}
+
+// decided waits for the keeper's decision, which comes at the latest when the context has ended.
+func (g *gathering) decided(c *actor.Claim) error {
+	done := g.ctx.Done()
+	for {
+		select {
+		case r := <-c.Replies():
+			if r == actor.AskPause {
+				continue
+			}
+			c.Received()
+			return c.Err
+		case <-done:
+			done = nil
+			c.Withdraw(contextReason(g.ctx))
+		}
+	}
+}
+
+// errLostMeanwhile: a lock was lost while others were waited for.
+var errLostMeanwhile = fmt.Errorf("%w: one of the set, before all were held", ErrLost)
+
+// complete makes the set of what is held. From then on the loss of one is the loss of all.
+func (g *gathering) complete() error {
+	slices.SortFunc(g.others, func(a, b *actor.Claim) int { return cmp.Compare(a.ID, b.ID) })
+	g.set.others = g.others
+	g.set.lead.Store(g.lead)
+	switch {
+	case g.ctx.Err() != nil:
+		return g.set.keys.m.failure(g.set.keys.all[0], &actor.Claim{}, contextReason(g.ctx), time.Since(g.begun))
+	case g.set.loss.Load() != nil || g.lead.Err() != nil:
+		return errLostMeanwhile // and is tried again
+	}
+	return nil
+}
+
+// releaseAll releases all that is held, without waiting for the outcome.
+func (g *gathering) releaseAll() {
+	if g.lead != nil {
+		g.lead.releaseLater()
+	}
+	for _, c := range g.others {
+		c.ReleaseLater()
+	}
+	g.lead, g.others = nil, nil
+}

@@ -30,6 +30,9 @@
 //	keeper.events          the store                      keeper.run       never      5: what can be unread (eventRoom)
 //	keeper.done            -                              senders          run        nothing is sent
 //	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom)
+//	release.outcome,       the keeper                     who releases,    never      2: that it is not known yet, and the outcome
+//	await.outcome                                         or waits
+//	whoHolds.owner         the keeper                     whoever asks     never      1: one answer
 //
 // # The keeper
 //
@@ -46,6 +49,9 @@
 //	 │  unlocking ◀── held ◀─────────────────────────────────────────────────────────────────────────┘
 //	 └──────┘   release  │▲
 //	                     └┘ release while a claim waits: a local hand-off, up to the limits of that
+//
+// A hold that ends before its minimum (Terms.MinHold) goes from held to kept: the lock is ours and nobody's until the time is over, and then
+// unlocking (minhold.go).
 //
 // A waiting key is polled for ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time. A claim
 // that wants a session to itself pauses until there is one.

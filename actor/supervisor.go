@@ -191,6 +191,14 @@ func (s *Supervisor) Submit(c *Claim) error {
 	return nil
 }
 
+// NameOf is the name of a key in use, by its id; empty where none with that id is.
+func (s *Supervisor) NameOf(id int64) string {
+	if k, ok := s.find(id); ok {
+		return k.name
+	}
+	return ""
+}
+
 // HolderOf is who holds a key in this process, nil where nobody does. It asks the key's keeper, which always receives.
 func (s *Supervisor) HolderOf(id int64) Owner {
 	k, ok := s.find(id)

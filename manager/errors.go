@@ -52,6 +52,8 @@ var (
 	ErrNoLeader = errors.New("no leader is known")
 	// ErrResigned is the cause of a term's end by [Leader.Resign].
 	ErrResigned = errors.New("the leader has resigned")
+	// ErrSessionGone: there is no such session any more; its pid may be another's.
+	ErrSessionGone = errors.New("no session with this pid, beginning and application is there any more")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.

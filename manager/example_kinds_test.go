@@ -128,3 +128,27 @@ func ExampleManager_AcquireAll() {
 	// moving money between 2 accounts: <nil>
 	// <nil>
 }
+
+// Locks lists who holds what, in all processes.
+func ExampleManager_Locks() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"), manager.WithApplicationName("shop"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	err = m.Do(ctx, "orders/42", func(ctx context.Context) error {
+		locks, err := m.Locks(ctx)
+		for _, l := range locks {
+			if l.Key == "orders/42" { // others, of programs that use the same database, may be there
+				fmt.Println(l.Key, "is held by", l.Holders[0].ApplicationName, "and waited for by", len(l.Waiters))
+			}
+		}
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// orders/42 is held by shop and waited for by 0
+	// <nil>
+}

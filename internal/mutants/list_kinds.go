@@ -57,4 +57,8 @@ var ofKinds = []mutant{
 		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
 	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{
 		{"manager/keyset.go", "\t\tcase 1:\n", "\t\tcase 1, round:\n"}}},
+	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
+		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
+	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{
+		{"manager/locks.go", "\t\tif row[1] == \"t\" {\n", "\t\tif row[1] != \"\" {\n"}}},
 }

@@ -87,10 +87,11 @@ type Claim struct {
 
 	// The keeper's.
 	stage      stage
-	endedEarly bool // the context ended while the claim held, or was being released
-	final      bool // no more polling first: wait in the server's queue
-	askedPause bool // AskPause was sent and has not been answered
-	retried    bool // an attempt whose session had ended was repeated at once
+	endedEarly bool    // the context ended while the claim held, or was being released
+	final      bool    // no more polling first: wait in the server's queue
+	askedPause bool    // AskPause was sent and has not been answered
+	retried    bool    // an attempt whose session had ended was repeated at once
+	waits      *idList // the ids that work inside this hold waits for; nil if none
 	joined     int32
 	next, prev *Claim
 	own        release // the message of the one who releases: it is not allocated for each release

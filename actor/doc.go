@@ -32,7 +32,7 @@
 //	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom)
 //	release.outcome,       the keeper                     who releases,    never      2: that it is not known yet, and the outcome
 //	await.outcome                                         or waits
-//	whoHolds.owner         the keeper                     whoever asks     never      1: one answer
+//	whoHolds.holding       the keeper                     whoever asks     never      1: one answer
 //
 // # The keeper
 //

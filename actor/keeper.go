@@ -84,7 +84,10 @@ func (k *keeper) consider(m message) bool {
 		e.claim.awaitOutcome(e.outcome)
 		return false
 	case whoHolds:
-		e.owner <- k.owner()
+		e.holding <- k.holding()
+		return false
+	case inside:
+		e.claim.waits = e.claim.waits.changed(e.id, e.ends)
 		return false
 	case Lost:
 		if !k.holdsOn(e.Session) {
@@ -106,14 +109,6 @@ func (k *keeper) consider(m message) bool {
 	now, trusted := k.clock(m)
 	k.machine.step(known, m, now, trusted)
 	return true
-}
-
-// owner is who holds the key; nil where nobody does.
-func (k *keeper) owner() Owner {
-	if c := k.machine.holder; c != nil {
-		return c.Owner
-	}
-	return nil
 }
 
 func (k *keeper) holdsOn(s Session) bool {

@@ -25,8 +25,15 @@ type await struct {
 
 // whoHolds: somebody wants to know who holds the key in this process.
 type whoHolds struct {
-	// Sent by the keeper; received by whoever asks; never closed; capacity 1: one answer, nil where nobody does.
-	owner chan<- Owner
+	// Sent by the keeper; received by whoever asks; never closed; capacity 1: one answer.
+	holding chan<- Holding
+}
+
+// inside: work inside a hold begins to wait for another key, or has ended that.
+type inside struct {
+	claim *Claim
+	id    int64
+	ends  bool
 }
 
 // contextEnded: the context that the claim was made with has ended, for cause.
@@ -57,6 +64,7 @@ func (acquire) String() string      { return "acquire" }
 func (*release) String() string     { return "release" }
 func (await) String() string        { return "await" }
 func (whoHolds) String() string     { return "who holds" }
+func (inside) String() string       { return "inside" }
 func (contextEnded) String() string { return "context ended" }
 func (withdraw) String() string     { return "withdraw" }
 func (paused) String() string       { return "paused" }

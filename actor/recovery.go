@@ -217,6 +217,6 @@ func (k *keeper) refuseMessage(m message, err error) {
 	case await:
 		m.claim.awaitOutcome(m.outcome)
 	case whoHolds:
-		m.owner <- nil
+		m.holding <- Holding{}
 	}
 }

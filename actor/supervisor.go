@@ -199,21 +199,6 @@ func (s *Supervisor) NameOf(id int64) string {
 	return ""
 }
 
-// HolderOf is who holds a key in this process, nil where nobody does. It asks the key's keeper, which always receives.
-func (s *Supervisor) HolderOf(id int64) Owner {
-	k, ok := s.find(id)
-	if !ok {
-		return nil
-	}
-	owner := make(chan Owner, 1)
-	select {
-	case k.requests <- whoHolds{owner}:
-		return <-owner
-	case <-k.done:
-		return nil
-	}
-}
-
 func (s *Supervisor) newReply() chan Reply {
 	return s.replies.Get().(chan Reply) //nolint:forcetypeassert // nothing else is in it
 }

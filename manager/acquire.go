@@ -28,6 +28,13 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 		l.holdContext() // before Submit: from then on contextEnded and the keeper may end it
 	}
 	start := time.Now()
+	if l.outer != nil && !l.claim.Try {
+		inside, err := m.beginWait(l.outer, k)
+		if err != nil {
+			return nil, m.failure(k, &l.claim, err, 0)
+		}
+		defer inside.end()
+	}
 	if err = m.supervisor.Submit(&l.claim); err == nil {
 		err = l.wait(ctx, &o, retry)
 	}

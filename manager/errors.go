@@ -54,6 +54,8 @@ var (
 	ErrResigned = errors.New("the leader has resigned")
 	// ErrSessionGone: there is no such session any more; its pid may be another's.
 	ErrSessionGone = errors.New("no session with this pid, beginning and application is there any more")
+	// ErrDeadlock: the caller holds a key and would wait for one whose holder, in this process, waits for it: directly, or over others.
+	ErrDeadlock = errors.New("deadlock")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.

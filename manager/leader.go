@@ -70,7 +70,7 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 
 // term is the hold by which this process leads; nil where it does not.
 func (l Leader) term() *Lock {
-	if lock, ok := l.key.m.supervisor.HolderOf(l.key.id).(*Lock); ok && lock.leads && lock.claim.Name == l.key.name {
+	if lock, ok := l.key.m.supervisor.HolderOf(l.key.id).Owner.(*Lock); ok && lock.leads && lock.claim.Name == l.key.name {
 		return lock
 	}
 	return nil

@@ -61,4 +61,12 @@ var ofKinds = []mutant{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", "\t\tif row[1] == \"t\" {\n", "\t\tif row[1] != \"\" {\n"}}},
+	{name: "a circle is not looked for", test: "manager TestDeadlockIsTold", edits: []edit{
+		{"manager/deadlock.go", "\tif path := w.circle(k.id, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(k.id, make(map[*actor.Claim]bool)); path != nil && k.m == nil {\n"}}},
+	{name: "circles of two alone are found", test: "manager TestDeadlockIsTold", edits: []edit{
+		{"manager/deadlock.go", "\tseen[c] = true\n", "\tif seen[c] = true; len(seen) > 1 {\n\t\treturn nil\n\t}\n"}}},
+	{name: "a wait that has ended closes circles", test: "manager TestNoDeadlockWhereNobodyWaitsAnyMore", edits: []edit{
+		{"manager/deadlock.go", "\t\tc.WaitEnds(w.id)\n", "\t\t_ = c\n"}}},
+	{name: "the other keys of a set close no circle", test: "manager TestDeadlockWithASet", edits: []edit{
+		{"manager/deadlock.go", "\t\tall = append(all, l.set.others...)\n", "\t\tall = append(all, l.set.others[:0]...)\n"}}},
 }

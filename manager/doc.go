@@ -25,6 +25,13 @@
 // Locks are not reentrant. Acquire or Do of a key with the context of a hold of the same key, or with one derived from it, returns
 // [ErrHeld] at once.
 //
+// # More than one lock
+//
+// [Manager.AcquireAll] takes the locks of several keys, all or nothing. [Manager.Once] runs a function in one of all processes per period, and
+// [WithMinHold] keeps a lock for a minimum time. [Manager.Elect] runs one while this process leads; [Leader] says who does. [AcquireTx] takes
+// a lock in a transaction of the caller's. [Manager.Locks] lists who holds what. An Acquire inside a hold that would wait in a circle of
+// holders of this process returns [ErrDeadlock].
+//
 // # What is promised
 //
 // Two holders of one key never overlap, over all processes that use the same database, as long as the server keeps their

@@ -79,6 +79,41 @@ func TestW21_AContextThatMisbehavesCostsItsOwnCall(t *testing.T) {
 	}
 }
 
+// W21. The same for several keys, for leaders and for what runs once: no key is left locked.
+func TestW21_AContextThatMisbehavesAndKinds(t *testing.T) {
+	m := open(t)
+	for how, deed := range map[string]func(){"panics": func() { panic("the user's context") }, "exits": runtime.Goexit} {
+		for _, method := range []string{"Deadline", "Done", "Err", "Value", "AfterFunc", "stop"} {
+			for from := range int64(8) {
+				for call, run := range map[string]func(ctx context.Context, key string) error{
+					"AcquireAll": func(ctx context.Context, key string) error {
+						set, err := m.AcquireAll(ctx, key, key+" too")
+						if err == nil {
+							err = set.Release(t.Context())
+						}
+						return err
+					},
+					"Elect": func(ctx context.Context, key string) error {
+						return m.Elect(ctx, key, func(context.Context) error { return nil })
+					},
+				} {
+					key := fmt.Sprint(call, method, how, from)
+					parent, cancel := context.WithCancel(t.Context())
+					ctx := &oddContext{Context: parent, method: method, from: from + 1, deed: deed}
+					if _, ok := inTime(t, key, fateOf(only(func() error { return run(ctx, key) }))); ok {
+						takeAndRelease(t, m, key)
+						takeAndRelease(t, m, key+" too")
+					}
+					cancel()
+				}
+			}
+		}
+	}
+	if s := m.Stats(); s.Held != 0 || s.Waiting != 0 {
+		t.Errorf("%d held, %d waiting", s.Held, s.Waiting)
+	}
+}
+
 // W21. A context whose methods panic while its hold ends: those are goroutines of the library's.
 func TestW21_AContextThatPanicsWhenItsHoldEnds(t *testing.T) {
 	s := server(t)

@@ -59,6 +59,7 @@ func (s KeySet) TryAcquire(ctx context.Context, opts ...AcquireOption) (*LockSet
 
 // gathering is one acquisition of a set. All of it runs on the caller's goroutine.
 type gathering struct {
+	keys    KeySet
 	set     *LockSet
 	ctx     context.Context //nolint:containedctx // of an acquisition, as in Lock
 	opts    []AcquireOption
@@ -67,11 +68,12 @@ type gathering struct {
 	begun   time.Time
 	lead    *Lock
 	others  []*actor.Claim // that were granted
+	asked   []*actor.Claim // that have not been decided, or whose decision was not received
 }
 
 func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*LockSet, error) {
 	o := collect(opts)
-	g := &gathering{ctx: ctx, opts: opts, minHold: o.minHold, begun: time.Now()}
+	g := &gathering{keys: s, ctx: ctx, opts: opts, minHold: o.minHold, begun: time.Now()}
 	if err := s.check(ctx, &o); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,20 @@ func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*L
 		g.by = g.begun.Add(o.waitTimeout)
 		try = try || o.waitTimeout == 0
 	}
-	// First all are tried; then all but the one that was waited for; then each in order.
+	returned := false
+	defer func() {
+		if !returned { // a method of the context panicked, or ended the goroutine
+			g.abandon()
+		}
+	}()
+	set, err := g.run(try, &o)
+	returned = true
+	return set, err
+}
+
+// run tries all first; then, while it holds the one that it waited for, all the others; then it takes each in order.
+func (g *gathering) run(try bool, o *acquireOptions) (*LockSet, error) {
+	s := g.keys
 	for round, first := 0, 0; ; round++ {
 		g.set = &LockSet{keys: s}
 		var err error
@@ -139,7 +154,7 @@ func (s KeySet) check(ctx context.Context, o *acquireOptions) error {
 // gather takes the lock of one key, which is to be the lead, trying or waiting, and tries all others. refused is the first key that
 // somebody else holds, -1 if none, or if err says that there is no sense in waiting.
 func (g *gathering) gather(lead int, try bool) (refused int, err error) {
-	all := g.set.keys.all
+	all := g.keys.all
 	if !try { // the others are tried when it is held
 		if err = g.takeLead(all[lead], false); err != nil {
 			return -1, err
@@ -148,7 +163,9 @@ func (g *gathering) gather(lead int, try bool) (refused int, err error) {
 	claims, unsent := make([]*actor.Claim, len(all)), make([]error, len(all))
 	for i := range all {
 		if i != lead {
-			claims[i], unsent[i] = g.submit(all[i])
+			if claims[i], unsent[i] = g.submit(all[i]); unsent[i] == nil {
+				g.asked = append(g.asked, claims[i])
+			}
 		}
 	}
 	if try {
@@ -167,14 +184,13 @@ func (g *gathering) gather(lead int, try bool) (refused int, err error) {
 			failed = g.decided(c)
 		}
 		if failed == nil {
-			g.others = append(g.others, c)
 			continue
 		}
 		worse := err == nil || refused >= 0 && (!passing(failed) || i < refused)
 		if !worse {
 			continue
 		}
-		err = g.set.keys.m.failure(all[i], c, failed, time.Since(g.begun))
+		err = g.keys.m.failure(all[i], c, failed, time.Since(g.begun))
 		if refused = i; !passing(failed) {
 			refused = -1
 		}
@@ -189,7 +205,7 @@ func passing(err error) bool {
 
 // inOrder takes all locks in the order of their ids, waiting for each.
 func (g *gathering) inOrder() error {
-	for i, k := range g.set.keys.all {
+	for i, k := range g.keys.all {
 		if i == 0 {
 			if err := g.takeLead(k, false); err != nil {
 				return err
@@ -239,6 +255,10 @@ func (g *gathering) decided(c *actor.Claim) error {
 				continue
 			}
 			c.Received()
+			g.asked = g.asked[1:] // they are received in the order in which they were asked
+			if c.Err == nil {
+				g.others = append(g.others, c)
+			}
 			return c.Err
 		case <-done:
 			done = nil
@@ -257,11 +277,26 @@ func (g *gathering) complete() error {
 	g.set.lead.Store(g.lead)
 	switch {
 	case g.ctx.Err() != nil:
-		return g.set.keys.m.failure(g.set.keys.all[0], &actor.Claim{}, contextReason(g.ctx), time.Since(g.begun))
+		return g.keys.m.failure(g.keys.all[0], &actor.Claim{}, contextReason(g.ctx), time.Since(g.begun))
 	case g.set.loss.Load() != nil || g.lead.Err() != nil:
 		return errLostMeanwhile // and is tried again
 	}
 	return nil
+}
+
+// abandon gives up what was asked for, and releases what is held: nobody would do so later.
+func (g *gathering) abandon() {
+	for _, c := range g.asked {
+		c.Withdraw(context.Canceled)
+		for <-c.Replies() == actor.AskPause {
+			continue
+		}
+		c.Received()
+		if c.Err == nil {
+			g.others = append(g.others, c)
+		}
+	}
+	g.releaseAll()
 }
 
 // releaseAll releases all that is held, without waiting for the outcome.

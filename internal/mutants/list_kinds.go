@@ -69,4 +69,6 @@ var ofKinds = []mutant{
 		{"manager/deadlock.go", "\t\tc.WaitEnds(w.id)\n", "\t\t_ = c\n"}}},
 	{name: "the other keys of a set close no circle", test: "manager TestDeadlockWithASet", edits: []edit{
 		{"manager/deadlock.go", "\t\tall = append(all, l.set.others...)\n", "\t\tall = append(all, l.set.others[:0]...)\n"}}},
+	{name: "a context that panics leaves keys of a set locked", test: "manager TestW21_AContextThatMisbehavesAndKinds", edits: []edit{
+		{"manager/keyset.go", "\t\t\tg.abandon()\n", ""}}},
 }

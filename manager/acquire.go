@@ -62,11 +62,12 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		}
 		retry = o.retry
 	}
+	bad := o.checkWaitTimeout()
 	switch {
 	case k.name == "":
 		return nil, ErrEmptyKey
-	case o.waitTimeout < 0:
-		return nil, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", o.waitTimeout)
+	case bad != nil:
+		return nil, bad
 	case o.minHold < 0:
 		return nil, fmt.Errorf("WithMinHold is %v: it must not be negative", o.minHold)
 	case o.transitions != nil && !o.leads:
@@ -136,6 +137,11 @@ func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Durat
 		Failures: c.Failures}
 	m.refused.count(err)
 	return err
+}
+
+// refused is the failure of an acquisition for which no keeper was asked.
+func (k Key) refused(reason error, waited time.Duration) error {
+	return k.m.failure(k, &actor.Claim{}, reason, waited)
 }
 
 // Do runs f while holding the lock. f's context ends when ctx does, unless [WithDetachedHold] is given, when the lock is lost, and

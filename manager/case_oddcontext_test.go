@@ -41,62 +41,52 @@ func (c *oddContext) AfterFunc(f func()) (stop func() bool) {
 // W21. A context whose methods panic, or end the goroutine, costs its own call: the key is free for others afterwards.
 func TestW21_AContextThatMisbehavesCostsItsOwnCall(t *testing.T) {
 	m := open(t)
-	for how, deed := range map[string]func(){"panics": func() { panic("the user's context") }, "exits": runtime.Goexit} {
-		for _, method := range []string{"Deadline", "Done", "Err", "Value", "AfterFunc", "stop"} {
-			for from := range int64(4) {
-				for call, run := range map[string]func(ctx context.Context, key string) error{
-					"Acquire": func(ctx context.Context, key string) error {
-						lock, err := m.Acquire(ctx, key)
-						if err == nil {
-							err = lock.Release(t.Context())
-						}
-						return err
-					},
-					"TryAcquire": func(ctx context.Context, key string) error {
-						lock, err := m.TryAcquire(ctx, key)
-						if err == nil {
-							err = lock.Release(t.Context())
-						}
-						return err
-					},
-					"Do": func(ctx context.Context, key string) error {
-						return m.Do(ctx, key, func(context.Context) error { return nil })
-					},
-				} {
-					key := fmt.Sprint(call, method, how, from)
-					parent, cancel := context.WithCancel(t.Context())
-					ctx := &oddContext{Context: parent, method: method, from: from + 1, deed: deed}
-					if _, ok := inTime(t, key, fateOf(only(func() error { return run(ctx, key) }))); ok {
-						takeAndRelease(t, m, key)
-					}
-					cancel()
-				}
+	misbehave(t, m, 4, map[string]func(ctx context.Context, key string) error{
+		"Acquire": func(ctx context.Context, key string) error {
+			lock, err := m.Acquire(ctx, key)
+			if err == nil {
+				err = lock.Release(t.Context())
 			}
-		}
-	}
-	if s := m.Stats(); s.Held != 0 || s.Waiting != 0 {
-		t.Errorf("%d held, %d waiting", s.Held, s.Waiting)
-	}
+			return err
+		},
+		"TryAcquire": func(ctx context.Context, key string) error {
+			lock, err := m.TryAcquire(ctx, key)
+			if err == nil {
+				err = lock.Release(t.Context())
+			}
+			return err
+		},
+		"Do": func(ctx context.Context, key string) error {
+			return m.Do(ctx, key, func(context.Context) error { return nil })
+		},
+	})
 }
 
-// W21. The same for several keys, for leaders and for what runs once: no key is left locked.
+// W21. The same for several keys and for leaders: no key is left locked.
 func TestW21_AContextThatMisbehavesAndKinds(t *testing.T) {
 	m := open(t)
+	misbehave(t, m, 8, map[string]func(ctx context.Context, key string) error{
+		"AcquireAll": func(ctx context.Context, key string) error {
+			set, err := m.AcquireAll(ctx, key, key+" too")
+			if err == nil {
+				err = set.Release(t.Context())
+			}
+			return err
+		},
+		"Elect": func(ctx context.Context, key string) error {
+			return m.Elect(ctx, key, func(context.Context) error { return nil })
+		},
+	})
+}
+
+// misbehave makes each call with contexts of which each method fails, from its first use or from one of the next, up to the last. A call
+// may lock the key that it is given, and that with " too" at its end.
+func misbehave(t *testing.T, m *manager.Manager, last int64, calls map[string]func(ctx context.Context, key string) error) {
+	t.Helper()
 	for how, deed := range map[string]func(){"panics": func() { panic("the user's context") }, "exits": runtime.Goexit} {
 		for _, method := range []string{"Deadline", "Done", "Err", "Value", "AfterFunc", "stop"} {
-			for from := range int64(8) {
-				for call, run := range map[string]func(ctx context.Context, key string) error{
-					"AcquireAll": func(ctx context.Context, key string) error {
-						set, err := m.AcquireAll(ctx, key, key+" too")
-						if err == nil {
-							err = set.Release(t.Context())
-						}
-						return err
-					},
-					"Elect": func(ctx context.Context, key string) error {
-						return m.Elect(ctx, key, func(context.Context) error { return nil })
-					},
-				} {
+			for from := range last {
+				for call, run := range calls {
 					key := fmt.Sprint(call, method, how, from)
 					parent, cancel := context.WithCancel(t.Context())
 					ctx := &oddContext{Context: parent, method: method, from: from + 1, deed: deed}

@@ -184,15 +184,19 @@ func (c *config) complete() error {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	if c.hash == nil {
-		c.hash = hashing.NamespacedFNV1a(c.namespace)
-	} else {
-		c.hash = hashing.Namespaced(c.namespace, c.hash)
-	}
+	c.hash = c.ids()
 	if c.retry.Attempts == 0 && c.retry.Backoff == nil {
 		c.retry = defaultRetry()
 	}
 	return c.retry.validate()
+}
+
+// ids computes the ids of keys, with the namespace.
+func (c *config) ids() hashing.Func {
+	if c.hash == nil {
+		return hashing.NamespacedFNV1a(c.namespace)
+	}
+	return hashing.Namespaced(c.namespace, c.hash)
 }
 
 func (c *config) supervisor(s actor.Store, failed func(actor.KeeperFailure)) actor.Config {

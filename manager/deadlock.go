@@ -16,8 +16,8 @@ type insideWait struct {
 	id    int64
 }
 
-// beginWait says that the caller is about to wait for k, and looks whether those who hold it, in this process, wait for something that the
-// caller holds: directly, or over others. Every caller tells before it looks, so that of those who close a circle the last one sees it.
+// beginWait registers the caller's wait for k, and fails if k's holder in this process waits for a key that the caller holds, directly or
+// over other holders. Every caller registers before it looks: the last of the callers that close a circle sees all of it.
 func (m *Manager) beginWait(outer *Lock, k Key) (*insideWait, error) {
 	w := &insideWait{m: m, id: k.id}
 	for l := outer; l != nil; l = l.outer {

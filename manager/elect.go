@@ -48,7 +48,7 @@ func (m *Manager) Elect(ctx context.Context, key string, f func(ctx context.Cont
 			m.log.campaign(key, err)
 		}
 		if err := m.pauseCampaign(ctx, pauses.NextBackOff()); err != nil {
-			return m.failure(e.key, &actor.Claim{}, err, 0)
+			return e.key.refused(err, 0)
 		}
 	}
 }

@@ -115,13 +115,11 @@ func (g *gathering) run(try bool, o *acquireOptions) (*LockSet, error) {
 		g.releaseAll()
 		switch {
 		case errors.Is(err, errLostMeanwhile) && !try:
-		case err == errLostMeanwhile: //nolint:errorlint // that very value
-			return nil, s.m.failure(s.all[0], &actor.Claim{}, err, time.Since(g.begun))
 		case refused < 0:
 			return nil, err
 		case try:
 			if o.bounded && o.waitTimeout == 0 {
-				err = s.m.failure(s.all[refused], &actor.Claim{}, ErrWaitTimeout, time.Since(g.begun))
+				err = s.all[refused].refused(ErrWaitTimeout, time.Since(g.begun))
 			}
 			return nil, err
 		default:
@@ -143,9 +141,9 @@ func (s KeySet) check(ctx context.Context, o *acquireOptions) error {
 	for _, k := range s.all {
 		switch {
 		case k.name == "":
-			return s.m.failure(k, &actor.Claim{}, ErrEmptyKey, 0)
+			return k.refused(ErrEmptyKey, 0)
 		case outer.holds(k):
-			return s.m.failure(k, &actor.Claim{}, ErrHeld, 0)
+			return k.refused(ErrHeld, 0)
 		}
 	}
 	return nil
@@ -232,7 +230,7 @@ func (g *gathering) acquire(k Key, t actor.Terms, more AcquireOption) (*Lock, er
 	if !g.by.IsZero() && !t.Try {
 		left := time.Until(g.by)
 		if left <= 0 {
-			return nil, k.m.failure(k, &actor.Claim{}, ErrWaitTimeout, time.Since(g.begun))
+			return nil, k.refused(ErrWaitTimeout, time.Since(g.begun))
 		}
 		opts = append(opts, WithWaitTimeout(left))
 	}
@@ -277,9 +275,9 @@ func (g *gathering) complete() error {
 	g.set.lead.Store(g.lead)
 	switch {
 	case g.ctx.Err() != nil:
-		return g.keys.m.failure(g.keys.all[0], &actor.Claim{}, contextReason(g.ctx), time.Since(g.begun))
+		return g.keys.all[0].refused(contextReason(g.ctx), time.Since(g.begun))
 	case g.set.loss.Load() != nil || g.lead.Err() != nil:
-		return errLostMeanwhile // and is tried again
+		return g.keys.all[0].refused(errLostMeanwhile, time.Since(g.begun))
 	}
 	return nil
 }

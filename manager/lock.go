@@ -104,14 +104,24 @@ func (l *Lock) Release(ctx context.Context) error {
 	case lost != nil: // Err has said so, whatever the keeper or the server says later
 		err = *lost
 	case !known:
-		return fmt.Errorf("release %s: still under way: %w", quoteKey(l.claim.Name), contextReason(ctx))
+		return notReleasedYet(ctx, &l.claim)
 	default:
 		err = l.claim.Outcome()
 	}
-	if err != nil {
-		return fmt.Errorf("release %s (id %d): %w", quoteKey(l.claim.Name), l.claim.ID, err)
+	return releaseFailed(&l.claim, err)
+}
+
+// notReleasedYet is the error of a release whose outcome ctx did not wait for.
+func notReleasedYet(ctx context.Context, c *actor.Claim) error {
+	return fmt.Errorf("release %s: still under way: %w", quoteKey(c.Name), contextReason(ctx))
+}
+
+// releaseFailed is the error of a release with that outcome; nil if the outcome is.
+func releaseFailed(c *actor.Claim, outcome error) error {
+	if outcome == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("release %s (id %d): %w", quoteKey(c.Name), c.ID, outcome)
 }
 
 // releaseLater releases a lock that nobody has been given, without waiting for the outcome.

@@ -46,13 +46,10 @@ func (s *LockSet) Release(ctx context.Context) error {
 	}
 	failed := 0
 	for _, c := range s.others {
-		outcome := error(nil)
+		var outcome error
 		if !c.Await(done) {
-			outcome = fmt.Errorf("release %s: still under way: %w", quoteKey(c.Name), contextReason(ctx))
-		} else if c.Outcome() != nil {
-			outcome = fmt.Errorf("release %s (id %d): %w", quoteKey(c.Name), c.ID, c.Outcome())
-		}
-		if outcome == nil {
+			outcome = notReleasedYet(ctx, c)
+		} else if outcome = releaseFailed(c, c.Outcome()); outcome == nil {
 			continue
 		}
 		if failed++; failed <= maxSetErrors {

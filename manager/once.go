@@ -22,12 +22,12 @@ import (
 func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f func(ctx context.Context) error, opts ...AcquireOption) error {
 	now := m.config.now()
 	begin := now.Truncate(period)
-	k := m.Key(key)
-	if key != "" {
-		k = m.Key(key + "@" + begin.UTC().Format(time.RFC3339Nano))
+	if key != "" { // else it is refused
+		key += "@" + begin.UTC().Format(time.RFC3339Nano)
 	}
+	k := m.Key(key)
 	if period <= 0 {
-		return m.failure(k, &actor.Claim{}, fmt.Errorf("the period of Once is %v: it must be positive", period), 0)
+		return k.refused(fmt.Errorf("the period of Once is %v: it must be positive", period), 0)
 	}
 	keep := begin.Add(period + m.config.clockSkew).Sub(now)
 	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep) })

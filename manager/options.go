@@ -1,6 +1,9 @@
 package manager
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // AcquireOption changes one acquisition.
 type AcquireOption func(*acquireOptions)
@@ -28,6 +31,14 @@ func collect(opts []AcquireOption) acquireOptions {
 		opt(o)
 	}
 	return *o
+}
+
+// checkWaitTimeout refuses a negative time.
+func (o *acquireOptions) checkWaitTimeout() error {
+	if o.waitTimeout < 0 {
+		return fmt.Errorf("WithWaitTimeout is %v: it must not be negative", o.waitTimeout)
+	}
+	return nil
 }
 
 // WithWaitTimeout bounds the wait alone: after d the call returns [ErrWaitTimeout]. The hold is not bounded by it. With 0 the lock is

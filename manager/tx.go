@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/lockkeeper/lockkeeper/hashing"
 )
 
 // AcquireTx takes the lock of a key in a transaction of the caller's, a pgx.Tx or an *sql.Tx, waiting for as long as somebody else holds
@@ -25,22 +23,17 @@ import (
 // Under REPEATABLE READ and SERIALIZABLE the first statement fixes what the transaction sees: if that is the wait for the lock, what
 // the last holder wrote is not seen. Use READ COMMITTED, PostgreSQL's default, or lock in a transaction of its own.
 func AcquireTx(ctx context.Context, tx any, key string, opts ...TxOption) error {
-	l, err := newTxLock(ctx, tx, key, opts)
-	if err != nil {
-		return l.failure(err)
-	}
-	start := time.Now()
-	free, err := l.try(ctx)
-	if err == nil && !free {
-		err = l.wait(ctx)
-	}
-	l.waited = time.Since(start)
-	return l.failure(err)
+	return acquireTx(ctx, tx, key, (*txLock).wait, opts)
 }
 
 // TryAcquireTx is [AcquireTx] that does not wait: where somebody holds the lock the error is [ErrNotAcquired], and the transaction goes on.
 // It takes one round trip.
 func TryAcquireTx(ctx context.Context, tx any, key string, opts ...TxOption) error {
+	return acquireTx(ctx, tx, key, func(*txLock, context.Context) error { return ErrNotAcquired }, opts)
+}
+
+// acquireTx tries the lock, and calls held where somebody holds it.
+func acquireTx(ctx context.Context, tx any, key string, held func(*txLock, context.Context) error, opts []TxOption) error {
 	l, err := newTxLock(ctx, tx, key, opts)
 	if err != nil {
 		return l.failure(err)
@@ -48,7 +41,7 @@ func TryAcquireTx(ctx context.Context, tx any, key string, opts ...TxOption) err
 	start := time.Now()
 	free, err := l.try(ctx)
 	if err == nil && !free {
-		err = ErrNotAcquired
+		err = held(l, ctx)
 	}
 	l.waited = time.Since(start)
 	return l.failure(err)
@@ -89,10 +82,7 @@ func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLoc
 	for _, o := range opts {
 		o.ofTx(&l.options)
 	}
-	if l.options.config.hash == nil {
-		l.options.config.hash = hashing.FNV1a
-	}
-	l.id = hashing.Namespaced(l.options.config.namespace, l.options.config.hash)(key)
+	l.id = l.options.config.ids()(key)
 	switch t := tx.(type) {
 	case pgx.Tx:
 		l.tx = pgxTx{t}
@@ -101,13 +91,14 @@ func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLoc
 			l.tx = sqlTx{t}
 		}
 	}
+	bad := l.options.acquire.checkWaitTimeout()
 	switch {
 	case ctx == nil:
 		return l, ErrNilContext
 	case key == "":
 		return l, ErrEmptyKey
-	case l.options.acquire.waitTimeout < 0:
-		return l, fmt.Errorf("WithWaitTimeout is %v: it must not be negative", l.options.acquire.waitTimeout)
+	case bad != nil:
+		return l, bad
 	case tx == nil || l.tx == nil:
 		return l, fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
 	case ctx.Err() != nil:

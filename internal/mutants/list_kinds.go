@@ -19,7 +19,7 @@ var ofKinds = []mutant{
 	{name: "Once forgets that clocks differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
 		{"manager/once.go", "begin.Add(period + m.config.clockSkew)", "begin.Add(period)"}}},
 	{name: "all periods of Once have one lock", test: "manager TestOnceInAPeriod", edits: []edit{
-		{"manager/once.go", " + \"@\" + begin.UTC().Format(time.RFC3339Nano)", ""}}},
+		{"manager/once.go", "\tkey += \"@\" + begin.UTC().Format(time.RFC3339Nano)\n", "\tkey += \"@\"\n"}}},
 	{name: "Once waits for the one that runs", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "actor.Terms{Try: true, ", "actor.Terms{"}}},
 	{name: "Resign releases before Elect's function is back", test: "manager TestResign", edits: []edit{
@@ -42,7 +42,7 @@ var ofKinds = []mutant{
 	{name: "a transaction's lock_timeout is not put back", test: "manager TestAcquireTxBoundedWait", edits: []edit{
 		{"manager/tx.go", "\t\terr = l.tx.exec(ctx, lockTimeout, before)\n", "\t\terr = l.tx.exec(ctx, \"SELECT 1\")\n"}}},
 	{name: "a transaction's lock has another id", test: "manager TestAcquireTxExcludes", edits: []edit{
-		{"manager/tx.go", "hashing.Namespaced(l.options.config.namespace, ", "hashing.Namespaced(\"\", "}}},
+		{"manager/tx.go", "\tl.id = l.options.config.ids()(key)\n", "\tl.options.config.namespace = \"\"\n\tl.id = l.options.config.ids()(key)\n"}}},
 	{name: "a shared lock of a transaction is exclusive", test: "manager TestAcquireTxShared", edits: []edit{
 		{"manager/tx.go", "\t\treturn \"_shared\"\n", "\t\treturn \"\"\n"}}},
 	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{

@@ -144,10 +144,7 @@ func (w *election) endedRightly(e *elector) {
 	}
 }
 
-var electionActions = []struct {
-	weight int
-	do     func(w *election)
-}{
+var electionActions = []action[*election]{
 	{8, func(w *election) { w.calm(time.Second) }},
 	{2, func(w *election) { w.calm(time.Minute) }},
 	{6, func(w *election) { w.finishSomeTerm(false) }},
@@ -169,46 +166,14 @@ var electionActions = []struct {
 	}},
 }
 
-func (w *election) step() {
-	n := 0
-	for _, a := range electionActions {
-		n += a.weight
-	}
-	at := w.src.Pick(n)
-	for _, a := range electionActions {
-		if at -= a.weight; at < 0 {
-			a.do(w)
-			return
-		}
-	}
-}
+func (w *election) step() { choose(w.src, w, electionActions) }
 
 // calm lets time go by in which the server works and nobody disturbs; what is cut off stays so.
 func (w *election) calm(d time.Duration) {
 	w.say("calm: %v", d)
 	for end := time.Now().Add(d); time.Now().Before(end) && w.fine(); {
-		w.serveAll()
+		w.serve(func(c *wire) bool { return c.canExecute() || c.canDeliver() })
 		w.pass(100 * time.Millisecond)
-	}
-}
-
-// serveAll does and delivers what can be.
-func (w *election) serveAll() {
-	for range 100 {
-		w.mu.Lock()
-		i := slices.IndexFunc(w.wires, func(c *wire) bool { return c.canExecute() || c.canDeliver() })
-		if i >= 0 {
-			if c := w.wires[i]; c.canExecute() {
-				c.execute()
-			} else {
-				c.deliverNext()
-			}
-		}
-		w.mu.Unlock()
-		if i < 0 || !w.fine() {
-			return
-		}
-		w.settle()
 	}
 }
 

@@ -6,14 +6,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
-// action is something that can happen. One that makes no sense now does nothing, or the next best.
-type action struct {
-	weight int
-	do     func(w *world)
-}
-
 // actions, the dullest first.
-var actions = []action{
+var actions = []action[*world]{
 	{3, func(w *world) {
 		w.sleep("", []time.Duration{time.Millisecond, 7 * time.Millisecond, 25 * time.Millisecond})
 	}},
@@ -42,22 +36,7 @@ var actions = []action{
 	{1, (*world).killProcess},
 }
 
-var allWeights = func() (n int) {
-	for _, a := range actions {
-		n += a.weight
-	}
-	return n
-}()
-
-func (w *world) step() {
-	at := w.src.Pick(allWeights)
-	for _, a := range actions {
-		if at -= a.weight; at < 0 {
-			a.do(w)
-			return
-		}
-	}
-}
+func (w *world) step() { choose(w.src, w, actions) }
 
 func (w *world) sleep(what string, spans []time.Duration) {
 	d := spans[w.src.Pick(len(spans))]

@@ -12,27 +12,29 @@ func (w *stack) heal() {
 	for range w.keys {
 		w.outsidersLeave()
 	}
+	w.serve(func(c *wire) bool {
+		c.slow, c.cutSoon = false, false
+		return c.canExecute() || c.canDeliver() || c.canHear()
+	})
+}
+
+// serve does what is due, on one connection after the other, until none is due or it has been long enough.
+func (w *stack) serve(isDue func(c *wire) bool) {
 	for range 200 {
 		w.mu.Lock()
-		var due *wire
-		for _, c := range w.wires {
-			c.slow, c.cutSoon = false, false
-			if c.canExecute() || c.canDeliver() || c.canHear() {
-				due = c
-				break
+		i := slices.IndexFunc(w.wires, isDue)
+		if i >= 0 {
+			switch c := w.wires[i]; {
+			case c.canExecute():
+				c.execute()
+			case c.canDeliver():
+				c.deliverNext()
+			default:
+				c.hear()
 			}
 		}
-		switch {
-		case due == nil:
-		case due.canExecute():
-			due.execute()
-		case due.canDeliver():
-			due.deliverNext()
-		default:
-			due.hear()
-		}
 		w.mu.Unlock()
-		if due == nil || !w.fine() {
+		if i < 0 || !w.fine() {
 			return
 		}
 		w.settle()

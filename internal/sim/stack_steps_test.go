@@ -9,10 +9,7 @@ import (
 )
 
 // stackActions, the dullest first.
-var stackActions = []struct {
-	weight int
-	do     func(w *stack)
-}{
+var stackActions = []action[*stack]{
 	{2, func(w *stack) {
 		w.sleep([]time.Duration{time.Millisecond, 11 * time.Millisecond, 30 * time.Millisecond})
 	}},
@@ -41,22 +38,7 @@ var stackActions = []struct {
 	{2, (*stack).failKeeper},
 }
 
-var stackWeights = func() (n int) {
-	for _, a := range stackActions {
-		n += a.weight
-	}
-	return n
-}()
-
-func (w *stack) step() {
-	at := w.src.Pick(stackWeights)
-	for _, a := range stackActions {
-		if at -= a.weight; at < 0 {
-			a.do(w)
-			return
-		}
-	}
-}
+func (w *stack) step() { choose(w.src, w, stackActions) }
 
 func (w *stack) sleep(spans []time.Duration) {
 	d := spans[w.src.Pick(len(spans))]

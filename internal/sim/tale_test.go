@@ -72,6 +72,27 @@ type system interface {
 
 func (t *tale) history() *tale { return t }
 
+// action is something that can happen in a system. One that makes no sense now does nothing, or the next best.
+type action[W any] struct {
+	weight int
+	do     func(w W)
+}
+
+// choose lets one of the actions happen, each as often as its weight says.
+func choose[W any](src *sim.Source, w W, actions []action[W]) {
+	all := 0
+	for _, a := range actions {
+		all += a.weight
+	}
+	at := src.Pick(all)
+	for _, a := range actions {
+		if at -= a.weight; at < 0 {
+			a.do(w)
+			return
+		}
+	}
+}
+
 // play plays the history of a system, and then lets all go well and closes everything: nobody may be left waiting, and
 // nothing left.
 func play(s system) error {

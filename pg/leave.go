@@ -32,11 +32,11 @@ func (s *session) leave() {
 func (s *session) tellHolders() (told bool) {
 	locks := 0
 	s.self.holders(func(id int64, client Client) {
+		s.pool.stats.lost(s.loss.Cause) // first: whoever is told finds it counted
 		client.Lost(s.self, id)
 		locks++
 	})
 	if locks > 0 {
-		s.pool.stats.lost(s.loss.Cause, locks)
 		s.config.Event(Event{Kind: EventLost, PID: s.pid, Use: s.use, Locks: locks, Cause: string(s.loss.Cause), Err: s.loss})
 	}
 	return locks > 0

@@ -49,10 +49,11 @@ func (s *stats) batch(n int) {
 	}
 }
 
-func (s *stats) lost(cause Cause, locks int) {
+// lost counts a lock that was lost.
+func (s *stats) lost(cause Cause) {
 	for i := range causes {
 		if causes[i] == cause {
-			s.losses[i].Add(uint64(locks))
+			s.losses[i].Add(1)
 		}
 	}
 }

@@ -65,5 +65,5 @@ func (k *keeper) rung() {
 
 // unused reports whether the key has no claim, and nothing at the server.
 func (k *keeper) unused() bool {
-	return k.server.idle() && k.machine.queue.head == nil && k.machine.holder == nil
+	return k.server.idle() && k.machine.queue.head == nil && k.machine.holders.n == 0
 }

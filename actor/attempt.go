@@ -25,7 +25,7 @@ func (m *machine) tried(a *Answer) {
 	c := m.queue.head
 	switch {
 	case a.OK:
-		m.grantedAt, m.handOffs = m.now, 0
+		m.grantedAt, m.askedAt, m.handOffs, m.draining = m.now, m.now, 0, false
 		m.clearWait()
 		m.grant()
 	case a.Again:
@@ -96,7 +96,7 @@ func (m *machine) contended(c *Claim) {
 // wait waits in the server's queue. A claim that does so once does not poll first again.
 func (m *machine) wait(c *Claim) {
 	c.final, m.pausing, m.wakeAt = true, false, time.Time{}
-	m.server.op, m.server.onOwn = opWait, true
+	m.server.op, m.server.shared, m.server.onOwn = opWait, c.Shared, true
 	m.do(fxWait, c, nil)
 }
 
@@ -104,7 +104,7 @@ func (m *machine) wait(c *Claim) {
 func (m *machine) poll(c *Claim) {
 	c.Attempts++
 	m.pausing = false
-	m.server.op, m.server.onOwn, m.server.stopping = opPoll, false, false
+	m.server.op, m.server.shared, m.server.onOwn, m.server.stopping = opPoll, c.Shared, false, false
 	m.do(fxPoll, c, nil)
 }
 

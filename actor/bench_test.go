@@ -30,11 +30,11 @@ type instantLink struct {
 
 var yes = &Answer{OK: true}
 
-func (l *instantLink) Try()                    { l.events <- Answered{yes} }
+func (l *instantLink) Try(_ bool)              { l.events <- Answered{yes} }
 func (l *instantLink) Unlock()                 { l.events <- Answered{yes} }
-func (l *instantLink) TryOwn()                 { l.events <- Answered{yes} }
-func (l *instantLink) Wait()                   { l.events <- Answered{yes} }
-func (l *instantLink) Poll()                   { l.events <- Answered{yes} }
+func (l *instantLink) TryOwn(_ bool)           { l.events <- Answered{yes} }
+func (l *instantLink) Wait(_ bool)             { l.events <- Answered{yes} }
+func (l *instantLink) Poll(_ bool)             { l.events <- Answered{yes} }
 func (l *instantLink) Reserve(_, _ bool)       { l.events <- Reserved{yes} }
 func (l *instantLink) Withdraw()               {}
 func (l *instantLink) StopPolling()            {}

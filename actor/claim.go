@@ -11,6 +11,8 @@ type Terms struct {
 	ID   int64
 	// Try: answer at once instead of waiting.
 	Try bool
+	// Shared: others may share the lock, in this process and elsewhere. Otherwise it is exclusive.
+	Shared bool
 	// Dedicated: on a session that holds nothing else.
 	Dedicated bool
 	// PollFirst: ask MaxAttempts-1 times without waiting, with a pause between, before waiting in the server's queue.
@@ -93,7 +95,7 @@ type Claim struct {
 	retried    bool    // an attempt whose session had ended was repeated at once
 	waits      *idList // the ids that work inside this hold waits for; nil if none
 	joined     int32
-	next, prev *Claim
+	next, prev *Claim  // in the queue of waiters, or the list of holders
 	own        release // the message of the one who releases: it is not allocated for each release
 
 	// Sent by the keeper; received by whoever released; never closed; capacity replyRoom: Undecided, and the outcome.
@@ -198,7 +200,8 @@ func (c *Claim) Await(done <-chan struct{}) (known bool) {
 	}
 }
 
-// Outcome is nil where the server confirmed the release, or the lock was handed on or is kept. Valid once the outcome is known.
+// Outcome is nil where the server confirmed the release, or the lock was handed on, or others share it, or it is kept. Valid once the
+// outcome is known.
 func (c *Claim) Outcome() error { return c.outcome }
 
 // Over is why the hold is over, nil while it is not. Any goroutine may call it.

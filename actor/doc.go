@@ -50,6 +50,9 @@
 //	 └──────┘   release  │▲
 //	                     └┘ release while a claim waits: a local hand-off, up to the limits of that
 //
+// A lock is asked for in a mode, exclusive or shared. One that is shared has any number of holders, who are one lock at the server; others
+// join them as long as nobody waits (share.go), and the last to leave unlocks or hands on. A grant in one mode is no grant in the other.
+//
 // A hold that ends before its minimum (Terms.MinHold) goes from held to kept: the lock is ours and nobody's until the time is over, and then
 // unlocking (minhold.go).
 //
@@ -64,10 +67,10 @@
 //
 // # What holds
 //
-//   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time.
+//   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time, or such as share it.
 //   - A claim is decided exactly once, and where it was granted it has exactly one outcome, also when the keeper fails.
 //   - A holder is told that its hold is over before the lock is anybody else's.
 //   - A keeper waits in its select and nowhere else, but to hand a request to the store. It runs no code of the user's.
-//   - Local waiters are served first come, first served.
+//   - Local waiters are served first come, first served, whatever their modes.
 //   - After a failure the lock that the keeper had is released, and confirmed released, before the next grant.
 package actor

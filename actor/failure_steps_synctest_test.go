@@ -38,7 +38,7 @@ func (s *saboteur) hook(id int64, step string) {
 	s.struck++
 	s.tenure = s.rig.store.tenures(1)
 	if k, ok := s.rig.s.find(id); ok { // this is its goroutine
-		concerned := []*Claim{k.machine.holder}
+		concerned := []*Claim{k.machine.holders.head}
 		for _, fx := range k.machine.effects {
 			concerned = append(concerned, fx.claim)
 		}

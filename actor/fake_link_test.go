@@ -193,25 +193,25 @@ func (l *fakeLink) unlocked(f *fakeSession) {
 }
 
 // Try implements [Link], as do the methods below.
-func (l *fakeLink) Try() {
+func (l *fakeLink) Try(_ bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxTry, l.store.shared, l.tried)
 }
 
-func (l *fakeLink) TryOwn() {
+func (l *fakeLink) TryOwn(_ bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxTryOwn, l.own, l.tried)
 }
 
-func (l *fakeLink) Wait() {
+func (l *fakeLink) Wait(_ bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxWait, l.own, l.waited)
 }
 
-func (l *fakeLink) Poll() {
+func (l *fakeLink) Poll(_ bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxPoll, l.store.shared, l.polled)
@@ -326,7 +326,7 @@ func (l *fakeLink) Ask() {
 	s.later(v.after, func() {
 		l.telling = false
 		if s.outside[l.id] {
-			l.send(Told{&Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}})
+			l.send(Told{Holder: &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}})
 		} else {
 			l.send(Told{})
 		}

@@ -7,29 +7,34 @@ import (
 
 // The part of the machine that gives the lock, ends holds and unlocks.
 
-// grant gives the lock, which is ours at the server, to the first waiter. Where nobody waits, or the session is not
-// trusted, it is unlocked.
+// grant gives the lock, which is ours at the server, to the first waiter, and to those behind it who may share it. Where nobody
+// waits, or the session is not trusted, it is unlocked.
 func (m *machine) grant() {
 	if c := m.nextHolder(); c != nil {
 		m.assign(c, false)
+		m.shareOut()
 		return
 	}
 	m.unlock()
 }
 
-// nextHolder is the first waiter, if it may hold the lock where it is.
+// nextHolder is the first waiter, if it may hold the lock as it is.
 func (m *machine) nextHolder() *Claim {
-	c := m.queue.head
-	if c == nil || m.closing || !m.now.Before(m.trusted) || c.Dedicated && !m.server.onOwn {
-		return nil
+	if c := m.queue.head; c != nil && m.mayHold(c) {
+		return c
 	}
-	return c
+	return nil
+}
+
+// mayHold reports whether c may hold the lock, which is ours, as it is: on its session, and in its mode.
+func (m *machine) mayHold(c *Claim) bool {
+	return !m.closing && m.now.Before(m.trusted) && (!c.Dedicated || m.server.onOwn) && c.Shared == m.server.shared
 }
 
 func (m *machine) assign(c *Claim, local bool) {
 	m.wakeAt, m.askAt = time.Time{}, time.Time{}
 	m.queue.remove(c)
-	m.holder = c
+	m.holders.push(c)
 	c.stage, c.Granted, c.Local = stageHolding, m.now, local
 	m.do(fxGrant, c, nil)
 	if !m.server.onOwn {
@@ -80,7 +85,9 @@ func (m *machine) withdraw(c *Claim, cause error) {
 func (m *machine) headLeft(old *Claim) {
 	c := m.queue.head
 	switch state := m.state(); {
-	case state == stWaiting && m.server.op == opPoll && (c == nil || c.Dedicated):
+	case state == stHeld:
+		m.shareOut()
+	case state == stWaiting && m.server.op == opPoll && (c == nil || c.Dedicated || c.Shared != m.server.shared):
 		m.stopPolling()
 	case state == stWaiting && c != nil:
 		c.final = true // it inherits the wait, or the poll
@@ -97,15 +104,20 @@ func (m *machine) headLeft(old *Claim) {
 // one key: four fifths of the client's CPU a pair, and a fifth more pairs, since the other processor finds less to take over.)
 func (m *machine) endHold(c *Claim, cause error) {
 	m.do(fxOver, c, cause)
-	m.holder = nil
+	m.holders.remove(c)
+	if m.holders.n > 0 { // they share the lock
+		m.do(fxSettle, c, nil)
+		return
+	}
 	if m.keeps(c) {
 		m.keep(c)
 		return
 	}
-	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime {
+	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime && !m.draining {
 		if next := m.nextHolder(); next != nil {
 			m.handOffs++
 			m.assign(next, true)
+			m.shareOut()
 			m.do(fxSettle, c, nil)
 			return
 		}
@@ -144,14 +156,15 @@ func (m *machine) lost(on Session) {
 		m.keptLost()
 		return
 	}
-	c := m.holder
-	if c == nil || c.Session != on {
+	if m.holders.n == 0 || m.holders.head.Session != on {
 		return
 	}
-	m.holder = nil
 	cause := fmt.Errorf("%w: %w", ErrLost, on.Lost())
-	m.do(fxOver, c, cause)
-	m.do(fxSettle, c, cause)
+	for c := m.holders.head; c != nil; c = m.holders.head {
+		m.holders.remove(c)
+		m.do(fxOver, c, cause)
+		m.do(fxSettle, c, cause)
+	}
 	m.leftSession()
 	m.drive()
 }

@@ -5,7 +5,7 @@ import "slices"
 // What work inside a hold waits for: by it, callers find out that they would wait for each other in a circle. Each keeper knows it of its
 // own key's holder.
 
-// Holding is who holds a key in this process; the zero value where nobody does.
+// Holding is a hold of a key in this process.
 type Holding struct {
 	Owner Owner
 	// Waits are the ids of the keys that work inside the hold waits for.
@@ -40,29 +40,28 @@ func (c *Claim) WaitBegins(id int64) { c.send(inside{claim: c, id: id}) }
 // WaitEnds says that it waits no longer: once for each WaitBegins.
 func (c *Claim) WaitEnds(id int64) { c.send(inside{claim: c, id: id, ends: true}) }
 
-// HolderOf is who holds a key in this process, and for what work inside that hold waits. It asks the key's keeper, which always receives.
-func (s *Supervisor) HolderOf(id int64) Holding {
+// HoldersOf is who holds a key in this process, and for what work inside those holds waits. It asks the key's keeper, which always receives.
+func (s *Supervisor) HoldersOf(id int64) []Holding {
 	k, ok := s.find(id)
 	if !ok {
-		return Holding{}
+		return nil
 	}
-	answer := make(chan Holding, 1)
+	answer := make(chan []Holding, 1)
 	select {
 	case k.requests <- whoHolds{answer}:
 		return <-answer
 	case <-k.done:
-		return Holding{}
+		return nil
 	}
 }
 
-func (k *keeper) holding() Holding {
-	c := k.machine.holder
-	if c == nil {
-		return Holding{}
+func (k *keeper) holding() (all []Holding) {
+	for c := k.machine.holders.head; c != nil; c = c.next {
+		h := Holding{Owner: c.Owner}
+		if c.waits != nil {
+			h.Waits = slices.Clone(c.waits.ids)
+		}
+		all = append(all, h)
 	}
-	h := Holding{Owner: c.Owner}
-	if c.waits != nil {
-		h.Waits = slices.Clone(c.waits.ids)
-	}
-	return h
+	return all
 }

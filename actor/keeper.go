@@ -128,9 +128,10 @@ func (k *keeper) clock(m message) (now, trusted time.Time) {
 			return now, trusted
 		}
 	case acquire:
-		if !e.claim.PollFirst {
+		if !e.claim.PollFirst && !e.claim.Shared {
 			return now, trusted
 		}
+		waiters = waiters || e.claim.Shared
 	}
 	if waiters && k.server.held && k.server.op == opNone {
 		trusted = k.link.Session().TrustedUntil()

@@ -40,7 +40,7 @@ type machine struct {
 
 	// ---- kept from step to step
 	queue     queue
-	holder    *Claim
+	holders   queue  // one, or any number that share the lock
 	leaving   *Claim // whose release the unlock under way is
 	kept      *Claim // whose minimum hold goes on, although its hold is over
 	pausing   bool   // between two attempts, or until there is a session to wait on
@@ -49,6 +49,8 @@ type machine struct {
 
 	grantedAt time.Time // by the server
 	handOffs  int       // since then
+	askedAt   time.Time // while the lock is shared: when it was last asked whether somebody waits for it
+	draining  bool      // somebody elsewhere waits for the lock: nobody joins those who share it
 	remote    *Holder   // who else holds the lock
 	failed    int32     // attempts that failed, ever; it may wrap
 	failures  []error
@@ -118,7 +120,7 @@ func (m *machine) step(known server, e message, now, trusted time.Time) []effect
 	case Lost:
 		m.lost(e.Session)
 	case Told:
-		m.told(e.Holder)
+		m.told(e)
 	case due:
 		m.due()
 	case closing:
@@ -151,6 +153,8 @@ func (m *machine) acquire(c *Claim) {
 	switch {
 	case m.closing:
 		m.refuse(c, ErrClosed)
+	case state == stHeld && m.joins(c):
+		m.join(c)
 	case c.Try && (m.queue.n > 0 || state == stHeld || state == stKept || m.server.op == opWait || m.server.op == opPoll):
 		m.refuse(c, ErrNotAcquired) // a try that finds a try under way that nobody wants any more gets its answer
 	case m.queue.n >= m.limits.MaxWaiters:
@@ -204,7 +208,7 @@ func (m *machine) clearWait() {
 
 func (m *machine) try(c *Claim, kind effectKind) {
 	c.Attempts++
-	m.server.op, m.server.onOwn = opTry, kind == fxTryOwn
+	m.server.op, m.server.shared, m.server.onOwn = opTry, c.Shared, kind == fxTryOwn
 	m.do(kind, c, nil)
 }
 
@@ -216,6 +220,8 @@ func (m *machine) nextDue() time.Time {
 	switch state := m.state(); {
 	case state == stKept:
 		return m.kept.keptUntil()
+	case state == stHeld:
+		return m.askReadersAt()
 	case state != stPausing && state != stWaiting:
 		return time.Time{}
 	case state == stWaiting || m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt):
@@ -234,7 +240,12 @@ func (m *machine) due() {
 	case stKept:
 		m.keptEnough()
 		return
-	case stIdle, stTrying, stHeld, stUnlocking, stSettling:
+	case stHeld:
+		if passed(m.askReadersAt()) {
+			m.askWaiters()
+		}
+		return
+	case stIdle, stTrying, stUnlocking, stSettling:
 		return
 	}
 	if passed(m.askAt) {
@@ -251,9 +262,12 @@ func (m *machine) due() {
 	}
 }
 
-func (m *machine) told(h *Holder) {
-	if state := m.state(); state != stHeld && state != stKept && m.queue.n > 0 {
-		m.remote = h
+func (m *machine) told(t Told) {
+	switch state := m.state(); {
+	case state == stHeld:
+		m.toldOfWaiters(t)
+	case state != stKept && m.queue.n > 0:
+		m.remote = t.Holder
 	}
 }
 
@@ -266,11 +280,15 @@ func (m *machine) close() {
 	case stIdle, stPausing:
 		m.drive()
 	case stHeld:
-		if m.holder.Hold == HoldForWork {
-			m.do(fxNotify, m.holder, ErrClosed)
-			return
+		for c := m.holders.head; c != nil; {
+			next := c.next
+			if c.Hold == HoldForWork {
+				m.do(fxNotify, c, ErrClosed)
+			} else {
+				m.endHold(c, ErrClosed)
+			}
+			c = next
 		}
-		m.endHold(m.holder, ErrClosed)
 	case stKept:
 		m.kept = nil
 		m.unlock()

@@ -181,7 +181,7 @@ func (w *model) lost(t *rapid.T) {
 	}
 }
 
-func (w *model) hearsay(*rapid.T) { w.step(Told{&Holder{PID: 1}}) }
+func (w *model) hearsay(*rapid.T) { w.step(Told{Holder: &Holder{PID: 1}}) }
 
 func (w *model) dueAny(*rapid.T) { w.step(due{}) }
 

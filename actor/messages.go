@@ -26,7 +26,7 @@ type await struct {
 // whoHolds: somebody wants to know who holds the key in this process.
 type whoHolds struct {
 	// Sent by the keeper; received by whoever asks; never closed; capacity 1: one answer.
-	holding chan<- Holding
+	holding chan<- []Holding
 }
 
 // inside: work inside a hold begins to wait for another key, or has ended that.
@@ -88,7 +88,11 @@ type Reserved struct{ *Answer }
 type Lost struct{ Session Session }
 
 // Told is who holds the lock, nil if that is not known. It is sent at most once for each [Link.Ask].
-type Told struct{ *Holder }
+type Told struct {
+	*Holder
+	Waiters bool      // somebody is in the server's queue for the lock
+	Asked   time.Time // when the server was asked, at the soonest
+}
 
 func (Answered) String() string { return "answered" }
 func (Reserved) String() string { return "reserved" }

@@ -19,7 +19,7 @@ func (k *keeper) perform(fx *effect) {
 	switch fx.kind {
 	case fxTry, fxTryOwn, fxWait, fxPoll:
 		counters.Attempts.Add(1)
-		k.ask(fx.kind)
+		k.ask(fx)
 	case fxUnlock:
 		k.link.Unlock()
 	case fxReserve:
@@ -57,22 +57,22 @@ func (k *keeper) perform(fx *effect) {
 	}
 }
 
-func (k *keeper) ask(kind effectKind) {
-	switch kind {
+func (k *keeper) ask(fx *effect) {
+	switch shared := fx.server.shared; fx.kind {
 	case fxTry:
-		k.link.Try()
+		k.link.Try(shared)
 	case fxTryOwn:
-		k.link.TryOwn()
+		k.link.TryOwn(shared)
 	case fxWait:
-		k.link.Wait()
+		k.link.Wait(shared)
 	default:
-		k.link.Poll()
+		k.link.Poll(shared)
 	}
 }
 
 // knownHolder is who holds the lock, as far as the keeper knows.
 func (k *keeper) knownHolder() *Holder {
-	c := k.machine.holder
+	c := k.machine.holders.head
 	if c == nil {
 		c = k.machine.kept
 	}

@@ -1,7 +1,7 @@
 package actor
 
-// queue is the key's waiters, first come, first served. A claim in the middle is removed in constant time: each claim is a
-// link of it. The keeper owns it.
+// queue is the key's waiters, first come, first served, or its holders. A claim in the middle is removed in constant time: each
+// claim is a link of it, and in one of the two at a time. The keeper owns it.
 type queue struct {
 	head, tail *Claim
 	n          int

@@ -63,12 +63,16 @@ func (k *keeper) clearUp(f *failure) {
 	old := k.machine
 	k.machine = machine{limits: old.limits, queue: old.queue, failed: old.failed, failures: old.failures, closing: old.closing}
 	k.alarm.at, k.alarm.idle = time.Time{}, false
+	for c := old.holders.head; c != nil; c = old.holders.head {
+		old.holders.remove(c)
+		k.discard(c, f.err)
+	}
 	for _, fx := range old.effects { // of the step that failed, in the machine or in carrying them out
 		if fx.kind == fxGrant || fx.kind == fxRefuse || fx.kind == fxOver || fx.kind == fxSettle {
 			k.discard(fx.claim, f.err)
 		}
 	}
-	for _, c := range [...]*Claim{claimOf(k.current), old.holder, old.leaving} {
+	for _, c := range [...]*Claim{claimOf(k.current), old.leaving} {
 		k.discard(c, f.err)
 	}
 	_, told := k.current.(closing)
@@ -217,6 +221,6 @@ func (k *keeper) refuseMessage(m message, err error) {
 	case await:
 		m.claim.awaitOutcome(m.outcome)
 	case whoHolds:
-		m.holding <- Holding{}
+		m.holding <- nil
 	}
 }

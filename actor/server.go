@@ -6,6 +6,7 @@ package actor
 type server struct {
 	op        operation // under way
 	held      bool      // the lock is ours
+	shared    bool      // the mode of the lock, or of what is asked for: shared, and not exclusive
 	own       ownSession
 	dedicated bool // own was asked for by a claim that wants a session to itself
 	onOwn     bool // the operation, or the lock, is on the key's own session

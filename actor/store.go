@@ -12,27 +12,27 @@ type Store interface {
 // the store has received the request, never for the database. Of Try, TryOwn, Wait, Poll and Unlock at most one is under way
 // at a time; each is answered by one [Answered].
 type Link interface {
-	// Try asks for the lock without waiting, on a session with other locks.
-	Try()
+	// Try asks for the lock in a mode, without waiting, on a session with other locks.
+	Try(shared bool)
 	// Reserve asks for a session of the key's own. Answered by [Reserved]. With now it does not queue for one: it is
 	// refused where as many as are allowed are in use.
 	Reserve(dedicated, now bool)
 	// Withdraw takes the reservation back. It is answered all the same.
 	Withdraw()
 	// TryOwn is Try on the key's own session.
-	TryOwn()
+	TryOwn(shared bool)
 	// Wait waits in the server's queue on the key's own session, for one slice. Answered with neither OK nor Err when the
 	// slice is over.
-	Wait()
+	Wait(shared bool)
 	// Poll asks for the lock on a session with other locks, again and again, until it is granted, fails or is stopped.
-	Poll()
+	Poll(shared bool)
 	// StopPolling ends the poll under way soon. Its answer has neither OK nor Err, or is still a grant.
 	StopPolling()
-	// Unlock releases the lock on the session where it was granted.
+	// Unlock releases the lock on the session where it was granted, in the mode in which it was.
 	Unlock()
 	// Return returns the key's own session, which must hold nothing.
 	Return()
-	// Ask asks who holds the lock. Answered by [Told]; the answer may fail to come, and does not come to a question that is asked
+	// Ask asks who holds the lock, and whether anybody waits for it. Answered by [Told]; the answer may fail to come, and does not come to a question that is asked
 	// while another is under way.
 	Ask()
 	// Unsent is nil, unless the operation under way was given to a session that had ended. The channel is closed when that

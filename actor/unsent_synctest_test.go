@@ -106,7 +106,7 @@ func (l *scriptedLink) Attach(_ int64, events chan<- Event) Link {
 	return l
 }
 
-func (l *scriptedLink) Try() { l.tries++ }
+func (l *scriptedLink) Try(_ bool) { l.tries++ }
 
 func (l *scriptedLink) Unlock() {
 	l.unlocks++
@@ -120,9 +120,9 @@ func (l *scriptedLink) Unsent() <-chan struct{} {
 	return l.ended[l.tries-1]
 }
 
-func (l *scriptedLink) TryOwn()           {}
-func (l *scriptedLink) Wait()             {}
-func (l *scriptedLink) Poll()             {}
+func (l *scriptedLink) TryOwn(_ bool)     {}
+func (l *scriptedLink) Wait(_ bool)       {}
+func (l *scriptedLink) Poll(_ bool)       {}
 func (l *scriptedLink) Reserve(_, _ bool) {}
 func (l *scriptedLink) Withdraw()         {}
 func (l *scriptedLink) StopPolling()      {}

@@ -70,6 +70,8 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, bad
 	case o.minHold < 0:
 		return nil, fmt.Errorf("WithMinHold is %v: it must not be negative", o.minHold)
+	case o.minHold > 0 && l.claim.Shared:
+		return nil, errors.New("WithMinHold is not for a shared lock")
 	case o.transitions != nil && !o.leads:
 		return nil, errors.New("WithTransitions is for Elect")
 	case ctx.Err() != nil:
@@ -133,7 +135,7 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 }
 
 func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Duration) error {
-	err := &AcquireError{Key: k.name, ID: k.id, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
+	err := &AcquireError{Key: k.name, ID: k.id, Shared: c.Shared, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
 		Failures: c.Failures}
 	m.refused.count(err)
 	return err

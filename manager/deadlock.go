@@ -48,18 +48,19 @@ func (w *insideWait) end() {
 // circle follows who waits for whom from the holder of a key on. It returns the holds on the way back to one of the caller's own; nil if
 // there is no way.
 func (w *insideWait) circle(id int64, seen map[*actor.Claim]bool) (path []*actor.Claim) {
-	holding := w.m.supervisor.HolderOf(id)
-	c := claimOf(holding.Owner, id)
-	if c == nil || seen[c] {
-		return nil
-	}
-	if slices.Contains(w.holds, c) {
-		return []*actor.Claim{c}
-	}
-	seen[c] = true
-	for _, next := range holding.Waits {
-		if path := w.circle(next, seen); path != nil {
-			return append([]*actor.Claim{c}, path...)
+	for _, holding := range w.m.supervisor.HoldersOf(id) {
+		c := claimOf(holding.Owner, id)
+		if c == nil || seen[c] {
+			continue
+		}
+		if slices.Contains(w.holds, c) {
+			return []*actor.Claim{c}
+		}
+		seen[c] = true
+		for _, next := range holding.Waits {
+			if path := w.circle(next, seen); path != nil {
+				return append([]*actor.Claim{c}, path...)
+			}
 		}
 	}
 	return nil

@@ -71,6 +71,8 @@ type Holder = actor.Holder
 type AcquireError struct {
 	Key string
 	ID  int64
+	// Shared: the lock was to be shared.
+	Shared bool
 	// Reason is a sentinel of this package, or what ended the wait: the context's error and its cause.
 	Reason error
 	// Attempts is how many times the server was asked.
@@ -96,7 +98,11 @@ func quoteKey(key string) string {
 
 func (e *AcquireError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "acquire %s (id %d): %v", quoteKey(e.Key), e.ID, e.Reason)
+	b.WriteString("acquire ")
+	if e.Shared {
+		b.WriteString("shared ")
+	}
+	fmt.Fprintf(&b, "%s (id %d): %v", quoteKey(e.Key), e.ID, e.Reason)
 	fmt.Fprintf(&b, "; waited %v", e.Waited.Round(10*time.Microsecond))
 	if e.Attempts > 0 {
 		fmt.Fprintf(&b, ", %s at the server", plural(e.Attempts, "attempt"))

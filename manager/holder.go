@@ -23,7 +23,7 @@ func (m *Manager) holderOf(ctx context.Context, id int64) *Holder {
 		m.pool.Who(id, asker)
 		select {
 		case h := <-asker:
-			return holder(h)
+			return holder(h.Holder)
 		case <-timer.C:
 			timer.Reset(askPatience)
 		case <-ctx.Done():
@@ -34,10 +34,10 @@ func (m *Manager) holderOf(ctx context.Context, id int64) *Holder {
 }
 
 // asker is sent the answer by the pool; received by holderOf; never closed; capacity 1: the pool answers once, or not.
-type asker chan *pg.Holder
+type asker chan pg.WhoAnswer
 
 // Told implements [pg.Asker].
-func (a asker) Told(h *pg.Holder) { a <- h }
+func (a asker) Told(h pg.WhoAnswer) { a <- h }
 
 // holder is what a session was told, for those who are refused.
 func holder(h *pg.Holder) *actor.Holder {

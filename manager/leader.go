@@ -70,8 +70,10 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 
 // term is the hold by which this process leads; nil where it does not.
 func (l Leader) term() *Lock {
-	if lock, ok := l.key.m.supervisor.HolderOf(l.key.id).Owner.(*Lock); ok && lock.leads && lock.claim.Name == l.key.name {
-		return lock
+	for _, h := range l.key.m.supervisor.HoldersOf(l.key.id) {
+		if lock, ok := h.Owner.(*Lock); ok && lock.leads && lock.claim.Name == l.key.name {
+			return lock
+		}
 	}
 	return nil
 }

@@ -25,16 +25,18 @@ type link struct {
 	own         *pg.Solo // the key's own session; written before Reserved is sent
 }
 
-func (l *link) Try() {
+func (l *link) Try(shared bool) {
 	l.begin(pg.OpTry)
+	l.request.Shared = shared
 	l.unsent = l.pool.Try(&l.request)
 }
 
-func (l *link) TryOwn() { l.onOwn(pg.OpTry) }
-func (l *link) Wait()   { l.onOwn(pg.OpWait) }
+func (l *link) TryOwn(shared bool) { l.onOwn(pg.OpTry, shared) }
+func (l *link) Wait(shared bool)   { l.onOwn(pg.OpWait, shared) }
 
-func (l *link) onOwn(op pg.Op) {
+func (l *link) onOwn(op pg.Op, shared bool) {
 	l.begin(op)
+	l.request.Shared = shared
 	l.unsent = l.own.Submit(&l.request)
 }
 
@@ -43,8 +45,9 @@ func (l *link) Unlock() {
 	l.unsent = l.request.Session.Submit(&l.request)
 }
 
-func (l *link) Poll() {
+func (l *link) Poll(shared bool) {
 	l.begin(pg.OpTry)
+	l.request.Shared = shared
 	l.pool.Poll(&l.request)
 }
 
@@ -105,8 +108,8 @@ func (l *link) Reserved(_ *pg.Reservation, s *pg.Solo, err error) {
 }
 
 // Told implements [pg.Asker].
-func (l *link) Told(h *pg.Holder) {
-	l.events <- actor.Told{Holder: holder(h)}
+func (l *link) Told(a pg.WhoAnswer) {
+	l.events <- actor.Told{Holder: holder(a.Holder), Waiters: a.Waiters, Asked: a.Asked}
 }
 
 func failed(err error) *actor.Answer {

@@ -24,6 +24,7 @@ type sending struct {
 	deadline time.Time // when the answer must be here
 	entries  []entry   // of locks: unlocks first, then tries
 	unlocks  int
+	shared   bool     // some of the entries are for shared locks
 	single   bool     // a plain statement, answered with a boolean and not with letters
 	plain    bool     // a wait whose answer is void and not a letter
 	whole    *Request // where the entries are no requests of their own: an opPoll, or an opWho
@@ -34,6 +35,7 @@ type sending struct {
 	letters   []byte // 't' or 'f' for each entry, in order
 	identity  string
 	holder    *Holder
+	waiters   bool
 	err       error // the server's
 	broken    error // the answer is not of the expected form
 
@@ -55,6 +57,7 @@ const (
 type entry struct {
 	id     int64
 	op     Op
+	shared bool
 	ok     bool
 	client Client
 	req    *Request // nil where the request is sending.whole
@@ -70,26 +73,33 @@ func (f *sending) reset(kind sendingKind) {
 func (f *sending) add(requests []*Request, op Op) {
 	for _, r := range requests {
 		if r.Op == op {
-			f.entries = append(f.entries, entry{id: r.ID, op: op, client: r.Client, req: r})
+			f.addOne(r)
 		}
 	}
 }
 
+func (f *sending) addOne(r *Request) {
+	f.entries = append(f.entries, entry{id: r.ID, op: r.Op, shared: r.Shared, client: r.Client, req: r})
+	f.shared = f.shared || r.Shared
+}
+
 // encode writes the statement for the locks of f.
 func (f *sending) encode(e *encoder) ([]byte, error) {
-	f.single = len(f.entries) == 1
+	first := &f.entries[0]
+	wait := f.kind == sendLocks && first.op == OpWait
+	f.single = wait || len(f.entries) == 1 && !f.shared
 	switch {
-	case !f.single && f.kind == sendSettle:
-		return e.batch(f.entries, nil)
-	case !f.single:
-		return e.batch(f.entries[:f.unlocks], f.entries[f.unlocks:])
-	case f.kind == sendSettle || f.entries[0].op == OpUnlock:
-		return e.int8(&unlockStatement, f.entries[0].id)
-	case f.entries[0].op == OpWait:
+	case wait:
 		f.plain = e.plainWait
-		return e.wait(f.entries[0].id)
+		return e.wait(first)
+	case !f.single && f.kind == sendSettle:
+		return e.batch(f.shared, f.entries, nil)
+	case !f.single:
+		return e.batch(f.shared, f.entries[:f.unlocks], f.entries[f.unlocks:])
+	case f.kind == sendSettle || first.op == OpUnlock:
+		return e.int8(&unlockStatement, first.id)
 	default:
-		return e.int8(&tryStatement, f.entries[0].id)
+		return e.int8(&tryStatement, first.id)
 	}
 }
 
@@ -123,9 +133,7 @@ func (f *sending) row(values [][]byte) {
 			f.identity = string(values[0])
 		}
 	case sendWho:
-		if len(values) == 4 {
-			f.holder = parseHolder(values)
-		}
+		f.whoRow(values)
 	case sendLocks, sendSettle:
 		f.lockRow(values)
 	}
@@ -147,6 +155,17 @@ func (f *sending) lockRow(values [][]byte) {
 		f.waitRow(string(values[0]))
 	case len(values[0]) == 1 && values[0][0] <= 1: // a boolean in binary form
 		f.letters = append(f.letters, "ft"[values[0][0]])
+	}
+}
+
+// whoRow reads one of those who hold a lock, or wait for it.
+func (f *sending) whoRow(values [][]byte) {
+	switch {
+	case len(values) != 5:
+	case string(values[4]) != "true":
+		f.waiters = true
+	case f.holder == nil:
+		f.holder = parseHolder(values)
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *caller) Lost(s Session, id int64) {
 
 func (c *caller) Reserved(_ *Reservation, s *Solo, err error) { c.reserved <- gotSession{s, err} }
 
-func (c *caller) Told(h *Holder) { c.told <- h }
+func (c *caller) Told(a WhoAnswer) { c.told <- a.Holder }
 
 func (c *caller) submit(s Session, op Op) {
 	c.r.Op, c.r.OK, c.r.Again, c.r.Err = op, false, false, nil

@@ -140,6 +140,9 @@ func TestCancelledBatches(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	callers := newCallers(span(1, 500))
+	for i, c := range callers {
+		c.r.Shared = i%3 == 0
+	}
 	cancels := watch(t, d.Server, d.name)
 	cancelled := 0
 	for round := 0; round < 10 || cancelled < 3 && round < 1000; round++ {
@@ -228,6 +231,7 @@ func TestAGrantThatMeetsAnError(t *testing.T) {
 			own := waiter.reserve(t, p, UseWaiting)
 			granted := 0
 			for i := range 100 {
+				waiter.r.Shared = i%2 == 1
 				s := holder.take(t, p)
 				waiter.submit(own, OpWait)
 				if name == "cancel" {

@@ -131,7 +131,7 @@ func (s *fakeSession) answer(q *question) {
 	case pgfake.Wait, pgfake.PlainWait:
 		s.wait(q)
 	case pgfake.Who:
-		q.Columns = 4
+		q.Columns = 5
 	default:
 		if !s.Do(q.Statement, s.server.knows(), s) {
 			q.Code = "0A000"
@@ -180,11 +180,11 @@ func (s *fakeSession) wait(q *question) {
 	case <-s.gone:
 		q.never = true
 	}
-	if code != "" && !s.server.leave(w, q.ID()) && (code == "55P03" || q.Simple) {
+	if code != "" && !s.server.leave(w, q.ID()) && (code == "55P03" || q.Kind == pgfake.Wait) {
 		code = "" // granted in that moment
 	}
 	q.Waited(code == "")
-	if !q.Simple { // else the block catches it
+	if q.Kind != pgfake.Wait { // else the block catches it
 		q.Code = code
 	}
 }

@@ -57,7 +57,7 @@ func (p *Pool) StopPolling(r *Request) { p.send(stopPoll{r}) }
 
 func (p *Pool) startPoll(r *Request) {
 	r.Op = OpTry
-	r.poll = &poll{request: r, id: r.ID, client: r.Client, at: -1}
+	r.poll = &poll{request: r, id: r.ID, shared: r.Shared, client: r.Client, at: -1}
 	if p.closing {
 		r.answer(nil, false, ErrClosed)
 		return
@@ -66,7 +66,14 @@ func (p *Pool) startPoll(r *Request) {
 }
 
 // Asker is who asks for a lock's holder. Told is called on the pool's goroutine and must not block.
-type Asker interface{ Told(h *Holder) }
+type Asker interface{ Told(a WhoAnswer) }
+
+// WhoAnswer is what came of the question who holds a lock.
+type WhoAnswer struct {
+	Holder  *Holder   // one of them, where it is shared; nil if nobody does, or that is not known
+	Waiters bool      // somebody is in the server's queue for it
+	Asked   time.Time // when the question was sent, at the soonest
+}
 
 // inquiry asks who holds a lock.
 type inquiry struct {
@@ -74,7 +81,7 @@ type inquiry struct {
 	asker   Asker
 	pool    *Pool
 	on      *Shared
-	holder  *Holder
+	answer  WhoAnswer
 }
 
 // Done implements [Client]: the question goes back to the pool, which has room for the one that is under way.
@@ -127,7 +134,7 @@ func (p *Pool) forQuestions() *Shared {
 func (p *Pool) toldNow(q *inquiry) {
 	p.asking = nil
 	p.askGap = min(max(askGap, askShare*time.Since(p.askedAt)), askGapMost)
-	q.asker.Told(q.holder)
+	q.asker.Told(q.answer)
 }
 
 // unsentTo deals with what the pool gave to a session that has ended, and which was not answered: all that was answered lies in

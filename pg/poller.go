@@ -24,6 +24,7 @@ const (
 type poll struct {
 	request *Request
 	id      int64
+	shared  bool
 	client  Client
 	asking  bool // in a batch under way
 	stopped bool

@@ -35,6 +35,8 @@ type Request struct {
 	Client Client
 	ID     int64
 	Op     Op
+	// Shared: the lock is to be shared, or is; else it is exclusive. The unlock of a lock has it as its try had.
+	Shared bool
 
 	// OK is the server's answer: granted, or released. For a wait, false without Err says that its slice is over.
 	OK bool

@@ -236,7 +236,8 @@ func (s *Shared) sendWhole(r *Request) {
 	f := s.newSending(sendLocks)
 	f.whole = r
 	for _, p := range r.polls.polls {
-		f.entries = append(f.entries, entry{id: p.id, op: opPoll, client: p.client})
+		f.entries = append(f.entries, entry{id: p.id, op: opPoll, shared: p.shared, client: p.client})
+		f.shared = f.shared || p.shared
 	}
 	s.sendLocks(f)
 }

@@ -86,7 +86,7 @@ func (s *Solo) tick(now time.Time) {
 
 func (s *Solo) send(r *Request) {
 	f := s.newSending(sendLocks)
-	f.entries = append(f.entries, entry{id: r.ID, op: r.Op, client: r.Client, req: r})
+	f.addOne(r)
 	deadline := s.answerBy()
 	switch r.Op {
 	case OpUnlock:

@@ -24,10 +24,6 @@ var (
 	unlockStatement = statement{"lockkeeper_unlock",
 		"SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
 
-	// For servers without PL/pgSQL; see waitSQL.
-	plainWaitStatement = statement{"lockkeeper_wait",
-		"SELECT pg_catalog.pg_advisory_lock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
-
 	// One round trip for many locks. Each function is called once per id, outside any filter (a plan may evaluate a
 	// filter twice), and answers one letter, in the order of the ids.
 	batchStatement = statement{"lockkeeper_batch", `SELECT
@@ -37,36 +33,48 @@ var (
     FROM pg_catalog.unnest($2::pg_catalog.int8[]) AS t(id))`,
 		[]uint32{pgtype.Int8ArrayOID, pgtype.Int8ArrayOID}}
 
-	// Who holds one id. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
+	// The same with a mode for each id: whether it is, or is to be, shared. Statements without a shared lock do without it, which
+	// makes them cheaper.
+	modesStatement = statement{"lockkeeper_modes", `SELECT
+ (SELECT pg_catalog.string_agg(CASE WHEN CASE WHEN u.shared THEN pg_catalog.pg_advisory_unlock_shared(u.id) ELSE pg_catalog.pg_advisory_unlock(u.id) END
+    THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+    FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.bool[])) AS u(id, shared)),
+ (SELECT pg_catalog.string_agg(CASE WHEN CASE WHEN t.shared THEN pg_catalog.pg_try_advisory_lock_shared(t.id) ELSE pg_catalog.pg_try_advisory_lock(t.id) END
+    THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+    FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.int8[]), pg_catalog.unnest($4::pg_catalog.bool[])) AS t(id, shared))`,
+		[]uint32{pgtype.Int8ArrayOID, pgtype.BoolArrayOID, pgtype.Int8ArrayOID, pgtype.BoolArrayOID}}
+
+	// Who holds one id, and who waits for it. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
 	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
- pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text
+ pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text, l.granted::pg_catalog.text
  FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
- WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted
+ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
  AND l.classid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
  AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
  AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
-  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) LIMIT 1`,
+  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())`,
 		[]uint32{pgtype.OIDOID, pgtype.OIDOID}}
 
-	statements = []*statement{&tryStatement, &unlockStatement, &plainWaitStatement, &batchStatement, &askStatement, &whoStatement}
+	statements = []*statement{&tryStatement, &unlockStatement, &batchStatement, &modesStatement, &askStatement, &whoStatement}
 )
 
 // waitSQL waits for a lock in the server's queue, for as long as lock_timeout says, and answers t or f. A plain wait whose time is
 // over is an ERROR line in the server's log; inside a block that catches it, it is none. The error does not say that the lock was not
 // granted: the grant and the end of the time may meet. So the lock is tried: mostly another has it, and the answer is f. Where
 // the try succeeds the lock was free, or was held already and is now held twice; one unlock later the lock table tells which.
-// (The try is for the same mode: one for a shared lock would fail where others queue, although this session holds the lock.)
+// The second argument is empty for an exclusive lock and "_shared" for a shared one. (The try is for the same mode: one for another
+// would fail where others queue, although this session holds the lock.)
 const waitSQL = `DO $lockkeeper$
 DECLARE
- id CONSTANT pg_catalog.int8 := '%d'::pg_catalog.int8;
+ id CONSTANT pg_catalog.int8 := '%[1]d'::pg_catalog.int8;
  answer pg_catalog.text := 't';
 BEGIN
  BEGIN
-  PERFORM pg_catalog.pg_advisory_lock(id);
+  PERFORM pg_catalog.pg_advisory_lock%[2]s(id);
  EXCEPTION WHEN lock_not_available OR query_canceled THEN
   answer := 'f';
-  IF pg_catalog.pg_try_advisory_lock(id) THEN
-   PERFORM pg_catalog.pg_advisory_unlock(id);
+  IF pg_catalog.pg_try_advisory_lock%[2]s(id) THEN
+   PERFORM pg_catalog.pg_advisory_unlock%[2]s(id);
    IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
     AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) THEN
     answer := 't';
@@ -77,19 +85,27 @@ BEGIN
 END
 $lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
+// plainWaitSQL is for servers without PL/pgSQL.
+const plainWaitSQL = "SELECT pg_catalog.pg_advisory_lock%[2]s('%[1]d'::pg_catalog.int8)"
+
 // encoder writes the messages of one statement: bind, execute, sync. Its buffers are kept from one to the next.
 type encoder struct {
 	out, a, b []byte
+	c, d      []byte
 	params    [][]byte
 	plainWait bool // the server has no PL/pgSQL
 }
 
-func (e *encoder) wait(id int64) ([]byte, error) {
+func (e *encoder) wait(w *entry) ([]byte, error) {
+	sql, mode := waitSQL, ""
 	if e.plainWait {
-		return e.int8(&plainWaitStatement, id)
+		sql = plainWaitSQL
+	}
+	if w.shared {
+		mode = "_shared"
 	}
 	var err error
-	e.out, err = (&pgproto3.Query{String: fmt.Sprintf(waitSQL, id)}).Encode(e.out[:0])
+	e.out, err = (&pgproto3.Query{String: fmt.Sprintf(sql, w.id, mode)}).Encode(e.out[:0])
 	return e.out, err
 }
 
@@ -130,8 +146,13 @@ func (e *encoder) int4(s *statement, results []int16, values ...uint32) ([]byte,
 	return e.finish(s, results)
 }
 
-func (e *encoder) batch(unlocks, tries []entry) ([]byte, error) {
+func (e *encoder) batch(shared bool, unlocks, tries []entry) ([]byte, error) {
 	e.a, e.b = appendIDs(e.a[:0], unlocks), appendIDs(e.b[:0], tries)
+	if shared {
+		e.c, e.d = appendModes(e.c[:0], unlocks), appendModes(e.d[:0], tries)
+		e.params = append(e.params[:0], e.a, e.c, e.b, e.d)
+		return e.finish(&modesStatement, textFormat)
+	}
 	e.params = append(e.params[:0], e.a, e.b)
 	return e.finish(&batchStatement, textFormat)
 }
@@ -139,14 +160,32 @@ func (e *encoder) batch(unlocks, tries []entry) ([]byte, error) {
 // appendIDs is int8[] in PostgreSQL's binary form: dimensions, has-null flag, element type, then per dimension its
 // length and lower bound, then each element with its size. (array_recv in src/backend/utils/adt/arrayfuncs.c)
 func appendIDs(dst []byte, entries []entry) []byte {
-	be := binary.BigEndian
-	if len(entries) == 0 {
-		return be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 0), 0), pgtype.Int8OID)
-	}
-	dst = be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 1), 0), pgtype.Int8OID)
-	dst = be.AppendUint32(be.AppendUint32(dst, uint32(len(entries))), 1)
+	dst = appendArray(dst, pgtype.Int8OID, len(entries))
 	for i := range entries {
-		dst = be.AppendUint64(be.AppendUint32(dst, 8), uint64(entries[i].id))
+		dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, 8), uint64(entries[i].id))
 	}
 	return dst
+}
+
+// appendModes is bool[] in the same form: whether each is shared.
+func appendModes(dst []byte, entries []entry) []byte {
+	dst = appendArray(dst, pgtype.BoolOID, len(entries))
+	for i := range entries {
+		var mode byte
+		if entries[i].shared {
+			mode = 1
+		}
+		dst = append(binary.BigEndian.AppendUint32(dst, 1), mode)
+	}
+	return dst
+}
+
+// appendArray is what comes before an array's elements.
+func appendArray(dst []byte, element uint32, n int) []byte {
+	be := binary.BigEndian
+	if n == 0 {
+		return be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 0), 0), element)
+	}
+	dst = be.AppendUint32(be.AppendUint32(be.AppendUint32(dst, 1), 0), element)
+	return be.AppendUint32(be.AppendUint32(dst, uint32(n)), 1)
 }

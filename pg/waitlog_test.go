@@ -80,7 +80,8 @@ func TestAReleaseAtTheEndOfASlice(t *testing.T) {
 	holder, waiter := newCaller(1), newCaller(1)
 	own := waiter.reserve(t, p, UseWaiting)
 	granted := 0
-	for range rounds {
+	for i := range rounds {
+		waiter.r.Shared = i%2 == 1
 		s := holder.take(t, p)
 		release := time.NewTimer(config.WaitSlice - time.Millisecond + time.Duration(rand.IntN(2500))*time.Microsecond)
 		waiter.submit(own, OpWait)
@@ -120,6 +121,7 @@ func TestWaitingWithoutPLpgSQL(t *testing.T) {
 	for name, sql := range map[string]string{"no such language": "DROP EXTENSION plpgsql",
 		"no right to it": "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC"} {
 		t.Run(name, func(t *testing.T) {
+			shared := name != "no such language" // either mode once
 			noLeaks(t)
 			d := newDatabase(t)
 			dsn := d.newRole(t, "plain")
@@ -136,6 +138,7 @@ func TestWaitingWithoutPLpgSQL(t *testing.T) {
 			config.WaitSlice = 50 * time.Millisecond
 			p := openDSN(t, dsn, config)
 			holder, waiter := newCaller(1), newCaller(1)
+			waiter.r.Shared = shared
 			s := holder.take(t, p)
 			own := waiter.reserve(t, p, UseWaiting)
 			for range 3 { // the first finds out

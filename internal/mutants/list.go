@@ -69,12 +69,12 @@ var oldBugs = []mutant{
 			"\t\terr = connectError(ctx, err)\n\t\tc.failure.Store(&err)\n\t\treturn nil, err\n"}}},
 	{name: "old bug 2: held before the server has said so", edits: []edit{
 		{"actor/machine.go", "\tm.do(kind, c, nil)\n", "\tm.do(kind, c, nil)\n\tm.assign(c, false)\n"},
-		{"actor/attempt.go", "\tcase a.OK:\n", "\tcase a.OK && m.holder != nil:\n\tcase a.OK:\n"}}},
+		{"actor/attempt.go", "\tcase a.OK:\n", "\tcase a.OK && m.holders.n > 0:\n\tcase a.OK:\n"}}},
 	{name: "old bug 3: the context is registered with once per attempt", edits: []edit{
 		{"manager/context.go", "// unregister takes", "func (l *Lock) registerAgain() {\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n}\n\n// unregister takes"},
 		{"manager/retry.go", "\t\t\tn.start() // the last", "\t\t\tl.registerAgain()\n\t\t\tn.start() // the last"}}},
 	{name: "old bug 4: another id is unlocked than was locked", edits: []edit{
-		{"pg/batch.go", "e.int8(&unlockStatement, f.entries[0].id)", "e.int8(&unlockStatement, f.entries[0].id+1)"}}},
+		{"pg/batch.go", "e.int8(&unlockStatement, first.id)", "e.int8(&unlockStatement, first.id+1)"}}},
 	{name: "old bug 5: the lock is a transaction's", edits: []edit{
 		{"pg/statement.go", "\"SELECT pg_catalog.pg_try_advisory_lock($1", "\"SELECT pg_catalog.pg_try_advisory_xact_lock($1"}}},
 	{name: "old bug 6: the caller's context does not end the wait", edits: []edit{
@@ -87,7 +87,7 @@ var oldBugs = []mutant{
 	{name: "a second release unlocks again", edits: []edit{
 		{"actor/hold.go", "\tif c.stage == stageHolding {\n", "\tif c.stage == stageHolding || c.stage == stageReleasing {\n"}}},
 	{name: "old bug 8: a lock that nobody wants any more is kept", edits: []edit{
-		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.assign(c, false)\n\t\treturn\n\t}\n\tm.drive()"}}},
+		{"actor/hold.go", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.drive()"}}},
 	{name: "a session that nobody wants any more is kept", edits: []edit{
 		{"actor/machine.go", "\t\tm.clearWait()\n\t\tm.cancelOwn()\n", "\t\tm.clearWait()\n"}}},
 	{name: "a connection that is there too late is left open", test: "pg TestW20_ADialThatReturnsLate", edits: []edit{

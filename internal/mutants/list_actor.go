@@ -15,17 +15,17 @@ var ofKeepers = []mutant{
 	{name: "the lock of Do ends with its context", edits: []edit{
 		{"actor/hold.go", "\tcase c.Hold != HoldWithContext:\n", "\tcase c.Hold == HoldDetached:\n"}}},
 	{name: "the lock of Do ends with Close", edits: []edit{
-		{"actor/machine.go", "\t\tif m.holder.Hold == HoldForWork {\n", "\t\tif m.holder.Hold == HoldForWork && m.now.IsZero() {\n"}}},
+		{"actor/machine.go", "\t\t\tif c.Hold == HoldForWork {\n", "\t\t\tif c.Hold == HoldForWork && m.now.IsZero() {\n"}}},
 	{name: "the function of Do is not told of Close", edits: []edit{
-		{"actor/machine.go", "\t\t\tm.do(fxNotify, m.holder, ErrClosed)\n", ""}}},
+		{"actor/machine.go", "\t\t\t\tm.do(fxNotify, c, ErrClosed)\n", ""}}},
 	{name: "Close forgets the holder", edits: []edit{
-		{"actor/machine.go", "\t\tm.endHold(m.holder, ErrClosed)\n", ""}}},
+		{"actor/machine.go", "\t\t\t\tm.endHold(c, ErrClosed)\n", ""}}},
 	{name: "a keeper does not end with Close", test: "actor TestCloseWaitsForWork", edits: []edit{
 		{"actor/perform.go", "\tcase fxExit:\n\t\tk.retire = true\n", "\tcase fxExit:\n"}}},
 	{name: "a grant on a session that is trusted no longer", test: "actor TestNoGrantWithoutTrust", edits: []edit{
-		{"actor/hold.go", " || !m.now.Before(m.trusted)", ""}}},
+		{"actor/hold.go", " && m.now.Before(m.trusted)", ""}}},
 	{name: "a lock for one's own session is held on another's", edits: []edit{
-		{"actor/hold.go", " || c.Dedicated && !m.server.onOwn {\n\t\treturn nil", " {\n\t\treturn nil"}}},
+		{"actor/hold.go", " && (!c.Dedicated || m.server.onOwn)", ""}}},
 	{name: "Unsent is not looked at", edits: []edit{
 		{"actor/keeper.go", "\treturn k.link.Unsent()\n", "\treturn nil\n"}}},
 	{name: "an operation is taken for unsent before what was answered is read", test: "actor TestUnsentAfterUnsent", edits: []edit{
@@ -37,11 +37,11 @@ var ofKeepers = []mutant{
 	{name: "the holder is not told that its hold is over", edits: []edit{
 		{"actor/claim.go", "\tc.Owner.HoldEnds(cause)\n", ""}}},
 	{name: "a holder hears of the end after the server", edits: []edit{
-		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holder = nil\n\tif m.keeps(c) {\n", "\tm.holder = nil\n\tif m.keeps(c) {\n\t\tm.do(fxOver, c, cause)\n"},
+		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holders.remove(c)\n", "\tm.holders.remove(c)\n\tif m.keeps(c) {\n\t\tm.do(fxOver, c, cause)\n\t}\n"},
 		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn"},
 		{"actor/hold.go", "\t\tm.leaving = nil\n", "\t\tm.leaving = nil\n\t\tm.do(fxOver, c, ErrReleased)\n"}}},
 	{name: "a lost session is not told to the holder", edits: []edit{
-		{"actor/hold.go", "c.Session != on {", "c.Session != on || m.queue.n > 0 {"}}},
+		{"actor/hold.go", "head.Session != on {", "head.Session != on || m.queue.n > 0 {"}}},
 	{name: "who waits for a release is not told of the end of its context", edits: []edit{
 		{"actor/hold.go", "\t\tc.releaserLeaves()\n", ""}}},
 	{name: "a grant to two", edits: []edit{
@@ -67,7 +67,7 @@ var ofKeepers = []mutant{
 	{name: "a session of its own is not given back", edits: []edit{
 		{"actor/attempt.go", "\t\tm.do(fxReturn, nil, nil)\n", ""}}},
 	{name: "a poll does not end with its last waiter", edits: []edit{
-		{"actor/hold.go", "m.server.op == opPoll && (c == nil || c.Dedicated):", "m.server.op == opPoll && c != nil && c.Dedicated:"}}},
+		{"actor/hold.go", "m.server.op == opPoll && (c == nil || c.Dedicated || ", "m.server.op == opPoll && c != nil && (c.Dedicated || "}}},
 	{name: "a keeper retires while a claim is on its way", test: "actor TestClaimDuringARetirement", edits: []edit{
 		{"actor/keeper.go", "\t\tk.retire = k.retire && k.machine.closing // one", "\t\t// one"}}},
 	{name: "a claim that meets a retirement is not sent again", test: "actor TestRetirementRounds", edits: []edit{
@@ -88,11 +88,11 @@ var ofFailures = []mutant{
 	{name: "after a failure the session of its own is forgotten", edits: []edit{
 		{"actor/recovery.go", "\told := k.machine\n", "\told := k.machine\n\tk.server.own = ownNone\n"}}},
 	{name: "after a failure the claim that was dealt with gets no answer", edits: []edit{
-		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{old.holder, old.leaving}"}}},
+		{"actor/recovery.go", "{claimOf(k.current), old.leaving}", "{old.leaving}"}}},
 	{name: "after a failure the holder is not told", edits: []edit{
-		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{claimOf(k.current), old.leaving}"}}},
+		{"actor/recovery.go", "\t\told.holders.remove(c)\n\t\tk.discard(c, f.err)\n", "\t\told.holders.remove(c)\n"}}},
 	{name: "after a failure who releases is not told", edits: []edit{
-		{"actor/recovery.go", "{claimOf(k.current), old.holder, old.leaving}", "{claimOf(k.current), old.holder}"}}},
+		{"actor/recovery.go", "{claimOf(k.current), old.leaving}", "{claimOf(k.current)}"}}},
 	{name: "after a failure the effects of its step are forgotten", edits: []edit{
 		{"actor/recovery.go", "range old.effects {", "range old.effects[:0] {"}}},
 	{name: "a message is noted after it may have failed", edits: []edit{

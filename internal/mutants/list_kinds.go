@@ -57,6 +57,26 @@ var ofKinds = []mutant{
 		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
 	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{
 		{"manager/keyset.go", "\t\tcase 1:\n", "\t\tcase 1, round:\n"}}},
+	{name: "a reader joins while a writer waits here", test: "manager TestALocalWriterIsNotPassed", edits: []edit{
+		{"actor/share.go", "c.Shared && m.queue.n == 0 && ", "c.Shared && "}}},
+	{name: "a reader joins while a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
+		{"actor/share.go", "m.draining = t.Waiters", "m.draining = t.Waiters && m.now.IsZero()"}}},
+	{name: "nobody asks whether a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
+		{"actor/share.go", "m.now.Sub(m.askedAt) >= askReaders", "m.now.Sub(m.askedAt) < 0"}}},
+	{name: "a writer elsewhere that has given up keeps readers out", test: "manager TestReadersGoOnWhenARemoteWriterGivesUp", edits: []edit{
+		{"actor/share.go", "m.draining = t.Waiters", "m.draining = m.draining || t.Waiters"}}},
+	{name: "a writer here that has given up keeps readers out", test: "manager TestReadersGoOnWhenTheWriterGivesUp", edits: []edit{
+		{"actor/hold.go", "\tcase state == stHeld:\n\t\tm.shareOut()\n", "\tcase state == stHeld:\n"}}},
+	{name: "a shared lock at the server is given to a writer", test: "manager TestALocalWriterIsNotPassed", edits: []edit{
+		{"actor/hold.go", " && c.Shared == m.server.shared\n", "\n"}}},
+	{name: "a shared lock ends with the first who leaves it", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
+		{"actor/hold.go", "\tif m.holders.n > 0 { // they", "\tif m.holders.n > 1<<20 { // they"}}},
+	{name: "the loss of a shared lock is told to one", test: "manager TestAllWhoShareALockLoseIt", edits: []edit{
+		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver"}}},
+	{name: "a shared lock is exclusive at the server", test: "pg TestStatementsOfBothModes", edits: []edit{
+		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
+	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
+		{"pg/statement.go", "\tif w.shared {\n", "\tif w.shared && w.ok {\n"}}},
 	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{

@@ -16,7 +16,7 @@ type Statement struct {
 	SQL    string
 	Params [][]byte
 	Binary bool // the answer is to be in binary form
-	Simple bool // it came as text, with more than one statement in it
+	Simple bool // it came as text
 
 	Rows     [][][]byte
 	Columns  int    // of the row description, where there is no row
@@ -34,8 +34,8 @@ func newStatement(name, sql string, m *pgproto3.Bind) *Statement {
 
 // newSimple is a wait, whose id is in its text.
 func newSimple(sql string) *Statement {
-	_, rest, _ := strings.Cut(sql, "id CONSTANT pg_catalog.int8 := '")
-	id, _, _ := strings.Cut(rest, "'")
+	id, _, _ := strings.Cut(sql, "'::pg_catalog.int8")
+	id = id[strings.LastIndex(id, "'")+1:]
 	return &Statement{Kind: kindOf(sql), Name: "lockkeeper_wait", SQL: sql, Simple: true, Params: [][]byte{[]byte(id)}}
 }
 
@@ -64,7 +64,7 @@ func (s *Statement) Unlocks() []int64 {
 func (s *Statement) Locks() []int64 {
 	switch s.Kind {
 	case Batch:
-		return ids(s.Params[1])
+		return ids(s.Params[len(s.Params)/2])
 	case Try, Wait, PlainWait:
 		return []int64{s.ID()}
 	default:
@@ -152,8 +152,11 @@ func (s *Statement) answer() (out []pgproto3.BackendMessage) {
 		return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: severity, SeverityUnlocalized: severity, Code: s.Code,
 			Message: "the fake server was told to fail"}}
 	}
+	if s.Kind == Wait {
+		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")})
+	}
 	if s.Simple {
-		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")}, s.description())
+		out = append(out, s.description())
 	}
 	for _, row := range s.Rows {
 		out = append(out, &pgproto3.DataRow{Values: row})

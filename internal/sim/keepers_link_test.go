@@ -119,10 +119,10 @@ func (l *link) alive(what string) {
 }
 
 // Try implements actor.Link, as do the methods below.
-func (l *link) Try()    { l.begin(opTry, l.shared()) }
-func (l *link) TryOwn() { l.begin(opTry, l.own) }
-func (l *link) Wait()   { l.begin(opWait, l.own) }
-func (l *link) Poll()   { l.begin(opPoll, l.shared()) }
+func (l *link) Try(_ bool)    { l.begin(opTry, l.shared()) }
+func (l *link) TryOwn(_ bool) { l.begin(opTry, l.own) }
+func (l *link) Wait(_ bool)   { l.begin(opWait, l.own) }
+func (l *link) Poll(_ bool)   { l.begin(opPoll, l.shared()) }
 
 func (l *link) shared() *session {
 	l.w.mu.Lock()

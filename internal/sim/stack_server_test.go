@@ -179,7 +179,7 @@ const noLanguage = "42704"
 // wait may queue, and is not done then.
 func (b *backend) wait(s *statement) {
 	switch {
-	case s.Simple && b.w.noLanguage:
+	case s.Kind == pgfake.Wait && b.w.noLanguage:
 		s.Code = noLanguage
 	case b.Try(s.ID()):
 		s.Waited(true)
@@ -191,10 +191,10 @@ func (b *backend) wait(s *statement) {
 }
 
 func (s *statement) who() {
-	s.Columns = 4
+	s.Columns = 5
 	id := int64(binary.BigEndian.Uint32(s.Params[0]))<<32 | int64(binary.BigEndian.Uint32(s.Params[1]))
 	if owner := s.c.w.lock(id).owner; owner != nil {
-		s.Text(strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000")
+		s.Text(strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000", "true")
 	}
 }
 

@@ -96,7 +96,7 @@ func (c *wire) execute() {
 // interrupt ends a wait in the queue. Inside of its block that is no error.
 func (s *statement) interrupt(code string) {
 	s.leaveQueue()
-	if s.Simple && (code == "55P03" || code == "57014") {
+	if s.Kind == pgfake.Wait && (code == "55P03" || code == "57014") {
 		s.Waited(false)
 		s.done()
 		return

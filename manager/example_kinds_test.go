@@ -129,6 +129,32 @@ func ExampleManager_AcquireAll() {
 	// <nil>
 }
 
+// DoShared runs beside others of its kind, and never beside a Do of the same key.
+func ExampleManager_DoShared() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	err = m.DoShared(ctx, "catalogue", func(context.Context) error {
+		reader, err := m.TryAcquireShared(ctx, "catalogue") // somebody else's context
+		if err != nil {
+			return err
+		}
+		fmt.Println("two read")
+		_, err = m.TryAcquire(ctx, "catalogue")
+		fmt.Println("nobody writes meanwhile:", errors.Is(err, manager.ErrNotAcquired))
+		return reader.Release(ctx)
+	})
+	fmt.Println(err)
+	// Output:
+	// two read
+	// nobody writes meanwhile: true
+	// <nil>
+}
+
 // Locks lists who holds what, in all processes.
 func ExampleManager_Locks() {
 	ctx := context.Background()

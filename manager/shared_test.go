@@ -198,11 +198,15 @@ func TestAllWhoShareALockLoseIt(t *testing.T) {
 	s := server(t)
 	m := openOn(t, s)
 	locks := []*manager.Lock{acquireShared(t, m, "k"), acquireShared(t, m, "k"), acquireShared(t, m, "k")}
+	var done []<-chan struct{} // asked for before: it is their keeper that closes them
+	for _, lock := range locks {
+		done = append(done, lock.Done())
+	}
 	for _, pid := range held(t, s) {
 		terminate(t, s, pid)
 	}
-	for _, lock := range locks {
-		ended(t, "the loss", lock.Done())
+	for i, lock := range locks {
+		ended(t, "the loss", done[i])
 		wantIs(t, lock.Err(), manager.ErrLost)
 		wantIs(t, lock.Release(bounded(t)), manager.ErrLost)
 	}

@@ -170,6 +170,7 @@ func (m *machine) failuresOf(c *Claim) []error {
 // taken back has to be answered first.
 func (m *machine) reserve(c *Claim) {
 	switch {
+	case c.PollOnly:
 	case m.server.own == ownNone:
 		m.server.own, m.server.dedicated = ownAsked, c.Dedicated
 		m.do(fxReserve, c, nil)

@@ -18,6 +18,8 @@ type Terms struct {
 	// PollFirst: ask MaxAttempts-1 times without waiting, with a pause between, before waiting in the server's queue.
 	// Otherwise a lock that somebody holds is waited for at once.
 	PollFirst bool
+	// PollOnly: do not wait in the server's queue, which takes a session, and cannot be left at once.
+	PollOnly bool
 	// Hold says what ends the hold beside its release.
 	Hold HoldMode
 	// MinHold: for so long after the grant the lock stays at the server, although the hold may be over. The loss of its session

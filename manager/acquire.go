@@ -73,7 +73,7 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 	case o.minHold > 0 && l.claim.Shared:
 		return nil, errors.New("WithMinHold is not for a shared lock")
 	case o.transitions != nil && !o.leads:
-		return nil, errors.New("WithTransitions is for Elect")
+		return nil, errTransitions
 	case ctx.Err() != nil:
 		return nil, contextReason(ctx)
 	case m.closing.Load():

@@ -56,6 +56,8 @@ var (
 	ErrSessionGone = errors.New("no session with this pid, beginning and application is there any more")
 	// ErrDeadlock: the caller holds a key and would wait for one whose holder, in this process, waits for it: directly, or over others.
 	ErrDeadlock = errors.New("deadlock")
+	// ErrSlots: others use another number of slots for the key.
+	ErrSlots = errors.New("another number of slots is in use for this key")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.

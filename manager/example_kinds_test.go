@@ -155,6 +155,26 @@ func ExampleManager_DoShared() {
 	// <nil>
 }
 
+// DoSlot runs in at most n callers at one time, over all processes.
+func ExampleManager_DoSlot() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	err = m.DoSlot(ctx, "render", 2, func(ctx context.Context) error {
+		number, _ := manager.SlotOf(ctx)
+		fmt.Println("on one of two:", number == 0 || number == 1)
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// on one of two: true
+	// <nil>
+}
+
 // Locks lists who holds what, in all processes.
 func ExampleManager_Locks() {
 	ctx := context.Background()

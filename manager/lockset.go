@@ -97,9 +97,9 @@ func (s *LockSet) lost(lead *Lock) {
 	})
 }
 
-// leadEnds is called when the lead's hold is over, on its keeper's goroutine.
+// leadEnds is called when the lead's hold is over, or is to end by Close, on its keeper's goroutine.
 func (s *LockSet) leadEnds(l *Lock, cause error) {
-	if s.lead.Load() == l && cause != ErrReleased { //nolint:errorlint // that very value; Release releases the others
+	if s.lead.Load() == l && l.claim.Over() != nil && cause != ErrReleased { //nolint:errorlint // that very value; Release releases the others
 		l.manager.background.Go(s.releaseOthers)
 	}
 }

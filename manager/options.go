@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -63,6 +64,8 @@ func WithRetryPolicy(p RetryPolicy) AcquireOption { return func(o *acquireOption
 // or in another, is granted the key before. It is for work that is short, and that others would do again. The loss of the
 // session, the end of the process and Close release the lock earlier.
 func WithMinHold(d time.Duration) AcquireOption { return func(o *acquireOptions) { o.minHold = d } }
+
+var errTransitions = errors.New("WithTransitions is for Elect")
 
 // WithTransitions has Elect tell f of each transition, in order: none is lost. f runs on goroutines of its own, one call at a time; it
 // may block, which delays nothing but what f is told next, and Close. Other calls refuse the option.

@@ -50,7 +50,7 @@ var ofKinds = []mutant{
 	{name: "a set releases its lead alone", test: "manager TestAcquireAll", edits: []edit{
 		{"manager/lockset.go", "\tlead := s.lead.Load()\n\ts.releaseOthers()\n", "\tlead := s.lead.Load()\n"}}},
 	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
-		{"manager/lockset.go", "\tif s.lead.Load() == l && cause", "\tif s.lead.Load() != l && cause"}}},
+		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
 		{"manager/keyset.go", "\tfor _, c := range g.others {\n\t\tc.ReleaseLater()\n\t}\n", ""}}},
 	{name: "two keys of a set with one id are two locks", test: "manager TestAcquireAllFoldsCollisions", edits: []edit{
@@ -77,6 +77,22 @@ var ofKinds = []mutant{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
 	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "\tif w.shared {\n", "\tif w.shared && w.ok {\n"}}},
+	{name: "one slot more than there are", test: "manager TestSlots", edits: []edit{
+		{"manager/slotsearch.go", "\torder := rand.Perm(s.n)\n\tfor size", "\torder := rand.Perm(s.n + 1)\n\tfor size"}}},
+	{name: "another number of slots is not told", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{
+		{"manager/slotting.go", "\tcase differs:\n", "\tcase differs && s.n == 0:\n"}}},
+	{name: "the only slot does not see that there are several", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{
+		{"manager/slotting.go", "\tcase several:\n", "\tcase several && s.n == 0:\n"}}},
+	{name: "whoever is about to release makes for an error", test: "manager TestSlotsUnderCancellation", edits: []edit{
+		{"manager/slotting.go", "pause > confirmLatest {", "pause > 0 {"}}},
+	{name: "a try passes those who wait for a slot", test: "manager TestSlotsAreGivenInOrder", edits: []edit{
+		{"manager/slotting.go", "\t\tbound = []AcquireOption{WithWaitTimeout(gatePatience)}\n\t}\n", "\t\treturn nil\n\t}\n"}}},
+	{name: "the gate stays shut", test: "manager TestSlots", edits: []edit{
+		{"manager/slotting.go", "\t\t\ts.gate.releaseLater()\n\t\t\ts.gate = nil\n", "\t\t\ts.gate = nil\n"}}},
+	{name: "what was asked for with a slot is forgotten", test: "manager TestSlotsUnderCancellation", edits: []edit{
+		{"manager/slotting.go", "\ts.withdraw(slices.Clone(s.asked)...)\n", ""}}},
+	{name: "Close frees a slot under its function", test: "manager TestDoSlot", edits: []edit{
+		{"manager/lockset.go", " && l.claim.Over() != nil && cause", " && cause"}}},
 	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{

@@ -1,0 +1,322 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
+)
+
+// slotting is one acquisition of a slot. All of it runs on the caller's goroutine.
+//
+// Whoever holds one of n > 1 slots holds these locks, of which all but the last are shared, so that they are one at the server for all
+// holders of a process: the key's own, by which n = 1 excludes; one that says that the key has slots; one that says how many; and the slot's.
+// They are taken while holding the gate, an exclusive lock: so callers have an order, and one at a time compares its n with the others'. Where
+// somebody has the lock that says that there are slots, somebody must have the one for this n. This holds for the next, too,
+// since whoever was let in before had the same n.
+type slotting struct {
+	m       *Manager
+	key     Key
+	n       int
+	ctx     context.Context //nolint:containedctx // of an acquisition, as in Lock
+	terms   actor.Terms
+	opts    []AcquireOption
+	options acquireOptions
+	begun   time.Time
+	by      time.Time     // when WithWaitTimeout is over; zero if never
+	once    bool          // it is 0, and the call is not a try by itself
+	over    chan struct{} // closed by a timer when that is; received by the caller; nothing is sent
+
+	set    *LockSet
+	gate   *Lock
+	lead   *Lock
+	others []*actor.Claim // that were granted
+	asked  []*actor.Claim // that have not been decided, or whose decision was not received
+}
+
+const (
+	// gatePatience is how long a try waits for those who are about to take a slot before it.
+	gatePatience = 100 * time.Millisecond
+	// What would be an error is looked at again after pauses that double, a third of a second in all.
+	confirmSoonest = 5 * time.Millisecond
+	confirmLatest  = 160 * time.Millisecond
+)
+
+func (s *slotting) run() (*Slot, error) {
+	for {
+		s.set = &LockSet{keys: KeySet{m: s.m, all: []Key{s.key}}}
+		number, err := s.acquireAll()
+		if err == nil {
+			err = s.complete()
+		}
+		if s.gate != nil {
+			s.gate.releaseLater()
+			s.gate = nil
+		}
+		if err == nil {
+			return &Slot{set: s.set, number: number}, nil
+		}
+		s.releaseAll()
+		if !errors.Is(err, errLostMeanwhile) || s.terms.Try {
+			return nil, s.failed(err)
+		}
+	}
+}
+
+// acquireAll acquires all the locks, and returns the number of the slot.
+func (s *slotting) acquireAll() (number int, err error) {
+	if s.n == 1 {
+		return 0, s.takeOnly()
+	}
+	if err := s.passGate(); err != nil {
+		return 0, err
+	}
+	if err := s.compare(); err != nil {
+		return 0, err
+	}
+	number, found, err := s.tryAny()
+	if err == nil && !found {
+		if s.terms.Try {
+			return 0, ErrNotAcquired
+		}
+		number, err = s.await()
+	}
+	return number, err
+}
+
+// takeOnly takes the key's exclusive lock, unless it is held by those who have slots of it.
+func (s *slotting) takeOnly() (err error) {
+	t := s.terms
+	t.Try = true
+	if err = s.takeLead(t); !errors.Is(err, ErrNotAcquired) {
+		return err
+	}
+	switch several, failed := s.confirmed(func() (bool, error) { return s.isHeld(s.anyKey()) }); {
+	case failed != nil:
+		return failed
+	case several:
+		return fmt.Errorf("%w: somebody holds one of several slots", ErrSlots)
+	case s.terms.Try:
+		return err
+	}
+	return s.takeLead(s.terms, s.rest()...)
+}
+
+func (s *slotting) takeLead(t actor.Terms, more ...AcquireOption) (err error) {
+	opts := append(more, func(o *acquireOptions) { o.set, o.detach, o.retry = s.set, s.options.detach, s.options.retry })
+	s.lead, err = s.m.acquire(s.ctx, s.key, t, opts)
+	return err
+}
+
+// rest is the option that bounds a wait by what is left of the time.
+func (s *slotting) rest() []AcquireOption {
+	if s.by.IsZero() {
+		return nil
+	}
+	return []AcquireOption{WithWaitTimeout(max(time.Until(s.by), 1))}
+}
+
+// passGate acquires the gate.
+func (s *slotting) passGate() (err error) {
+	bound := s.rest()
+	if s.terms.Try {
+		bound = []AcquireOption{WithWaitTimeout(gatePatience)}
+	}
+	s.gate, err = s.m.acquire(s.ctx, s.gateKey(), actor.Terms{}, append(bound, func(o *acquireOptions) { o.retry = s.options.retry }))
+	if s.terms.Try && errors.Is(err, ErrWaitTimeout) {
+		return ErrNotAcquired
+	}
+	return err
+}
+
+// compare looks whether others have the same number of slots, and takes the shared locks.
+func (s *slotting) compare() error {
+	differs, err := s.confirmed(func() (bool, error) {
+		several, err := s.isHeld(s.anyKey())
+		if err != nil || !several {
+			return false, err
+		}
+		same, err := s.isHeld(s.countKey())
+		return !same, err
+	})
+	switch {
+	case err != nil:
+		return err
+	case differs:
+		return fmt.Errorf("%w: somebody uses another number than %d", ErrSlots, s.n)
+	}
+	shared := s.terms
+	shared.Shared, shared.Try = true, true
+	if err = s.takeLead(shared); errors.Is(err, ErrNotAcquired) {
+		return fmt.Errorf("%w: somebody holds the key exclusively, as its only slot, or waits for that", ErrSlots)
+	}
+	if err != nil {
+		return err
+	}
+	several, err := s.submit(s.anyKey(), shared)
+	if err != nil {
+		return err
+	}
+	count, err := s.submit(s.countKey(), shared)
+	if err != nil {
+		return err
+	}
+	for _, c := range []*actor.Claim{several, count} {
+		switch err := s.decided(c); {
+		case errors.Is(err, ErrNotAcquired): // somebody who comes for the only slot has looked at this moment
+			return errLostMeanwhile
+		case err != nil:
+			return err
+		}
+		s.others = append(s.others, c)
+	}
+	return nil
+}
+
+// confirmed asks until the answer is no, or has been yes for long enough: who is about to release, or only looks as this does, has done so by
+// then, and nobody else is let in meanwhile.
+func (s *slotting) confirmed(ask func() (bool, error)) (bool, error) {
+	for pause := confirmSoonest; ; pause *= 2 {
+		yes, err := ask()
+		if err != nil || !yes || pause > confirmLatest {
+			return yes, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.over:
+			timer.Stop()
+			return false, ErrWaitTimeout
+		case <-s.ctx.Done():
+			timer.Stop()
+			return false, contextReason(s.ctx)
+		}
+	}
+}
+
+// isHeld reports whether somebody holds the lock of a key, here or elsewhere: it takes it for a moment where nobody does.
+func (s *slotting) isHeld(k Key) (bool, error) {
+	lock, err := s.m.acquire(s.ctx, k, actor.Terms{Try: true}, nil)
+	switch {
+	case err == nil:
+		return false, lock.Release(s.ctx)
+	case errors.Is(err, ErrNotAcquired):
+		return true, nil
+	default:
+		return false, err
+	}
+}
+
+// submit asks for one of the other locks. Its decision is for decided, or for await.
+func (s *slotting) submit(k Key, t actor.Terms) (*actor.Claim, error) {
+	t.Name, t.ID, t.Owner, t.MaxAttempts = k.name, k.id, s.set, 1
+	if t.Hold == actor.HoldWithContext {
+		t.Hold = actor.HoldDetached
+	}
+	c := &actor.Claim{Terms: t}
+	err := s.m.supervisor.Submit(c)
+	if err == nil {
+		s.asked = append(s.asked, c)
+	}
+	return c, err
+}
+
+// decided waits for the decision of a try, which comes at the latest when the context or the time has ended.
+func (s *slotting) decided(c *actor.Claim) error {
+	done, over := s.ctx.Done(), s.over
+	for {
+		select {
+		case r := <-c.Replies():
+			if r == actor.Decided {
+				return s.received(c)
+			}
+		case <-done:
+			done = nil
+			c.Withdraw(contextReason(s.ctx))
+		case <-over:
+			over = nil
+			c.Withdraw(ErrWaitTimeout)
+		}
+	}
+}
+
+// received notes that the decision on a claim has been received.
+func (s *slotting) received(c *actor.Claim) error {
+	c.Received()
+	s.asked = slices.DeleteFunc(s.asked, func(other *actor.Claim) bool { return other == c })
+	if c.Err == nil || c.Err == ErrNotAcquired { //nolint:errorlint // that very value; others have more to say
+		return c.Err
+	}
+	return s.m.failure(s.key, c, c.Err, time.Since(s.begun))
+}
+
+// withdraw withdraws claims that are not decided. What they were granted all the same is released.
+func (s *slotting) withdraw(claims ...*actor.Claim) {
+	for _, c := range claims {
+		c.Withdraw(errTaken)
+	}
+	for _, c := range claims {
+		for <-c.Replies() == actor.AskPause {
+			continue
+		}
+		if s.received(c) == nil {
+			c.ReleaseLater()
+		}
+	}
+}
+
+// errTaken is why claims are withdrawn when another has been granted.
+var errTaken = errors.New("another slot was free")
+
+// complete makes the hold of what is held. From then on the loss of one is the loss of all.
+func (s *slotting) complete() error {
+	s.set.others = s.others
+	s.set.lead.Store(s.lead)
+	switch {
+	case s.ctx.Err() != nil:
+		return contextReason(s.ctx)
+	case s.set.loss.Load() != nil, s.lead.Err() != nil, s.gate != nil && s.gate.Err() != nil:
+		return errLostMeanwhile
+	}
+	return nil
+}
+
+// abandon gives everything up: nobody would do so later.
+func (s *slotting) abandon() {
+	if s.gate != nil {
+		s.gate.releaseLater()
+	}
+	s.releaseAll()
+}
+
+// releaseAll gives up what was asked for, and releases all that is held but the gate, without waiting for the outcome.
+func (s *slotting) releaseAll() {
+	s.withdraw(slices.Clone(s.asked)...)
+	if s.lead != nil {
+		s.lead.releaseLater()
+	}
+	for _, c := range s.others {
+		c.ReleaseLater()
+	}
+	s.lead, s.others = nil, nil
+}
+
+// failed is the error of the whole acquisition, whichever of the locks could not be had.
+func (s *slotting) failed(err error) error {
+	if s.once && errors.Is(err, ErrNotAcquired) {
+		err = ErrWaitTimeout
+	}
+	var e *AcquireError
+	if !errors.As(err, &e) {
+		errors.As(s.key.refused(err, 0), &e)
+	}
+	e.Key, e.ID, e.Shared, e.Waited = s.key.name, s.key.id, false, time.Since(s.begun)
+	contended := errors.Is(err, ErrNotAcquired) || errors.Is(err, ErrWaitTimeout) || errors.Is(err, ErrSlots)
+	if e.Holder = nil; contended { // whoever had the gate is none
+		e.Holder = s.m.holderOf(s.ctx, s.key.id)
+	}
+	return e
+}

@@ -28,6 +28,13 @@ all the time whether they still hold (lock.Err). From the grant to the last look
 yes they believe; two believers of one key are an overlap. And each holder does an
 unguarded read-modify-write on its key's row in the database.
 
+Kinds of locks. Half of the turns are for exclusive locks, the others for one of all kinds; the
+seed says which. Those who share a key are readers in the model; they exclude writers, and
+must read the same twice. A set of keys is one hold of each. A minimum hold, and the lock
+of a period of Once, must not be granted again before its time is over, unless a fault may
+have ended its session. A leader is a holder for as long as its function runs and its context
+lives; its observer is told of each transition.
+
 What is allowed. Where the server itself ends a session (terminate, a killed backend,
 restart, failover) the next holder may be granted the lock before the old one has heard:
 such overlaps are counted and measured, and are a violation when they outlast the trust. In
@@ -53,6 +60,8 @@ const chaosExamples = `  demo chaos
       only these
   demo chaos --faults all,-promote
       all but one
+  demo chaos --kinds sets,nested
+      only these kinds of locks
   demo chaos --lie --duration 10s --faults none
       workers pretend now and then that they hold: shows that the check fails when it should
   demo chaos --json | jq .losses
@@ -61,6 +70,7 @@ const chaosExamples = `  demo chaos
 type chaosFlags struct {
 	plan   plan.Plan
 	faults string
+	kinds  string
 	json   bool
 	html   string
 }
@@ -70,7 +80,7 @@ func newChaos(status *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "chaos",
 		Short:   "Breaks everything around the locks by a seeded schedule, and checks what was done",
-		Long:    chaosHelp + "\n\nFaults:\n" + faultList(),
+		Long:    chaosHelp + "\n\nKinds of locks:\n" + useList() + "\n\nFaults:\n" + faultList(),
 		Example: chaosExamples,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,6 +95,7 @@ func newChaos(status *int) *cobra.Command {
 	flags.DurationVarP(&f.plan.Duration, "duration", "d", time.Minute, "how long the load goes on; longer where a slow machine has faults left to make")
 	flags.Uint64VarP(&f.plan.Seed, "seed", "s", 0, "determines the schedule of faults (default: a new one, which is printed)")
 	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
+	flags.StringVar(&f.kinds, "kinds", "all", "kinds of locks, separated by commas; -KIND leaves one out")
 	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&f.plan.Workers, "workers", "w", 8, "goroutines in each process that take locks")
 	flags.IntVarP(&f.plan.Keys, "keys", "k", 32, "keys that all of them take")
@@ -107,6 +118,14 @@ func faultList() string {
 			text += " (root)"
 		}
 		fmt.Fprintf(&b, "  %-22s %s\n", about.Kind, text)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func useList() string {
+	var b strings.Builder
+	for _, about := range plan.Uses {
+		fmt.Fprintf(&b, "  %-22s %s\n", about.Use, about.Text)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -140,6 +159,9 @@ func (f *chaosFlags) check(cmd *cobra.Command) error {
 		return usage(cmd, "--faults: %w; see the list in '%s --help'", err, cmd.CommandPath())
 	}
 	p.Faults = kinds
+	if p.Uses, err = plan.ParseUses(f.kinds); err != nil {
+		return usage(cmd, "--kinds: %w; see the list in '%s --help'", err, cmd.CommandPath())
+	}
 	if cmd.Flags().Changed("html") && f.html == "" {
 		return usage(cmd, "--html is empty: it needs the name of a file")
 	}

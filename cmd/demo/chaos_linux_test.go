@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
 )
 
@@ -68,6 +69,11 @@ func TestChaosHolds(t *testing.T) {
 	if r.Grants == 0 || r.Checked != r.Grants || r.Windows == 0 || r.Losses == 0 || r.Operations.Write["ok"] == 0 {
 		t.Errorf("%d grants, %d checked in %d windows, %d losses, %+v", r.Grants, r.Checked, r.Windows, r.Losses, r.Operations)
 	}
+	for _, about := range plan.Uses {
+		if r.Operations.Grants[string(about.Use)] == 0 {
+			t.Errorf("no %s lock was granted: %+v", about.Use, r.Operations.Grants)
+		}
+	}
 	made := 0
 	for _, f := range r.Faults {
 		if made += f.Done; f.Planned != f.Done || f.Failed > 0 {
@@ -99,7 +105,7 @@ func TestChaosFindsALiar(t *testing.T) {
 	t.Parallel()
 	var said string
 	for _, duration := range []string{"4s", "10s", "30s"} {
-		p := start(t, shortChaos("none", duration, "--lie", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
+		p := start(t, shortChaos("none", duration, "--lie", "--kinds", "exclusive", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
 		status := p.wait()
 		r := decodeChaos(t, p)
 		p.mustBeClean(0)
@@ -165,6 +171,8 @@ func TestChaosUsage(t *testing.T) {
 		"--timeout 2h":    "--timeout is 2h0m0s",
 		"--faults promot": `--faults: "promot" is none of the faults; see the list in 'demo chaos --help'`,
 		"--faults=":       "is none of the faults",
+		"--kinds reads":   `--kinds: "reads" is none of the kinds of locks; see the list in 'demo chaos --help'`,
+		"--kinds none":    "leaves none of the kinds of locks",
 		"--seed -1":       "invalid argument",
 		"--html=":         "--html is empty",
 		"more":            "takes no arguments",
@@ -183,6 +191,6 @@ func TestChaosUsage(t *testing.T) {
 	if status := p.wait(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	contains(t, p.stdout.String(), "Examples:", "What is checked.", "What is allowed.", "--seed", "--faults", "--html", "--json", "promote",
+	contains(t, p.stdout.String(), "Examples:", "What is checked.", "What is allowed.", "--seed", "--faults", "--kinds", "shared-tx", "--html", "--json", "promote",
 		"partition-to-server", "keeper-panic", "demo chaos --lie")
 }

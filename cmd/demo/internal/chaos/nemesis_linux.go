@@ -15,6 +15,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/internal/forward"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 const (
@@ -157,7 +158,17 @@ func (r *run) backend(ctx context.Context, f *plan.Fault) (pid string, _ error) 
 	return row[0], nil
 }
 
+// terminate ends a session: as an operator would, or as a program that uses the library may.
 func (r *run) terminate(ctx context.Context, f *plan.Fault) error {
+	if f.Pick>>63 == 1 {
+		var s manager.LockSession
+		by := r.worker(1).Process
+		if err := call(by, "Holder", Victim{appOf(f.Target), f.Pick}, &s, readyBound); err != nil {
+			return err
+		}
+		r.note(f, "pid %d by Manager.Terminate", s.PID)
+		return r.inflict(ctx, f, func() error { return call(by, "Terminate", s, nil, readyBound) }, nil)
+	}
 	pid, err := r.backend(ctx, f)
 	if err != nil {
 		return err

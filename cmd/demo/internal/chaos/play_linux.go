@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -36,13 +38,17 @@ type wait struct {
 }
 
 // arm returns the context of an acquisition that storm can cancel.
-func (p *player) arm() (context.Context, *wait) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (p *player) arm(parent context.Context) (context.Context, *wait) {
+	ctx, cancel := context.WithCancel(parent)
 	w := &wait{cancel: cancel}
+	p.rearm(w)
+	return ctx, w
+}
+
+func (p *player) rearm(w *wait) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting[w] = struct{}{}
-	return ctx, w
 }
 
 // disarm reports whether the wait was not cancelled. From now on storm does not cancel it.
@@ -63,110 +69,189 @@ func (p *player) storm() {
 	}
 }
 
+// user is one goroutine of the load. What it does follows from the seed.
+type user struct {
+	*player
+	*rand.Rand
+}
+
 // play takes locks until stopping ends, and returns when all goroutines have.
 func (p *player) play(stopping context.Context) {
 	var all sync.WaitGroup
-	for range p.job.Workers {
+	for i := range p.job.Workers {
+		u := user{p, rand.New(rand.NewPCG(p.job.Seed, history.NewHandle(p.job.Process, p.job.Generation, uint64(i))))}
 		all.Go(func() {
 			for stopping.Err() == nil {
-				p.once(stopping)
+				if !u.turn() {
+					_ = interrupt.Sleep(stopping, afterFailure)
+				}
 			}
 		})
 	}
 	all.Wait()
 }
 
-// once makes one acquisition, from the request to the end of the hold.
-func (p *player) once(stopping context.Context) {
-	key := rand.IntN(p.job.Keys)
-	var flags uint8
-	var opts []manager.AcquireOption
-	call := p.locks.Acquire
-	if rand.IntN(8) == 0 {
-		flags = history.Try
-		call = p.locks.TryAcquire
-	} else if rand.IntN(10) == 0 {
-		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+rand.IntN(50))*time.Millisecond))
+// turn takes a lock of a kind chosen at random, from the request to the end of the hold. It is false where that failed. Another
+// kind of lock is another case here, and another line in plan.Uses.
+func (u user) turn() bool {
+	uses := u.job.Uses
+	use := uses[u.IntN(len(uses))]
+	if uses[0] == plan.Exclusive && u.IntN(2) == 0 {
+		use = plan.Exclusive
 	}
-	if rand.IntN(20) == 0 {
+	e := &entry{r: u.history, use: use, keys: []int{u.IntN(u.job.Keys)}, room: 1}
+	switch use {
+	case plan.Sets:
+		return u.takeSet(e)
+	case plan.Once:
+		return u.runOnce(e)
+	case plan.Elect:
+		return u.campaign(e)
+	case plan.Tx, plan.SharedTx:
+		return u.transact(e)
+	case plan.Nested:
+		e.inside = 1 + u.IntN(2)
+	case plan.MinHold:
+		e.minHold = time.Duration(1+u.IntN(50)) * time.Millisecond
+	case plan.Exclusive:
+	}
+	return u.takeKey(context.Background(), e)
+}
+
+// held is a hold as a user of the library sees it.
+type held interface {
+	Context() context.Context
+	Err() error
+	Release(ctx context.Context) error
+}
+
+// takeKey makes an acquisition of one key.
+func (u user) takeKey(parent context.Context, e *entry) bool {
+	var opts []manager.AcquireOption
+	call := u.locks.Acquire
+	switch {
+	case u.IntN(8) == 0:
+		e.flags = history.Try
+		call = u.locks.TryAcquire
+	case e.outer != nil, u.IntN(10) == 0: // holders in two processes may wait for each other
+		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(50))*time.Millisecond))
+	}
+	if u.IntN(20) == 0 {
 		opts = append(opts, manager.WithDedicatedSession())
 	}
-	ctx, w := p.arm()
+	if e.minHold > 0 {
+		opts = append(opts, manager.WithMinHold(e.minHold))
+	}
+	return u.take(parent, e, func(ctx context.Context) (held, error) { return call(ctx, keyName(e.keys[0]), opts...) })
+}
+
+// take makes one acquisition, which may be of several keys. It is false where that failed.
+func (u user) take(parent context.Context, e *entry, call func(ctx context.Context) (held, error)) bool {
+	ctx, w := u.arm(parent)
 	defer w.cancel()
-	e := p.history.begin(key, flags)
-	lock, err := call(ctx, keyName(key), opts...)
-	at := now()
-	alive := p.disarm(w)
+	e.begin()
+	h, err := call(ctx)
+	alive := u.disarm(w)
 	switch {
 	case err == nil && alive:
-		e.granted(at)
-		p.hold(e, lock, w.cancel)
+		if e.granted(h) {
+			u.hold(e, h, w.cancel)
+		} else {
+			_ = release(h)
+		}
 	case err == nil: // granted and cancelled at the same moment: the hold ends by itself, and nobody believed in it
 		e.refused(history.Cancelled)
-		_ = p.release(lock)
-	case errors.Is(err, manager.ErrNotAcquired) && p.job.Lie && rand.IntN(3) == 0:
-		e.granted(now())
-		p.pretend(e)
+		_ = release(h)
+	case errors.Is(err, manager.ErrNotAcquired) && e.use == plan.Exclusive && u.job.Lie && u.IntN(3) == 0:
+		e.granted(nil)
+		u.pretend(e)
+	default:
+		return u.refused(e, err, alive && parent.Err() == nil)
+	}
+	return true
+}
+
+// refused records an acquisition that ended with an error, and reports whether that had to be expected.
+func (u user) refused(e *entry, err error, alive bool) bool {
+	switch {
 	case errors.Is(err, manager.ErrNotAcquired):
 		e.refused(history.Busy)
+	case errors.Is(err, manager.ErrDeadlock):
+		e.refused(history.Circle)
 	case !alive && errors.Is(err, context.Canceled), errors.Is(err, manager.ErrWaitTimeout):
 		e.refused(history.Cancelled)
 	default:
 		e.refused(history.Failed)
-		p.count("acquire", err)
-		_ = interrupt.Sleep(stopping, afterFailure)
+		u.count("acquire", err)
+		return false
 	}
+	return true
 }
 
 // pretend does what a holder does, without a lock.
-func (p *player) pretend(e *entry) {
-	if n, err := p.table.get(context.Background(), e.key); err == nil {
+func (u user) pretend(e *entry) {
+	if n, err := read(context.Background(), u.table.pool, e.keys[0]); err == nil {
 		looked := now()
-		_, stale, outcome := p.table.put(e.key, n+1, func() bool { looked = now(); return true })
+		_, stale, outcome := u.table.put(e.keys[0], n+1, func() bool { looked = now(); return true })
 		e.wrote(looked, stale, outcome)
 	}
-	e.letting()
+	e.letting(now())
 	e.let(history.OK, history.NoCause)
 }
 
-// hold reads, holds on and looks, writes, and releases. Half of the writes come before the time of holding.
-func (p *player) hold(e *entry, lock *manager.Lock, cancel context.CancelFunc) {
-	defer e.listen(lock.Context())()
-	n, err := p.table.get(lock.Context(), e.key)
-	early := rand.IntN(2) == 0
-	if !e.look(lock) ||
-		err == nil && early && !p.write(e, lock, n) ||
-		!p.holdOn(e, lock) ||
-		err == nil && !early && !p.write(e, lock, n) {
-		_ = p.release(lock) // the loss is recorded already
+// hold works, and releases.
+func (u user) hold(e *entry, h held, cancel context.CancelFunc) {
+	defer e.listen(h.Context())()
+	if !u.work(e, h) {
+		_ = release(h) // the loss is recorded already
 		return
 	}
-	byCancel := rand.IntN(10) == 0
-	e.letting()
+	byCancel := u.IntN(10) == 0
+	e.letting(now())
 	if byCancel { // this must free the lock too; Release then says what became of it
 		cancel()
 	}
-	err = p.release(lock)
+	err := release(h)
+	u.let(e, err, h.Err())
+}
+
+// let records the outcome of a release. The end of the hold may know more.
+func (u user) let(e *entry, err, end error) {
 	outcome, cause := history.OK, history.NoCause
 	switch {
 	case err == nil:
 	case errors.Is(err, manager.ErrLost), errors.Is(err, manager.ErrKeeperFailed):
 		outcome, cause = history.Gone, causeOf(err)
 		if cause == history.ByOther {
-			cause = causeOf(lock.Err())
+			cause = causeOf(end)
 		}
 	default:
 		outcome = history.Unknown
-		p.count("release", err)
+		u.count("release", err)
 	}
 	e.let(outcome, cause)
 }
 
+// work reads the row of the first key, holds on and looks, and writes, or reads again where it shares the key. Half of the writes come
+// before the time of holding. It is false where the hold has ended, which is recorded then.
+func (u user) work(e *entry, h held) bool {
+	var n int64
+	err := errNoRow
+	if e.hasRow() {
+		n, err = read(h.Context(), u.table.pool, e.keys[0])
+	}
+	early := e.room == 1 && u.IntN(2) == 0
+	return e.look(h) &&
+		(err != nil || !early || u.write(e, h, n)) &&
+		u.holdOn(e, h) && u.goInside(e, h) &&
+		(err != nil || early || u.write(e, h, n))
+}
+
 // holdOn looks all the time, for as long as the hold is meant to last. It reports whether the lock is still held.
-func (p *player) holdOn(e *entry, lock *manager.Lock) bool {
-	last := p.job.Hold/2 + time.Duration(rand.Int64N(int64(p.job.Hold)+1))
-	if rand.IntN(longOnes) == 0 {
-		last = time.Duration(rand.Int64N(int64(longHold)))
+func (u user) holdOn(e *entry, h held) bool {
+	last := u.job.Hold/2 + time.Duration(u.Int64N(int64(u.job.Hold)+1))
+	if u.IntN(longOnes) == 0 {
+		last = time.Duration(u.Int64N(int64(longHold)))
 	}
 	end := time.NewTimer(last)
 	defer end.Stop()
@@ -175,34 +260,62 @@ func (p *player) holdOn(e *entry, lock *manager.Lock) bool {
 	for {
 		select {
 		case <-ticker.C:
-			if !e.look(lock) {
+			if !e.look(h) {
 				return false
 			}
-		case <-lock.Done():
-			return e.look(lock)
+		case <-h.Context().Done():
+			return e.look(h)
 		case <-end.C:
-			return e.look(lock)
+			return e.look(h)
 		}
 	}
 }
 
-// write writes if the lock is still held, and looks again afterwards.
-func (p *player) write(e *entry, lock *manager.Lock, n int64) (held bool) {
+// goInside takes another key inside of the hold, and reports whether this is held still. Now and then it asks for one that it holds.
+func (u user) goInside(e *entry, h held) bool {
+	if e.inside == 0 {
+		return true
+	}
+	key := u.IntN(u.job.Keys)
+	in := &entry{r: e.r, use: e.use, keys: []int{key}, room: 1, inside: e.inside - 1, outer: e}
+	if !e.holds(key) {
+		u.takeKey(h.Context(), in)
+	} else if _, err := u.locks.Acquire(h.Context(), keyName(key)); h.Err() == nil && !errors.Is(err, manager.ErrHeld) {
+		u.broken("an acquisition inside of a hold of the same key ended with %v", err)
+	}
+	return e.look(h)
+}
+
+// holds reports whether the entry's hold, or one that it is inside of, is of the key.
+func (e *entry) holds(key int) bool {
+	return e != nil && (slices.Contains(e.keys, key) || e.outer.holds(key))
+}
+
+// write writes if the lock is still held, and looks again afterwards. Where the key is shared it reads.
+func (u user) write(e *entry, h held, n int64) bool {
+	if e.room > 1 {
+		again, err := read(h.Context(), u.table.pool, e.keys[0])
+		if held := e.look(h); !held || err != nil || again == n {
+			return held
+		}
+		e.reread()
+		return true
+	}
 	var looked int64
-	wrote, stale, outcome := p.table.put(e.key, n+1, func() bool {
+	wrote, stale, outcome := u.table.put(e.keys[0], n+1, func() bool {
 		looked = now()
-		return lock.Err() == nil
+		return h.Err() == nil
 	})
 	if wrote {
 		e.wrote(looked, stale, outcome)
 	}
-	return e.look(lock)
+	return e.look(h)
 }
 
-func (p *player) release(lock *manager.Lock) error {
+func release(h held) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
 	defer cancel()
-	return lock.Release(ctx)
+	return h.Release(ctx)
 }
 
 // maxKinds bounds how many kinds of failures are told apart.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
@@ -63,6 +66,7 @@ type Closing struct {
 	Stacks     string // of these
 	CloseError string
 	Failures   map[string]int // of acquisitions and releases, by text
+	Problems   []string       // that the history does not show
 	Restarts   uint64         // of keepers
 }
 
@@ -75,13 +79,15 @@ type player struct {
 	before  int // goroutines before anything was opened
 	locks   *manager.Manager
 	table   *table
-	panics  atomic.Int64 // keepers that are still to panic
+	txs     *pgxpool.Pool // for transactions that hold locks
+	panics  atomic.Int64  // keepers that are still to panic
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when all goroutines of the load have ended
 
 	mu       sync.Mutex
 	waiting  map[*wait]struct{} // acquisitions that can be cancelled
 	failures map[string]int
+	problems []string
 }
 
 // Open opens the manager. It tries again as long as there is time: a process may be started while its server is away.
@@ -97,6 +103,9 @@ func (p *player) Open(job Job, _ *struct{}) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openBound)
 	defer cancel()
 	if p.table, err = openTable(ctx, &job); err != nil {
+		return err
+	}
+	if p.txs, err = openTransactions(ctx, &job); err != nil {
 		return err
 	}
 	for {
@@ -137,6 +146,48 @@ func (p *player) Panic(keepers int64, _ *struct{}) error {
 	return nil
 }
 
+// Victim is whose session is to be ended.
+type Victim struct {
+	Application string
+	Pick        uint64
+}
+
+// Holder finds a session that holds a lock, as the library lists them.
+func (p *player) Holder(v Victim, found *manager.LockSession) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openBound)
+	defer cancel()
+	var err error
+	ended := until(ctx, func() bool {
+		var locks []manager.LockInfo
+		if locks, err = p.locks.Locks(ctx); err != nil {
+			return true
+		}
+		var holders []manager.LockSession
+		for _, l := range locks {
+			for _, s := range l.Holders {
+				if s.ApplicationName == v.Application {
+					holders = append(holders, s)
+				}
+			}
+		}
+		if len(holders) > 0 {
+			*found = holders[v.Pick%uint64(len(holders))]
+		}
+		return len(holders) > 0
+	})
+	return cmp.Or(err, ended)
+}
+
+// Terminate ends that session. It may have ended by itself.
+func (p *player) Terminate(s manager.LockSession, _ *struct{}) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openBound)
+	defer cancel()
+	if err := p.locks.Terminate(ctx, s); !errors.Is(err, manager.ErrSessionGone) {
+		return err
+	}
+	return nil
+}
+
 // Sample returns what this process uses.
 func (p *player) Sample(_ struct{}, s *summary.Sample) error {
 	s.Goroutines = runtime.NumGoroutine()
@@ -171,12 +222,13 @@ func (p *player) Stop(_ struct{}, last *Closing) error {
 		return fmt.Errorf("calls did not return within %v of the cancellation of their contexts; goroutines:\n%s", drainBound, server.Stacks())
 	}
 	p.panics.Store(0)
-	last.Failures, last.Restarts = p.failures, p.locks.Stats().Restarts
+	last.Failures, last.Problems, last.Restarts = p.failures, p.problems, p.locks.Stats().Restarts
 	ctx, cancel = context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
 	if err := p.locks.Close(ctx); err != nil {
 		last.CloseError = err.Error()
 	}
+	p.txs.Close()
 	p.table.close()
 	ctx, cancel = context.WithTimeout(context.Background(), settleBound)
 	defer cancel()

@@ -110,6 +110,7 @@ func (r *run) all(ctx context.Context) *summary.Report {
 		runErr = nil
 	}
 	took := time.Duration(now() - r.start)
+	r.book.Close(now())
 	stopErr := r.each(func(process int) error { return r.worker(process).stop() })
 	leaked, leakErr := r.leaked() // while the processes run: their end would end what they leaked
 	r.endAll()
@@ -274,6 +275,9 @@ func (r *run) addWorkers(out *summary.Report) {
 		default:
 			if c.CloseError != "" {
 				out.Problems = append(out.Problems, fmt.Sprintf("process %d: %s", i+1, c.CloseError))
+			}
+			for _, problem := range c.Problems {
+				out.Problems = append(out.Problems, fmt.Sprintf("process %d: %s", i+1, problem))
 			}
 			out.Leaked.Goroutines += c.Goroutines
 			out.Stacks = cmp.Or(c.Stacks, out.Stacks)

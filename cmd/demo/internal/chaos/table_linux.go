@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,25 +46,43 @@ type table struct{ pool *pgxpool.Pool }
 const statementBound = 2 * time.Second
 
 func openTable(ctx context.Context, j *Job) (*table, error) {
+	pool, err := openPool(ctx, j, fmt.Sprintf("lockkeeper-oracle p%d", j.Process), nil)
+	return &table{pool}, err
+}
+
+// waitBound bounds the wait of a transaction whose client has gone.
+const waitBound = 5 * time.Second
+
+// openTransactions opens a pool for transactions that hold locks. The server ends one that falls silent, as it does a lock session.
+func openTransactions(ctx context.Context, j *Job) (*pgxpool.Pool, error) {
+	return openPool(ctx, j, appOf(j.Process), map[string]string{
+		"statement_timeout":                   strconv.FormatInt(waitBound.Milliseconds(), 10),
+		"idle_in_transaction_session_timeout": strconv.FormatInt(j.SessionTimeout().Milliseconds(), 10),
+	})
+}
+
+func openPool(ctx context.Context, j *Job, app string, settings map[string]string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(j.DSN)
 	if err != nil {
 		return nil, errors.New("the connection string cannot be parsed")
 	}
 	config.MaxConns = int32(min(j.Workers, 8))
-	config.ConnConfig.RuntimeParams["application_name"] = fmt.Sprintf("lockkeeper-oracle p%d", j.Process)
+	maps.Copy(config.ConnConfig.RuntimeParams, settings)
+	config.ConnConfig.RuntimeParams["application_name"] = app
 	config.ConnConfig.ConnectTimeout = time.Second
 	// pgx asks the server to cancel a statement that a context cuts short. In a partition that would take it 15 s.
 	config.ConnConfig.DialFunc = (&net.Dialer{Timeout: time.Second}).DialContext
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	return &table{pool}, err
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// get reads while the lock's context allows it.
-func (t *table) get(ctx context.Context, key int) (n int64, err error) {
+// read reads a key's row while the hold's context allows it.
+func read(ctx context.Context, from interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, key int) (n int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementBound)
 	defer cancel()
-	err = t.pool.QueryRow(ctx, readRow, key).Scan(&n)
+	err = from.QueryRow(ctx, readRow, key).Scan(&n)
 	return n, err
 }
 

@@ -11,11 +11,23 @@
 // outcome may have happened at any later time. An acquisition that may or may not have happened is left out: it makes no
 // history illegal that is legal without it.
 //
+// # Kinds of locks
+//
+// Each hold says for how many holders its key has room: one, n who have a slot each, or all who share it. It conflicts with holds
+// of another kind, and with those of its own that are too many. A set of keys is one hold of each of them, which are granted
+// together. A hold of a transaction's lock is believed in until the last of its statements that succeeded was sent, or to its commit. A
+// leader is a holder from the beginning of its function to the end of that, or to the end of its context if it resigns. What
+// happens to a transaction's own session is no loss, since the library promises nothing about it.
+//
+// A minimum hold keeps its key locked until its time is over, although its holder has released it and hears of nothing. So the key must not
+// be granted before, but after a fault or a stall that may have ended the session. With Once each key and period has a
+// lock, which stays for ever.
+//
 // # Windows
 //
 // Two steps keep the search short. They change no verdict, which a test tries on random histories. If an acquisition is
 // called before all holds that were granted earlier may have ended, and returns after that, its call is moved up to that
-// moment: if it took effect before, either two would hold at once, or it would do as well later. And a key's history is
+// moment: if it took effect before, either too many would hold at once, or it would do as well later. And a key's history is
 // cut where all holds so far may have ended before the next grant: the window before ends free, the next begins free.
 package history
 
@@ -31,28 +43,32 @@ import (
 type Book struct {
 	mu      sync.Mutex
 	rules   rules
-	keys    []keyBook
+	keys    int
+	locks   map[lock]*lockBook
 	open    map[uint64]*Hold // requested, and not over
 	start   int64
 	verdict Verdict
 }
 
-// keyBook is what is known of one key and not checked yet.
-type keyBook struct {
+// lockBook is what is known of one lock and not checked yet.
+type lockBook struct {
 	done    []*Hold // over
 	checked int64   // the last grant that has been checked
-	active  []*Hold // checked, and still believed in at that grant
+	active  []*Hold // checked, and still believed in, or kept, at that grant
 	zombies []*Hold // their write may have come after their end
 }
 
 // New begins a book.
 func New(p *plan.Plan) *Book {
-	return &Book{rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2)}, keys: make([]keyBook, p.Keys),
-		open: make(map[uint64]*Hold), verdict: newVerdict(p)}
+	return &Book{rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2), closed: never}, keys: p.Keys,
+		locks: make(map[lock]*lockBook), open: make(map[uint64]*Hold), verdict: newVerdict(p)}
 }
 
 // Start sets the time that reported times count from.
 func (b *Book) Start(at int64) { b.Change(func() { b.start = at }) }
+
+// Close says when the processes began to close what they have.
+func (b *Book) Close(at int64) { b.Change(func() { b.rules.closed = at }) }
 
 // Begin adds a fault before it is made.
 func (b *Book) Begin(f *plan.Fault) { b.Change(func() { b.rules.faults = append(b.rules.faults, f) }) }
@@ -111,10 +127,11 @@ func (b *Book) Add(r Record) {
 	switch {
 	case r.Kind == Stalled:
 		b.rules.stalls = append(b.rules.stalls, stall{process, r.Call, r.Return})
-	case int(r.Key) >= len(b.keys):
-		b.verdict.problem("a record of key %d, of which there are %d", r.Key, len(b.keys))
+	case int(r.Key) >= b.keys:
+		b.verdict.problem("a record of key %d, of which there are %d", r.Key, b.keys)
 	case r.Kind == Asked:
-		b.open[r.Handle] = &Hold{Handle: r.Handle, Key: int(r.Key), Process: process, Flags: r.Flags, Asked: r.Call}
+		b.open[r.Handle] = &Hold{Handle: r.Handle, lock: lock{int(r.Key), r.Period}, Process: process, Flags: r.Flags,
+			Use: plan.Uses[int(r.Use)%len(plan.Uses)].Use, Room: max(1, int(r.Room)), Asked: r.Call, Keep: r.Return}
 	case h == nil:
 		b.verdict.problem("a record of kind %d of an acquisition that nobody began", r.Kind)
 	default:
@@ -133,6 +150,7 @@ func (b *Book) apply(h *Hold, r *Record) {
 		h.Granted = r.Return
 		v.Grants++
 		v.Operations.acquire(OK, h.Flags)
+		v.Operations.Grants[string(h.Use)]++
 		v.Timeline.grant(h, r.Return-b.start)
 	case Refused:
 		v.Operations.acquire(r.Outcome, h.Flags)
@@ -146,6 +164,8 @@ func (b *Book) apply(h *Hold, r *Record) {
 		if r.Flags&Torn != 0 {
 			h.torn = append(h.torn, *r)
 		}
+	case Reread:
+		h.torn = append(h.torn, *r)
 	case Letting:
 		h.Letting = r.Call
 	case Let:
@@ -157,7 +177,9 @@ func (b *Book) apply(h *Hold, r *Record) {
 		}
 	case Lost:
 		h.Looked, h.Told = max(h.Looked, r.Call), r.Return
-		b.loss(h, r)
+		if r.Cause != ByStatement {
+			b.loss(h, r)
+		}
 	case Asked, Stalled:
 	}
 }
@@ -171,7 +193,11 @@ func (b *Book) loss(h *Hold, r *Record) {
 // close files a hold that is over.
 func (b *Book) close(h *Hold) {
 	delete(b.open, h.Handle)
-	k := &b.keys[h.Key]
+	k := b.locks[h.lock]
+	if k == nil {
+		k = &lockBook{}
+		b.locks[h.lock] = k
+	}
 	if h.Granted <= k.checked {
 		b.verdict.problem("key %d: a hold of process %d was recorded too late to be checked", h.Key, h.Process)
 		return

@@ -10,19 +10,35 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 )
 
-// Check checks the holds that were granted until the given time and are over. On each key it stops before the first hold
-// that is still open.
+// onceKept is how long the runs of a period are waited for: much longer than any process is late.
+const onceKept = int64(time.Minute)
+
+// Check checks the holds that were granted until the given time and are over. On each lock it stops before the first hold
+// that is still open. The runs of a period are checked together, when it is long over.
 func (b *Book) Check(until int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limits := slices.Repeat([]int64{until}, len(b.keys))
+	limits := make(map[lock]int64)
 	for _, h := range b.open {
 		if h.Granted > 0 {
-			limits[h.Key] = min(limits[h.Key], h.Granted-1)
+			limit, open := limits[h.lock]
+			if !open {
+				limit = until
+			}
+			limits[h.lock] = min(limit, h.Granted-1)
 		}
 	}
-	for key := range b.keys {
-		b.checkKey(key, limits[key])
+	for l, k := range b.locks {
+		limit, open := limits[l]
+		switch {
+		case l.Period == 0 && open:
+			b.checkLock(l, limit)
+		case l.Period == 0:
+			b.checkLock(l, until)
+		case !open && !slices.ContainsFunc(k.done, func(h *Hold) bool { return h.Granted > until-onceKept }):
+			b.checkLock(l, never)
+			delete(b.locks, l)
+		}
 	}
 }
 
@@ -34,8 +50,8 @@ func (b *Book) Finish() *Verdict {
 	for _, h := range b.open {
 		v.problem("key %d: an acquisition of process %d was never brought to its end", h.Key, h.Process)
 	}
-	for key := range b.keys {
-		b.checkKey(key, never)
+	for l := range b.locks {
+		b.checkLock(l, never)
 	}
 	for i := range v.LossList {
 		b.judgeLoss(&v.LossList[i])
@@ -71,16 +87,22 @@ func (b *Book) judgeLoss(l *Loss) {
 	}
 }
 
-func (b *Book) checkKey(key int, limit int64) {
-	k, v := &b.keys[key], &b.verdict
+func (b *Book) checkLock(l lock, limit int64) {
+	k, v := b.locks[l], &b.verdict
 	sortByGrant(k.done)
-	n := 0
-	for n < len(k.done) && k.done[n].Granted <= limit {
-		n++
-	}
 	// A cut where a hold may still last would hide an overlap from Porcupine, though not from sweep.
-	for limit != never && n > 0 && n < len(k.done) && b.rules.endFrom(k.done[n-1]) > k.done[n].Granted {
-		n--
+	n, end := 0, int64(0)
+	for i, h := range k.done {
+		if end <= h.Granted {
+			n = i
+		}
+		if h.Granted > limit {
+			break
+		}
+		end = max(end, b.rules.endFrom(h))
+		if i == len(k.done)-1 {
+			n = i + 1
+		}
 	}
 	if n == 0 {
 		return
@@ -91,14 +113,17 @@ func (b *Book) checkKey(key int, limit int64) {
 	for _, h := range holds {
 		b.sweep(k, h)
 	}
+	if l.Period > 0 {
+		v.Runs, v.RunsAgain = v.Runs+1, v.RunsAgain+n-1
+	}
 	for _, window := range b.rules.windows(holds, windowSize) {
 		v.Windows++
 		switch b.rules.linearizable(window) {
 		case porcupine.Illegal:
-			v.violation("not a lock", key, b.since(window[0].Granted),
+			v.violation("not a lock", l.Key, b.since(window[0].Granted),
 				"Porcupine: no order of these %d holds is that of a lock", len(window))
 		case porcupine.Unknown:
-			v.problem("key %d: Porcupine did not decide a window of %d holds", key, len(window))
+			v.problem("key %d: Porcupine did not decide a window of %d holds", l.Key, len(window))
 		case porcupine.Ok:
 		}
 	}
@@ -110,17 +135,19 @@ func sortByGrant(holds []*Hold) {
 
 func (b *Book) since(at int64) time.Duration { return time.Duration(at - b.start) }
 
-// sweep compares a hold with the earlier ones that were still believed in when it was granted.
-func (b *Book) sweep(k *keyBook, h *Hold) {
+// sweep compares a hold with the earlier ones that were still believed in, or kept, when it was granted.
+func (b *Book) sweep(k *lockBook, h *Hold) {
 	b.verdict.Checked++
-	k.active = slices.DeleteFunc(k.active, func(before *Hold) bool { return before.believedUntil() <= h.Granted })
-	for _, before := range k.active {
+	k.active = slices.DeleteFunc(k.active, func(before *Hold) bool {
+		return max(before.believedUntil(), b.rules.keptUntil(before)) <= h.Granted
+	})
+	for _, before := range b.rules.conflicts(k.active, h) {
 		b.overlap(before, h)
 	}
 	k.active = append(k.active, h)
 	if f := b.rules.lateLook(h); f != nil {
 		b.verdict.violation("believed too long", h.Key, b.since(h.Looked),
-			"process %d still believed in its hold %v after %s (fault %d), which lasted %v", h.Process,
+			"%v still believed in its hold %v after %s (fault %d), which lasted %v", h,
 			time.Duration(h.Looked-f.Active), f.Kind, f.N, time.Duration(f.End-f.Active))
 	}
 	k.zombies = slices.DeleteFunc(k.zombies, func(z *Hold) bool { return z.WroteFrom+zombieBound < h.Granted })
@@ -133,6 +160,11 @@ func (b *Book) sweep(k *keyBook, h *Hold) {
 }
 
 func (b *Book) overlap(before, h *Hold) {
+	if before.believedUntil() <= h.Granted {
+		b.verdict.violation("freed too early", h.Key, b.since(h.Granted),
+			"%v was granted it within the minimum hold, or the period, of %v, and nothing may have ended its session", h, before)
+		return
+	}
 	until := min(before.believedUntil(), h.believedUntil())
 	o := Overlap{Key: h.Key, At: b.since(h.Granted), For: time.Duration(until - h.Granted), Processes: [2]int{before.Process, h.Process}}
 	f := b.rules.endedByServer(before, h.Granted)
@@ -142,12 +174,11 @@ func (b *Book) overlap(before, h *Hold) {
 	switch {
 	case f == nil:
 		b.verdict.violation("overlap", h.Key, o.At,
-			"processes %d and %d both believed that they hold it, for %v, and no fault made the server end a session",
-			before.Process, h.Process, o.For)
+			"%v and %v both believed that they hold it, for %v, and no fault made the server end a session", before, h, o.For)
 	case int64(o.For) > b.rules.trust:
 		b.verdict.violation("long overlap", h.Key, o.At,
-			"processes %d and %d both believed that they hold it, for %v after %s (fault %d): longer than the trust",
-			before.Process, h.Process, o.For, f.Kind, f.N)
+			"%v and %v both believed that they hold it, for %v after %s (fault %d): longer than the trust",
+			before, h, o.For, f.Kind, f.N)
 	}
 	if f != nil {
 		o.Fault, o.Kind = f.N, f.Kind
@@ -159,9 +190,9 @@ func (b *Book) overlap(before, h *Hold) {
 // frozen forwarder.
 const zombieBound = int64(15 * time.Second)
 
-// stale judges a write that met another value than its holder had read. Another holder wrote in between. Either its hold
+// stale judges a write, or a second look at what is shared, that met another value than its holder had read. Another holder wrote in between. Either its hold
 // ended between its last look and its write, which only fencing tokens prevent; or it should not have been there.
-func (b *Book) stale(k *keyBook, h *Hold, r *Record) {
+func (b *Book) stale(k *lockBook, h *Hold, r *Record) {
 	explained := slices.ContainsFunc(k.zombies, func(z *Hold) bool { return z == h || z.WroteFrom <= r.Return }) ||
 		slices.ContainsFunc(k.active, func(before *Hold) bool { // an overlap has its own verdict
 			return before != h && b.rules.endedByServer(before, h.Granted) != nil
@@ -171,5 +202,5 @@ func (b *Book) stale(k *keyBook, h *Hold, r *Record) {
 		return
 	}
 	b.verdict.violation("stale write", h.Key, b.since(r.Return),
-		"process %d wrote over a value that it had not read, and no hold was ended that explains it", h.Process)
+		"%v met a value that it had not read, and no hold was ended that explains it", h)
 }

@@ -1,18 +1,26 @@
 package history
 
-import "math"
+import (
+	"fmt"
+	"math"
+
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
+)
 
 // never is the time of an event that has not happened.
 const never = math.MaxInt64
 
 // Hold is one acquisition and what became of it. A time of 0 means "not yet".
 type Hold struct {
-	Handle  uint64
-	Key     int
+	Handle uint64
+	lock
 	Process int // 0: the outsider, which does not use the library
 	Flags   uint8
+	Use     plan.Use
+	Room    int
 
 	Asked   int64
+	Keep    int64 // the key stays locked until then, unless something ends its session
 	Granted int64
 	Looked  int64 // the last call of Err that said "held"
 	Letting int64 // the release was called
@@ -25,8 +33,16 @@ type Hold struct {
 	WroteBy   int64
 	Wrote     Outcome
 
-	torn []Record
+	torn []Record // writes, and rereads
 }
+
+// lock is what is held: a key, or for Once a key and a period.
+type lock struct {
+	Key    int
+	Period uint32
+}
+
+func (h *Hold) String() string { return fmt.Sprintf("process %d (%s)", h.Process, h.Use) }
 
 // believedUntil is the last moment at which the holder had reason to believe that it holds.
 func (h *Hold) believedUntil() int64 {

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -10,23 +11,44 @@ import (
 type act struct {
 	hold uint64
 	take bool
+	room int
 }
 
-// lockModel is the lock of one key. Its state is the handle that holds it, 0 when it is free.
+// holders is the state of the lock's model: who holds it, sorted, and for how many it has room meanwhile.
+type holders struct {
+	room  int
+	holds []uint64
+}
+
+// lockModel is the lock of one key: exclusive (room for one), shared (for all), or a semaphore (for n). Those who hold at one time
+// agree on the room.
 var lockModel = porcupine.Model{
-	Init: func() any { return uint64(0) },
+	Init: func() any { return holders{} },
 	Step: func(state, input, _ any) (bool, any) {
-		holder, _ := state.(uint64)
+		s, _ := state.(holders)
 		a, _ := input.(act)
-		if a.take {
-			return holder == 0, a.hold
+		i, held := slices.BinarySearch(s.holds, a.hold)
+		switch {
+		case !a.take && len(s.holds) == 1:
+			return held, holders{}
+		case !a.take && held:
+			return true, holders{s.room, slices.Delete(slices.Clone(s.holds), i, i+1)}
+		case !a.take, held, len(s.holds) > 0 && (s.room != a.room || len(s.holds) >= s.room):
+			return false, s
 		}
-		return holder == a.hold, uint64(0)
+		return true, holders{a.room, slices.Insert(slices.Clone(s.holds), i, a.hold)}
 	},
-	Equal: func(a, b any) bool { return a == b },
-	Hash: func(state any) uint64 {
-		holder, _ := state.(uint64)
-		return holder * 0x9e3779b97f4a7c15
+	Equal: func(a, b any) bool {
+		s, _ := a.(holders)
+		t, _ := b.(holders)
+		return s.room == t.room && slices.Equal(s.holds, t.holds)
+	},
+	Hash: func(state any) (sum uint64) {
+		s, _ := state.(holders)
+		for _, hold := range s.holds {
+			sum = (sum ^ hold) * 0x9e3779b97f4a7c15
+		}
+		return sum
 	},
 }
 
@@ -49,8 +71,8 @@ func (r *rules) operations(holds []*Hold, tighten bool) []porcupine.Operation {
 		}
 		client := int(h.Handle)
 		operations = append(operations,
-			porcupine.Operation{ClientId: client, Input: act{h.Handle, true}, Call: asked, Return: h.Granted},
-			porcupine.Operation{ClientId: client, Input: act{h.Handle, false}, Call: r.endFrom(h), Return: h.endBy()})
+			porcupine.Operation{ClientId: client, Input: act{h.Handle, true, h.Room}, Call: asked, Return: h.Granted},
+			porcupine.Operation{ClientId: client, Input: act{h.Handle, false, h.Room}, Call: r.endFrom(h), Return: max(h.endBy(), r.endFrom(h))})
 		earliest = max(earliest, r.endFrom(h))
 	}
 	return operations

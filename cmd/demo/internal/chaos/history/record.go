@@ -12,7 +12,7 @@ type Kind uint8
 
 // The kinds of records.
 const (
-	Asked   Kind = iota + 1 // the lock is about to be requested, at Call
+	Asked   Kind = iota + 1 // the lock is about to be requested, at Call; its key stays locked until Return, whatever its holder does
 	Granted                 // it was granted; the call lasted from Call to Return
 	Refused                 // it was not granted; Outcome says how the call from Call to Return ended
 	Held                    // at Call the handle said that it still holds
@@ -20,6 +20,7 @@ const (
 	Letting                 // the lock is about to be released, at Call
 	Let                     // the release returned; Outcome says how
 	Lost                    // the handle last said "held" at Call, and said "lost" at Return; Cause says why
+	Reread                  // the row of a key that is shared had changed since it was read; the handle said "held" at Call
 	Stalled                 // from Call to Return the process got no processor, or the server answered nobody
 )
 
@@ -34,10 +35,11 @@ const (
 	Failed            // an error that says that nothing happened
 	Unknown           // it may have happened
 	Gone              // a release found its lock lost
+	Circle            // ErrDeadlock
 )
 
 func (o Outcome) String() string {
-	return [...]string{"ok", "busy", "cancelled", "failed", "unknown", "lost"}[o]
+	return [...]string{"ok", "busy", "cancelled", "failed", "unknown", "lost", "deadlock"}[o]
 }
 
 // Cause says why a lock was lost, according to its error.
@@ -54,12 +56,13 @@ const (
 	ByDoubt            // the state of a lock was unknown
 	ByKeeper           // the key's keeper panicked
 	ByClose            // the manager was closed
+	ByStatement        // a statement of its own transaction failed: the library promises nothing about that
 	ByOther
 )
 
 func (c Cause) String() string {
 	return [...]string{"none", "ended by the server", "connection broken", "no answer in time", "server is in recovery",
-		"backend changed", "state unknown", "keeper failed", "closed", "something else"}[c]
+		"backend changed", "state unknown", "keeper failed", "closed", "statement failed", "something else"}[c]
 }
 
 // The flags of a record.
@@ -68,6 +71,9 @@ const (
 	Torn                   // the value that was overwritten was not the value that had been read
 )
 
+// Everyone is the room of a key for those who share it.
+const Everyone = 1<<16 - 1
+
 // Record is one entry of the history. A worker writes each record before it acts on it, so that a killed worker loses no
 // grant. Times are nanoseconds of the machine's monotonic clock, which all processes share.
 type Record struct {
@@ -75,15 +81,18 @@ type Record struct {
 	Outcome Outcome
 	Cause   Cause
 	Flags   uint8
+	Use     uint8  // the place in plan.Uses
+	Room    uint16 // for how many holders of the same kind the key has room: 1 (also if it is 0), n slots, or Everyone
+	Period  uint32 // that Once runs for: each has a lock of its own; else 0
 	Key     uint32
 	Handle  uint64 // the acquisition, from NewHandle
 	Call    int64
 	Return  int64
 }
 
-// Size is an encoded record's length. A pipe takes so few bytes in one piece, so that the records of many goroutines, and
-// the last ones of a killed process, are whole.
-const Size = 32
+// Size is an encoded record's length. A pipe takes up to 4096 bytes in one piece, so that the records of many goroutines, and
+// the last ones of a killed process, are whole; those of a set of keys, which are written together, too.
+const Size = 39
 
 const sequenceBits, processBits = 40, 8
 
@@ -120,7 +129,7 @@ func Read(from io.Reader, take func(Record)) error {
 			return ErrBroken
 		case err != nil:
 			return err
-		case r.Kind == 0 || r.Kind > Stalled || r.Outcome > Gone || r.Cause > ByOther:
+		case r.Kind == 0 || r.Kind > Stalled || r.Outcome > Circle || r.Cause > ByOther:
 			return ErrBroken
 		}
 		take(r)

@@ -13,6 +13,7 @@ type rules struct {
 	patience int64 // a longer stall may delay an answer past the health timeout
 	faults   []*plan.Fault
 	stalls   []stall
+	closed   int64 // when the processes began to close what they have; never while they do not
 }
 
 // stall is a time in which a process, or the server (0), got no further because the machine was busy.
@@ -21,10 +22,15 @@ type stall struct {
 	from, to int64
 }
 
+// delays reports whether a stall may have cost a hold its session.
+func (r *rules) delays(s stall, h *Hold) bool {
+	return (s.process == 0 || s.process == h.Process) && s.to-s.from > r.patience
+}
+
 // stalled reports whether a stall was long enough, and at the right time, to explain a loss.
 func (r *rules) stalled(h *Hold, told int64) bool {
 	return slices.ContainsFunc(r.stalls, func(s stall) bool {
-		return (s.process == 0 || s.process == h.Process) && s.to-s.from > r.patience && s.from < told && s.to > told-r.trust
+		return r.delays(s, h) && s.from < told && s.to > told-r.trust
 	})
 }
 
@@ -75,7 +81,27 @@ func (r *rules) endFrom(h *Hold) int64 {
 	if f := r.endedByServer(h, from); f != nil {
 		from = min(from, max(f.Begin, h.Asked))
 	}
-	return from
+	return max(from, r.keptUntil(h))
+}
+
+// keptUntil is the latest moment until which the key stayed locked for a hold with a minimum, or of Once, although it was over: until
+// then, or until something may have ended the session that nobody heard of, since nobody held any more. 0 if the hold has none.
+func (r *rules) keptUntil(h *Hold) int64 {
+	if h.Keep == 0 || h.lost() {
+		return 0
+	}
+	until := min(h.Keep, r.closed)
+	for _, f := range r.faults {
+		if f.Kind.Class() != plan.Harmless && hits(f, h.Process) && f.Begin > 0 && r.reach(f) >= h.Granted {
+			until = min(until, max(f.Begin, h.Granted))
+		}
+	}
+	for _, s := range r.stalls {
+		if r.delays(s, h) && s.to >= h.Granted {
+			until = min(until, max(s.from, h.Granted))
+		}
+	}
+	return until
 }
 
 // explain returns the last fault that may have caused a loss, or nil.
@@ -119,6 +145,9 @@ func toldAfter(f *plan.Fault, told int64) time.Duration {
 // lateLook returns a silence in which the hold was believed in for longer than the trust, or nil. It allows no slack: the
 // last answered statement was sent before the fault was in place.
 func (r *rules) lateLook(h *Hold) *plan.Fault {
+	if h.Use == plan.Tx || h.Use == plan.SharedTx { // it is not by trust that they believe
+		return nil
+	}
 	for _, f := range r.faults {
 		deadline := f.Active + r.trust
 		if f.Kind.Class() != plan.Silence || !hits(f, h.Process) || h.Process == 0 || f.Active == 0 || f.End < deadline ||
@@ -131,4 +160,21 @@ func (r *rules) lateLook(h *Hold) *plan.Fault {
 		}
 	}
 	return nil
+}
+
+// conflicts returns those of the active holds that must not be there when another one is granted: all of another kind, and those that
+// are too many. Of these it takes first whose session the server ended.
+func (r *rules) conflicts(active []*Hold, h *Hold) (against []*Hold) {
+	var with []*Hold
+	for _, before := range active {
+		switch {
+		case before.Room != h.Room:
+			against = append(against, before)
+		case r.endedByServer(before, h.Granted) != nil:
+			with = slices.Insert(with, 0, before)
+		default:
+			with = append(with, before)
+		}
+	}
+	return append(against, with[:max(0, len(with)+1-h.Room)]...)
 }

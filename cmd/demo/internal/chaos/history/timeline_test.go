@@ -10,7 +10,7 @@ import (
 func TestATimelineThatLastsLongerFolds(t *testing.T) {
 	timeline := newTimeline(&plan.Plan{Duration: 48 * time.Second, Processes: 2, Keys: 2}) // columns of 100 ms
 	for at := range int64(100) {
-		timeline.grant(&Hold{Key: 1, Process: int(at % 3)}, at*1000*ms)
+		timeline.grant(&Hold{lock: lock{Key: 1}, Process: int(at % 3)}, at*1000*ms)
 	}
 	if timeline.Width != 400*time.Millisecond {
 		t.Errorf("columns of %v", timeline.Width)

@@ -13,6 +13,7 @@ type Operations struct {
 	Try     map[string]int `json:"try"`
 	Release map[string]int `json:"release"`
 	Write   map[string]int `json:"write"`
+	Grants  map[string]int `json:"grants"` // by kind of lock
 	All     int            `json:"all"`
 }
 
@@ -77,6 +78,8 @@ type Verdict struct {
 	LongestStall time.Duration  `json:"longest_stall"`
 	Overlaps     int            `json:"overlaps"`
 	StaleWrites  int            `json:"stale_writes_explained"` // a write after its hold's end explains them
+	Runs         int            `json:"periods"`                // in which Once ran
+	RunsAgain    int            `json:"runs_again"`             // in such a period, since the first one's session may have ended
 	Violations   int            `json:"violations"`
 	Found        []Violation    `json:"violations_found"`   // the first of them
 	Problems     []string       `json:"problems,omitempty"` // of the check itself
@@ -91,8 +94,9 @@ const keep = 200
 
 func newVerdict(p *plan.Plan) Verdict {
 	return Verdict{
-		Operations: Operations{Acquire: map[string]int{}, Try: map[string]int{}, Release: map[string]int{}, Write: map[string]int{}},
-		ByCause:    map[string]int{}, FalseLosses: []Loss{}, LateLosses: []Loss{}, Found: []Violation{}, Timeline: newTimeline(p),
+		Operations: Operations{Acquire: map[string]int{}, Try: map[string]int{}, Release: map[string]int{}, Write: map[string]int{},
+			Grants: map[string]int{}},
+		ByCause: map[string]int{}, FalseLosses: []Loss{}, LateLosses: []Loss{}, Found: []Violation{}, Timeline: newTimeline(p),
 	}
 }
 
@@ -130,7 +134,7 @@ func newTimeline(p *plan.Plan) *Timeline {
 }
 
 func (t *Timeline) grant(h *Hold, at int64) {
-	if h.Key >= len(t.Grants) || at < 0 || h.Process > t.Processes {
+	if h.Key >= len(t.Grants) || h.Period > 0 || at < 0 || h.Process > t.Processes {
 		return
 	}
 	for time.Duration(at) >= t.Width*time.Duration(t.Columns) { // the run takes longer than planned

@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Kind is a kind of fault.
 type Kind string
@@ -53,7 +49,7 @@ type About struct {
 
 // Kinds lists all kinds, in the order of the help text.
 var Kinds = []About{
-	{Kind: Terminate, Class: ServerEnds, Text: "pg_terminate_backend on a session that holds locks"},
+	{Kind: Terminate, Class: ServerEnds, Text: "end a session that holds locks: by pg_terminate_backend, or by Manager.Locks and Terminate"},
 	{Kind: KillBackend, Class: ServerEnds, Text: "kill -9 a backend: the server crashes every session and recovers"},
 	{Kind: FastRestart, Class: ServerEnds, Text: "restart the server, fast mode"},
 	{Kind: ImmediateRestart, Class: ServerEnds, Text: "restart the server, immediate mode: a crash and its recovery"},
@@ -83,33 +79,3 @@ func (k Kind) About() About {
 
 // Class is the kind's class.
 func (k Kind) Class() Class { return k.About().Class }
-
-// ParseFaults reads a list of kinds, separated by commas. "all" stands for all of them, "none" for none. A kind after a
-// minus is left out; a list that begins with a minus begins with all.
-func ParseFaults(list string) ([]Kind, error) {
-	chosen := map[Kind]bool{}
-	for i, name := range strings.Split(list, ",") {
-		name = strings.TrimSpace(name)
-		without, leave := strings.CutPrefix(name, "-")
-		if name == "all" || leave && i == 0 {
-			for _, about := range Kinds {
-				chosen[about.Kind] = true
-			}
-		}
-		kind := Kind(without)
-		switch {
-		case name == "all", name == "none" && i == 0:
-		case !slices.ContainsFunc(Kinds, func(a About) bool { return a.Kind == kind }):
-			return nil, fmt.Errorf("%q is none of the faults", name)
-		default:
-			chosen[kind] = !leave
-		}
-	}
-	var out []Kind
-	for _, about := range Kinds {
-		if chosen[about.Kind] {
-			out = append(out, about.Kind)
-		}
-	}
-	return out, nil
-}

@@ -16,7 +16,8 @@ type Plan struct {
 	Workers   int           `json:"workers"`
 	Keys      int           `json:"keys"`
 	Faults    []Kind        `json:"-"`
-	Calm      time.Duration `json:"calm"` // mean pause between two faults
+	Uses      []Use         `json:"kinds"` // of locks; half of all turns are for Exclusive where it is among them
+	Calm      time.Duration `json:"calm"`  // mean pause between two faults
 	// Interval and Timeout are the health settings of the managers under test.
 	Interval time.Duration `json:"health_interval"`
 	Timeout  time.Duration `json:"health_timeout"`

@@ -103,6 +103,25 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
+func TestParseUses(t *testing.T) {
+	all := len(Uses)
+	for list, want := range map[string]int{"all": all, "sets": 1, "once, elect": 2, "-sets": all - 1, "all,-tx,-shared-tx": all - 2} {
+		if got, err := ParseUses(list); err != nil || len(got) != want {
+			t.Errorf("%q: %v, %v", list, got, err)
+		}
+	}
+	for _, list := range []string{"", "none", "set", "terminate", "sets,-sets"} {
+		if got, err := ParseUses(list); err == nil {
+			t.Errorf("%q: %v", list, got)
+		}
+	}
+	for i, about := range Uses {
+		if about.Use.Place() != uint8(i) || about.Text == "" {
+			t.Errorf("%+v", about)
+		}
+	}
+}
+
 func TestEveryKindHasAClass(t *testing.T) {
 	for _, about := range Kinds {
 		if about.Kind.Class() != about.Class || about.Text == "" {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 	"github.com/lockkeeper/lockkeeper/internal/page"
 )
@@ -61,6 +63,9 @@ func (r *Report) HTML(w io.Writer) error {
 	}
 	data.Command = fmt.Sprintf("demo chaos --seed %d --duration %v --processes %d --workers %d --keys %d --interval %v --timeout %v",
 		r.Seed, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second), r.Processes, r.Workers, r.Keys, r.Interval, r.Timeout)
+	if len(r.Uses) < len(plan.Uses) {
+		data.Command += " --kinds " + strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Uses), " ", ","), "[]")
+	}
 	for p := range r.Processes + 1 {
 		data.Players = append(data.Players, p)
 	}

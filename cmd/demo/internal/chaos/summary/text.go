@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
 )
 
@@ -33,6 +34,9 @@ func (r *Report) Text(w io.Writer, style report.Style) error {
 func (r *Report) settings() string {
 	text := fmt.Sprintf("%s x %s · %s · health %v + %v: trust %v · session timeout %v", report.Of(r.Processes, "process"),
 		report.Of(r.Workers, "worker"), report.Of(r.Keys, "key"), r.Interval, r.Timeout, r.Trust, r.Session)
+	if len(r.Uses) < len(plan.Uses) {
+		text += fmt.Sprintf(" · kinds of locks %v", r.Uses)
+	}
 	if r.Without != "" {
 		text += " · faults of the network left out: " + r.Without
 	}
@@ -62,7 +66,7 @@ func (r *Report) headline(t *report.Text) {
 		t.Say("%d losses that no fault explains, %d told too late: see below.", len(r.FalseLosses), len(r.LateLosses))
 	default:
 		t.Printf("%s  %s checked, 0 violations.\n", t.Good("HELD"), report.Of(r.Checked, "hold"))
-		t.Say("The history is that of a lock for each key (Porcupine, %s); no two holders believed in one lock at one time, but "+
+		t.Say("The history is that of a lock, exclusive or shared, for each key (Porcupine, %s); no holders who exclude each other believed in one lock at one time, but "+
 			"where the server itself had ended a session; every loss was told within its bound.", report.Of(r.Windows, "window"))
 	}
 	t.Printf("\n")
@@ -82,6 +86,11 @@ func outcomes(counts map[string]int) string {
 func (r *Report) operations(t *report.Text) {
 	o := &r.Operations
 	t.Line("operations", "%s, %s per second", report.Count(o.All), report.Count(int(float64(o.All)/max(r.Seconds, 0.001))))
+	t.Line("holds", "%s", outcomes(o.Grants))
+	if r.Runs > 0 {
+		t.Line("once", "%s that ran in their period, and %s again after a fault that may have freed the first one's lock",
+			report.Of(r.Runs, "job"), report.Count(r.RunsAgain))
+	}
 	t.Line("acquire", "%s", outcomes(o.Acquire))
 	t.Line("try", "%s", outcomes(o.Try))
 	t.Line("release", "%s", outcomes(o.Release))

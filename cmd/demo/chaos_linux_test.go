@@ -105,7 +105,7 @@ func TestChaosFindsALiar(t *testing.T) {
 	t.Parallel()
 	var said string
 	for _, duration := range []string{"4s", "10s", "30s"} {
-		p := start(t, shortChaos("none", duration, "--lie", "--kinds", "exclusive", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
+		p := start(t, shortChaos("none", duration, "--lie", "--keys", "1", "--workers", "8", "--json")...) // so that most are in the way of others
 		status := p.wait()
 		r := decodeChaos(t, p)
 		p.mustBeClean(0)
@@ -116,7 +116,7 @@ func TestChaosFindsALiar(t *testing.T) {
 		if status != 0 && status != 1 || r.Leaks() != 0 {
 			t.Errorf("exit status %d, %d leaks\n%s\n%s", status, r.Leaks(), p.stdout, p.stderr)
 		}
-		if status == 1 && kinds["overlap"] && kinds["not a lock"] {
+		if status == 1 && kinds["overlap"] && kinds["not a lock"] && kinds["freed too early"] {
 			return
 		}
 		said = fmt.Sprintf("exit status %d, %v\n%s\n%s", status, kinds, p.stdout, p.stderr)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,14 +32,16 @@ const (
 
 // wait is one acquisition that can be cancelled while it waits.
 type wait struct {
+	e      *entry
+	since  time.Time
 	cancel context.CancelFunc
 	hit    atomic.Bool
 }
 
 // arm returns the context of an acquisition that storm can cancel.
-func (p *player) arm(parent context.Context) (context.Context, *wait) {
+func (p *player) arm(parent context.Context, e *entry) (context.Context, *wait) {
 	ctx, cancel := context.WithCancel(parent)
-	w := &wait{cancel: cancel}
+	w := &wait{e: e, since: time.Now(), cancel: cancel}
 	p.rearm(w)
 	return ctx, w
 }
@@ -109,7 +110,10 @@ func (u user) turn() bool {
 		return u.campaign(e)
 	case plan.Tx, plan.SharedTx:
 		return u.transact(e)
+	case plan.Shared:
+		e.room = history.Everyone
 	case plan.Nested:
+		e.keys[0] = u.IntN(nestedKeys(u.job.Keys))
 		e.inside = 1 + u.IntN(2)
 	case plan.MinHold:
 		e.minHold = time.Duration(1+u.IntN(50)) * time.Millisecond
@@ -128,12 +132,17 @@ type held interface {
 // takeKey makes an acquisition of one key.
 func (u user) takeKey(parent context.Context, e *entry) bool {
 	var opts []manager.AcquireOption
-	call := u.locks.Acquire
+	call, try := u.locks.Acquire, u.locks.TryAcquire
+	if e.room > 1 {
+		call, try = u.locks.AcquireShared, u.locks.TryAcquireShared
+	}
 	switch {
 	case u.IntN(8) == 0:
 		e.flags = history.Try
-		call = u.locks.TryAcquire
-	case e.outer != nil, u.IntN(10) == 0: // holders in two processes may wait for each other
+		call = try
+	case e.outer != nil: // holders in two processes may wait for each other
+		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(300))*time.Millisecond))
+	case u.IntN(10) == 0:
 		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(50))*time.Millisecond))
 	}
 	if u.IntN(20) == 0 {
@@ -147,7 +156,7 @@ func (u user) takeKey(parent context.Context, e *entry) bool {
 
 // take makes one acquisition, which may be of several keys. It is false where that failed.
 func (u user) take(parent context.Context, e *entry, call func(ctx context.Context) (held, error)) bool {
-	ctx, w := u.arm(parent)
+	ctx, w := u.arm(parent, e)
 	defer w.cancel()
 	e.begin()
 	h, err := call(ctx)
@@ -162,9 +171,6 @@ func (u user) take(parent context.Context, e *entry, call func(ctx context.Conte
 	case err == nil: // granted and cancelled at the same moment: the hold ends by itself, and nobody believed in it
 		e.refused(history.Cancelled)
 		_ = release(h)
-	case errors.Is(err, manager.ErrNotAcquired) && e.use == plan.Exclusive && u.job.Lie && u.IntN(3) == 0:
-		e.granted(nil)
-		u.pretend(e)
 	default:
 		return u.refused(e, err, alive && parent.Err() == nil)
 	}
@@ -174,6 +180,8 @@ func (u user) take(parent context.Context, e *entry, call func(ctx context.Conte
 // refused records an acquisition that ended with an error, and reports whether that had to be expected.
 func (u user) refused(e *entry, err error, alive bool) bool {
 	switch {
+	case errors.Is(err, manager.ErrNotAcquired) && u.job.Lie && u.IntN(3) == 0:
+		u.pretend(e)
 	case errors.Is(err, manager.ErrNotAcquired):
 		e.refused(history.Busy)
 	case errors.Is(err, manager.ErrDeadlock):
@@ -190,7 +198,8 @@ func (u user) refused(e *entry, err error, alive bool) bool {
 
 // pretend does what a holder does, without a lock.
 func (u user) pretend(e *entry) {
-	if n, err := read(context.Background(), u.table.pool, e.keys[0]); err == nil {
+	e.granted(nil)
+	if n, err := read(context.Background(), u.table.pool, e.keys[0]); err == nil && e.room == 1 && e.period == 0 {
 		looked := now()
 		_, stale, outcome := u.table.put(e.keys[0], n+1, func() bool { looked = now(); return true })
 		e.wrote(looked, stale, outcome)
@@ -269,26 +278,6 @@ func (u user) holdOn(e *entry, h held) bool {
 			return e.look(h)
 		}
 	}
-}
-
-// goInside takes another key inside of the hold, and reports whether this is held still. Now and then it asks for one that it holds.
-func (u user) goInside(e *entry, h held) bool {
-	if e.inside == 0 {
-		return true
-	}
-	key := u.IntN(u.job.Keys)
-	in := &entry{r: e.r, use: e.use, keys: []int{key}, room: 1, inside: e.inside - 1, outer: e}
-	if !e.holds(key) {
-		u.takeKey(h.Context(), in)
-	} else if _, err := u.locks.Acquire(h.Context(), keyName(key)); h.Err() == nil && !errors.Is(err, manager.ErrHeld) {
-		u.broken("an acquisition inside of a hold of the same key ended with %v", err)
-	}
-	return e.look(h)
-}
-
-// holds reports whether the entry's hold, or one that it is inside of, is of the key.
-func (e *entry) holds(key int) bool {
-	return e != nil && (slices.Contains(e.keys, key) || e.outer.holds(key))
 }
 
 // write writes if the lock is still held, and looks again afterwards. Where the key is shared it reads.

@@ -119,7 +119,7 @@ func (e *entry) of(record history.Record, keys []int) (records []history.Record)
 // granted records a grant, from which on the holder believes, unless it looks already and is told that the hold has ended.
 func (e *entry) granted(h held) bool {
 	at := now()
-	if h != nil && h.Err() != nil {
+	if h != nil && h.Err() != nil { // nil: a liar's
 		e.refused(history.Gone)
 		return false
 	}

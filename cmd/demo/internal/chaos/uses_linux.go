@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,61 @@ func (u user) takeSet(e *entry) bool {
 	return u.take(context.Background(), e, func(ctx context.Context) (held, error) { return call(ctx, opts...) })
 }
 
+// nestedKeys is how many of the keys are for nested holds: few, so that they wait for each other in circles.
+func nestedKeys(keys int) int { return min(keys, 2+keys/16) }
+
+// goInside takes another key inside of the hold, and reports whether this is held still. Now and then it asks for one that it holds.
+func (u user) goInside(e *entry, h held) bool {
+	if e.inside == 0 {
+		return true
+	}
+	key := u.IntN(nestedKeys(u.job.Keys))
+	in := &entry{r: e.r, use: e.use, keys: []int{key}, room: 1, inside: e.inside - 1, outer: e}
+	if !e.holds(key) {
+		u.waitInside(h, in)
+	} else if _, err := u.locks.Acquire(h.Context(), keyName(key)); h.Err() == nil && !errors.Is(err, manager.ErrHeld) {
+		u.broken("an acquisition inside of a hold of the same key ended with %v", err)
+	}
+	return e.look(h)
+}
+
+// holds reports whether the entry's hold, or one that it is inside of, is of the key.
+func (e *entry) holds(key int) bool {
+	return e != nil && (slices.Contains(e.keys, key) || e.outer.holds(key))
+}
+
+// circleBound is how long a circle of two waits in this process may last before somebody is told.
+const circleBound = 100 * time.Millisecond
+
+// waitInside takes a key inside of a hold. If it has waited for long in vain it looks whether the holder has waited for a key of its own
+// meanwhile: then one of the two had to be told at once.
+func (u user) waitInside(h held, in *entry) {
+	began := time.Now()
+	if u.takeKey(h.Context(), in); in.looked > 0 || time.Since(began) < circleBound {
+		return
+	}
+	other := u.circle(in)
+	if other == nil {
+		return
+	}
+	_ = interrupt.Sleep(h.Context(), circleBound) // it may have been told, and not have had the processor
+	if u.circle(in) == other {
+		u.broken("two holders waited for each other, for keys %d and %d, and neither was told", in.keys[0], other.e.keys[0])
+	}
+}
+
+// circle returns a wait for a key that the entry is inside of, by a holder of its own key, if that has lasted for long.
+func (p *player) circle(in *entry) *wait {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.waiting {
+		if w.e.outer.holds(in.keys[0]) && in.outer.holds(w.e.keys[0]) && time.Since(w.since) > circleBound {
+			return w
+		}
+	}
+	return nil
+}
+
 // work is the hold while which a function of Once or Elect runs: its context is all that it knows.
 type work struct {
 	held
@@ -73,7 +129,7 @@ func (w work) Err() error {
 
 // runOnce runs a job, of which there is one for each key, unless somebody has in this period.
 func (u user) runOnce(e *entry) bool {
-	ctx, w := u.arm(context.Background())
+	ctx, w := u.arm(context.Background(), e)
 	defer w.cancel()
 	asked, ran := now(), false
 	err := u.locks.Once(ctx, fmt.Sprint("job/", e.keys[0]), period, func(ctx context.Context) error {
@@ -96,6 +152,7 @@ func (u user) runOnce(e *entry) bool {
 	case ran:
 		u.let(e, err, nil)
 	case e.period == 0:
+		e.period = uint32(time.Now().UnixNano() / int64(period)) // for a liar
 		e.begin()
 		return u.refused(e, err, alive)
 	}
@@ -118,7 +175,7 @@ type candidate struct {
 
 // campaign leads for a term, and for another one where it resigns or loses the first.
 func (u user) campaign(e *entry) bool {
-	ctx, w := u.arm(context.Background())
+	ctx, w := u.arm(context.Background(), e)
 	defer w.cancel()
 	c := &candidate{user: u, e: e, wait: w}
 	e.begin()
@@ -265,7 +322,7 @@ func (u user) transact(e *entry) bool {
 	case 1, 2:
 		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(200))*time.Millisecond))
 	}
-	ctx, w := u.arm(context.Background())
+	ctx, w := u.arm(context.Background(), e)
 	defer w.cancel()
 	e.begin()
 	err = call(ctx, t, keyName(e.keys[0]), opts...)

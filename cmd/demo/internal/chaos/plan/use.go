@@ -12,6 +12,7 @@ type Use string
 // The kinds of locks.
 const (
 	Exclusive Use = "exclusive"
+	Shared    Use = "shared"
 	MinHold   Use = "min-hold"
 	Sets      Use = "sets"
 	Nested    Use = "nested"
@@ -27,13 +28,14 @@ var Uses = []struct {
 	Text string
 }{
 	{Exclusive, "Acquire and TryAcquire of one key"},
-	{MinHold, "the same with WithMinHold: the key stays locked although it was released"},
+	{Shared, "AcquireShared and TryAcquireShared: readers"},
+	{MinHold, "Acquire and TryAcquire with WithMinHold: the key stays locked although it was released"},
 	{Sets, "AcquireAll of up to five keys, all or nothing"},
 	{Nested, "Acquire inside of a hold, up to three deep; a circle of waits is ErrDeadlock"},
 	{Once, "one run per key and period"},
 	{Elect, "terms of leaders, which end by themselves, by Resign or by a loss"},
 	{Tx, "AcquireTx and TryAcquireTx in a transaction of the worker's own"},
-	{SharedTx, "the same with WithSharedTx: readers"},
+	{SharedTx, "the same with WithSharedTx: readers too"},
 }
 
 // Place is the kind's place in Uses.

@@ -132,9 +132,9 @@ type held interface {
 // takeKey makes an acquisition of one key.
 func (u user) takeKey(parent context.Context, e *entry) bool {
 	var opts []manager.AcquireOption
-	call, try := u.locks.Acquire, u.locks.TryAcquire
+	call, try, do := u.locks.Acquire, u.locks.TryAcquire, u.locks.Do
 	if e.room > 1 {
-		call, try = u.locks.AcquireShared, u.locks.TryAcquireShared
+		call, try, do = u.locks.AcquireShared, u.locks.TryAcquireShared, u.locks.DoShared
 	}
 	switch {
 	case u.IntN(8) == 0:
@@ -151,7 +151,11 @@ func (u user) takeKey(parent context.Context, e *entry) bool {
 	if e.minHold > 0 {
 		opts = append(opts, manager.WithMinHold(e.minHold))
 	}
-	return u.take(parent, e, func(ctx context.Context) (held, error) { return call(ctx, keyName(e.keys[0]), opts...) })
+	name := keyName(e.keys[0])
+	if e.flags == 0 && u.IntN(8) == 0 {
+		return u.run(parent, e, func(ctx context.Context, f func(context.Context) error) error { return do(ctx, name, f, opts...) })
+	}
+	return u.take(parent, e, func(ctx context.Context) (held, error) { return call(ctx, name, opts...) })
 }
 
 // take makes one acquisition, which may be of several keys. It is false where that failed.

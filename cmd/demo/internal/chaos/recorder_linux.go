@@ -79,10 +79,7 @@ type entry struct {
 }
 
 // begin records that the acquisition is about to be made.
-func (e *entry) begin() {
-	e.asked = now()
-	e.beginAt(e.asked)
-}
+func (e *entry) begin() { e.beginAt(now()) }
 
 // beginAt records an acquisition that was asked for at that time.
 func (e *entry) beginAt(at int64) {

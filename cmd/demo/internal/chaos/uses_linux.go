@@ -5,14 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
-	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -22,20 +17,17 @@ const (
 	maxSet = 5
 	// period is that of Once: each process runs some of the jobs in it.
 	period = 2 * time.Second
-	// observerBound is how long an observer may take to be told of the last transition.
-	observerBound = 30 * time.Second
 )
 
-var (
-	errNoRow     = errors.New("it has no row")
-	errStatement = errors.New("a statement of the transaction failed")
-)
+var errNoRow = errors.New("it has no row")
 
 // broken notes something that must not be, and which the history does not show.
 func (p *player) broken(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	if len(p.problems) < maxKinds {
+		p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	}
 }
 
 func (u user) takeSet(e *entry) bool {
@@ -127,15 +119,16 @@ func (w work) Err() error {
 	return nil
 }
 
-// runOnce runs a job, of which there is one for each key, unless somebody has in this period.
-func (u user) runOnce(e *entry) bool {
-	ctx, w := u.arm(context.Background(), e)
+// run makes an acquisition whose holder is a function, and which ends with that. Before it is granted nothing is recorded.
+func (u user) run(parent context.Context, e *entry, call func(ctx context.Context, f func(context.Context) error) error) bool {
+	ctx, w := u.arm(parent, e)
 	defer w.cancel()
 	asked, ran := now(), false
-	err := u.locks.Once(ctx, fmt.Sprint("job/", e.keys[0]), period, func(ctx context.Context) error {
+	err := call(ctx, func(ctx context.Context) error {
 		defer e.listen(ctx)()
-		begin, _ := manager.PeriodOf(ctx)
-		e.period = uint32(begin.UnixNano() / int64(period))
+		if begin, ok := manager.PeriodOf(ctx); ok {
+			e.period = periodOf(begin)
+		}
 		e.beginAt(asked)
 		if !u.disarm(w) {
 			e.refused(history.Cancelled)
@@ -151,231 +144,19 @@ func (u user) runOnce(e *entry) bool {
 	switch {
 	case ran:
 		u.let(e, err, nil)
-	case e.period == 0:
-		e.period = uint32(time.Now().UnixNano() / int64(period)) // for a liar
-		e.begin()
-		return u.refused(e, err, alive)
+	case e.handle == 0:
+		e.beginAt(asked)
+		return u.refused(e, err, alive && parent.Err() == nil)
 	}
 	return true
 }
 
-// candidate campaigns for the leadership of a key.
-type candidate struct {
-	user
-	e         *entry // of the campaign, or of the last term
-	wait      *wait
-	terms     int
-	ended     int64          // the last term
-	releasing bool           // the last term's lock is being released, and the outcome not recorded
-	resigning sync.WaitGroup // calls of Resign
-
-	mu   sync.Mutex
-	told []manager.Transition
-}
-
-// campaign leads for a term, and for another one where it resigns or loses the first.
-func (u user) campaign(e *entry) bool {
-	ctx, w := u.arm(context.Background(), e)
-	defer w.cancel()
-	c := &candidate{user: u, e: e, wait: w}
-	e.begin()
-	err := u.locks.Elect(ctx, keyName(e.keys[0]), c.lead, manager.WithTransitions(c.observe))
-	alive := u.disarm(w)
-	c.resigning.Wait()
-	c.checkTold()
-	switch {
-	case c.terms == 0:
-		return u.refused(e, err, alive)
-	case c.releasing && errors.Is(err, context.Canceled): // it says nothing of the release
-		c.e.let(history.Unknown, history.NoCause)
-	case c.releasing:
-		u.let(c.e, err, nil)
-	case err != nil && !errors.Is(err, context.Canceled):
-		u.count("elect", err)
-	}
-	return true
-}
-
-// lead is a term.
-func (c *candidate) lead(ctx context.Context) error {
-	if c.releasing { // the term ended when it was over anyway; nobody is told what became of the release
-		c.e.let(history.Unknown, history.NoCause)
-	}
-	if c.terms++; c.terms > 1 {
-		c.e = &entry{r: c.e.r, use: c.e.use, keys: c.e.keys, room: 1}
-		c.e.beginAt(c.ended)
-	}
-	defer c.e.listen(ctx)()
-	defer func() { c.ended = now() }()
-	if c.releasing = c.disarm(c.wait); !c.releasing {
-		c.e.refused(history.Cancelled)
-		return nil
-	}
-	defer c.rearm(c.wait)
-	h := work{ctx: ctx}
-	if c.releasing = c.e.granted(h); !c.releasing {
-		return nil
-	}
-	if c.terms == 1 && c.IntN(2) == 0 {
-		after := time.Duration(c.Int64N(int64(2 * c.job.Hold)))
-		c.resigning.Go(func() { c.resign(ctx, after) })
-	}
-	switch {
-	case c.work(c.e, h):
-		c.e.letting(now())
-		return nil
-	case c.e.resigned: // the lock is held until this returns; but of its loss nobody would be told
-		c.e.letting(c.e.looked)
-		c.e.let(history.Unknown, history.NoCause)
-	}
-	c.releasing = false
-	return nil
-}
-
-func (c *candidate) resign(term context.Context, after time.Duration) {
-	if interrupt.Sleep(term, after) != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), releaseBound)
-	defer cancel()
-	if err := c.locks.Leader(keyName(c.e.keys[0])).Resign(ctx); err != nil && !errors.Is(err, manager.ErrNotLeader) {
-		c.broken("a resignation: %v", err)
-	}
-}
-
-func (c *candidate) observe(t manager.Transition) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.told = append(c.told, t)
-}
-
-// checkTold waits for the observer to hear of the beginning and of the end of each term, in this order.
-func (c *candidate) checkTold() {
-	ctx, cancel := context.WithTimeout(context.Background(), observerBound)
-	defer cancel()
-	_ = until(ctx, func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return len(c.told) >= 2*c.terms
+// runOnce runs a job, of which there is one for each key, unless somebody has in this period.
+func (u user) runOnce(e *entry) bool {
+	e.period = periodOf(time.Now()) // a liar's
+	return u.run(context.Background(), e, func(ctx context.Context, f func(context.Context) error) error {
+		return u.locks.Once(ctx, fmt.Sprint("job/", e.keys[0]), period, f)
 	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	right := len(c.told) == 2*c.terms
-	for i, t := range c.told {
-		right = right && t.Leads == (i%2 == 0)
-	}
-	if !right {
-		c.broken("of %d terms the observer was told %+v", c.terms, c.told)
-	}
 }
 
-// transaction is a transaction of the worker's own, which holds a key's lock. It believes that it does because of its statements' answers.
-type transaction struct{ pgx.Tx }
-
-func (transaction) Context() context.Context { return context.Background() }
-
-func (t transaction) Err() error {
-	return t.do(func(ctx context.Context) error { return t.run(ctx, "SELECT 1") })
-}
-
-func (t transaction) Release(ctx context.Context) error { return t.Rollback(ctx) }
-
-func (t transaction) run(ctx context.Context, sql string) error {
-	_, err := t.Exec(ctx, sql)
-	return err
-}
-
-// do bounds a statement.
-func (transaction) do(statement func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), statementBound)
-	defer cancel()
-	if err := statement(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errStatement, err)
-	}
-	return nil
-}
-
-// transact takes a key's lock in a transaction.
-func (u user) transact(e *entry) bool {
-	if e.use == plan.SharedTx {
-		e.room = history.Everyone
-	}
-	var t transaction
-	err := t.do(func(ctx context.Context) (err error) {
-		t.Tx, err = u.txs.Begin(ctx)
-		return err
-	})
-	if err != nil {
-		u.count("begin", err)
-		return false
-	}
-	defer func() { _ = release(t) }() // after a commit this does nothing
-	opts := []manager.TxOption{manager.WithNamespace(namespace)}
-	if e.room > 1 {
-		opts = append(opts, manager.WithSharedTx())
-	}
-	call := manager.AcquireTx
-	switch u.IntN(4) {
-	case 0:
-		e.flags = history.Try
-		call = manager.TryAcquireTx
-	case 1, 2:
-		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(200))*time.Millisecond))
-	}
-	ctx, w := u.arm(context.Background(), e)
-	defer w.cancel()
-	e.begin()
-	err = call(ctx, t, keyName(e.keys[0]), opts...)
-	alive := u.disarm(w)
-	if err == nil { // by the answer alone it does not know that it still holds
-		if e.granted(t) {
-			u.workInside(e, t)
-		}
-		return true
-	}
-	if refused, _ := errors.AsType[*pgconn.PgError](t.Err()); refused != nil && refused.Code == "25P02" && errors.Is(err, manager.ErrWaitTimeout) {
-		u.broken("%v: it left the transaction unusable", err)
-	}
-	return u.refused(e, err, alive)
-}
-
-// workInside does in a transaction what work does beside a hold. Whether the hold lasted until the commit is known when that has been answered.
-func (u user) workInside(e *entry, t transaction) {
-	key := e.keys[0]
-	var n, again int64
-	err := t.do(func(ctx context.Context) (err error) { n, err = read(ctx, t, key); return err })
-	if err != nil {
-		e.lost(history.ByStatement)
-		return
-	}
-	if !u.holdOn(e, t) {
-		return
-	}
-	stale, outcome, sent := false, history.OK, now()
-	err = t.do(func(ctx context.Context) (err error) {
-		if e.room > 1 {
-			again, err = read(ctx, t, key)
-			return err
-		}
-		return t.QueryRow(ctx, writeRow, key, n+1).Scan(&stale)
-	})
-	if err == nil {
-		e.looked = sent
-		sent = now()
-		if err = t.do(t.Commit); err != nil {
-			outcome = history.Unknown
-		}
-		switch {
-		case e.room == 1:
-			e.wrote(e.looked, stale, outcome)
-		case again != n:
-			e.reread()
-		}
-	}
-	if err != nil {
-		e.lost(history.ByStatement)
-		return
-	}
-	e.letting(sent)
-	e.let(history.OK, history.NoCause)
-}
+func periodOf(t time.Time) uint32 { return uint32(t.UnixNano() / int64(period)) }

@@ -27,9 +27,9 @@ var Uses = []struct {
 	Use  Use
 	Text string
 }{
-	{Exclusive, "Acquire and TryAcquire of one key"},
-	{Shared, "AcquireShared and TryAcquireShared: readers"},
-	{MinHold, "Acquire and TryAcquire with WithMinHold: the key stays locked although it was released"},
+	{Exclusive, "Acquire, TryAcquire and Do of one key"},
+	{Shared, "AcquireShared, TryAcquireShared and DoShared: readers"},
+	{MinHold, "the exclusive ones with WithMinHold: the key stays locked although it was released"},
 	{Sets, "AcquireAll of up to five keys, all or nothing"},
 	{Nested, "Acquire inside of a hold, up to three deep; a circle of waits is ErrDeadlock"},
 	{Once, "one run per key and period"},

@@ -122,6 +122,10 @@ func TestKindsOfLocks(t *testing.T) {
 			s.kept(0, 900).grant(1).lose(101, 102, ByServer)
 			s.ask(2, 2).grant(103).release(110, 111, OK)
 		}, nil},
+		"a minimum hold whose release was not confirmed": {nil, func(s *story) { // its session was ended then
+			s.kept(0, 900).grant(1).release(5, 6, Unknown)
+			s.ask(2, 2).grant(103).release(110, 111, OK)
+		}, nil},
 		"a minimum hold that another fault cannot end": {[]*plan.Fault{fault(plan.Terminate, 2, 10, 11, 11, 11)}, func(s *story) {
 			s.kept(0, 900).grant(1).release(5, 6, OK)
 			s.ask(2, 2).grant(103).release(110, 111, OK)
@@ -200,6 +204,16 @@ func TestKindsOfLocks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Porcupine is not asked about the first of holds that overlap before it is about the others.
+func TestHoldsThatOverlapAreCheckedTogether(t *testing.T) {
+	s := newStory(t)
+	s.room(1, 0, Everyone).grant(1).look(39).release(40, 41, OK)
+	s.room(2, 2, Everyone).grant(5).release(6, 7, OK)
+	s.ask(3, 3).grant(30).release(50, 51, OK)
+	s.book.Check(20 * ms)
+	s.want("not a lock", "overlap")
 }
 
 // The runs of a period are checked together, when it is long over, and are forgotten then.

@@ -33,7 +33,7 @@ var lockModel = porcupine.Model{
 			return held, holders{}
 		case !a.take && held:
 			return true, holders{s.room, slices.Delete(slices.Clone(s.holds), i, i+1)}
-		case !a.take, held, len(s.holds) > 0 && (s.room != a.room || len(s.holds) >= s.room):
+		case !a.take, len(s.holds) > 0 && (s.room != a.room || len(s.holds) >= s.room):
 			return false, s
 		}
 		return true, holders{a.room, slices.Insert(slices.Clone(s.holds), i, a.hold)}

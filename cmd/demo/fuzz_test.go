@@ -17,7 +17,7 @@ func FuzzArguments(f *testing.F) {
 	const secret = "Zq7unseen7qZ"
 	for _, args := range []string{
 		"", "load", "storm", "worker", "version", "help load", "load --help", "--version", "completion bash", "__complete load --s",
-		"load --processes 0", "load --processes=99999999999999999999", "load -p4 -w=7 -k 1", "load --cancel NaN", "load --cancel 1e-400",
+		"load --processes 0", "load --processes=99999999999999999999", "load -p4 -w=7 -k 1", "load --cancel NaN", "load --readers Inf", "load --cancel 1e-400",
 		"load --duration 1h1h", "load --hold -0s", "load --skew ZIPF", "load --dsn", "load --dsn postgres://u:" + secret + "@h/db",
 		"load --dsn=password=" + secret, "load postgres://u:" + secret + "@h/db", "postgres://u:" + secret + "@h/db",
 		"storm --dsn password=" + secret + " --waiters many", "load --dsn=" + secret + " --nonsense", "load --sessions 1 --dsn x",

@@ -23,6 +23,10 @@ to guard it but the lock. Two holders at one time would overwrite each other, an
 would stay behind. At the end every counter must equal the acquisitions that were granted.
 A second detector, memory that all processes share, must agree.
 
+With --readers some share the lock. A reader reads the counter at the beginning and at the
+end of its hold, which is --hold long too: it must not have changed, and the second detector
+must not show a writer in the meantime. Readers and writers are then told apart in the result.
+
 What is left behind is counted after every manager has been closed, while the processes
 still run: locks and connections on the server, goroutines in the processes. All must be 0.
 
@@ -42,6 +46,9 @@ const loadExamples = `  demo load
 
   demo load --keys 1000 --skew zipf
       many keys, a few of them hot, as it is in most services
+
+  demo load --readers 0.95
+      19 acquisitions in 20 share the lock, the others exclude them
 
   demo load --no-locks
       everybody is let in: shows that the proof fails when it should
@@ -83,6 +90,7 @@ func newLoad(status *int) *cobra.Command {
 	flags.DurationVar(&plan.Hold, "hold", time.Millisecond, "how long a holder holds, besides its read and its write")
 	flags.DurationVarP(&plan.Duration, "duration", "d", 10*time.Second, "how long the load goes on")
 	flags.Float64Var(&plan.Cancel, "cancel", 0, "fraction of the acquisitions, 0 to 1, that is cancelled on the way")
+	flags.Float64Var(&plan.Readers, "readers", 0, "fraction of the acquisitions, 0 to 1, that shares the lock with others of its kind")
 	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
 	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
 	addJSON(flags, &asJSON)
@@ -115,6 +123,8 @@ func checkPlan(cmd *cobra.Command, p *load.Plan) error {
 		return usage(cmd, "--duration is %v: it must be more than 0 and at most %v", p.Duration, maxDuration)
 	case !(p.Cancel >= 0 && p.Cancel <= 1): // written so that NaN, which flags take, is refused
 		return usage(cmd, "--cancel is %v: it must be between 0 (none) and 1 (all)", p.Cancel)
+	case !(p.Readers >= 0 && p.Readers <= 1):
+		return usage(cmd, "--readers is %v: it must be between 0 (none) and 1 (all)", p.Readers)
 	case cmd.Flags().Changed("sessions") && (p.Sessions < 2 || p.Sessions > maxSessions):
 		return usage(cmd, "--sessions is %d: it must be between 2 and %d, since one session holds and one waits", p.Sessions, maxSessions)
 	}

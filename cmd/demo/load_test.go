@@ -49,6 +49,39 @@ func TestLoadProvesExclusion(t *testing.T) {
 	p.mustBeClean(0)
 }
 
+func TestLoadWithReaders(t *testing.T) {
+	t.Parallel()
+	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "2", "--readers", "0.8", "--cancel", "0.1", "--hold", "5ms", "--duration", "2s", "--json")
+	status := p.wait()
+	l := decode(t, p)
+	if status != 0 || l.Violations != 0 || l.Leaked != noLeak || l.Failed != 0 || l.Lost != 0 {
+		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)
+	}
+	if l.Readers == nil || l.Writers == nil {
+		t.Fatalf("readers and writers are not told apart: %+v", l)
+	}
+	// Eight workers of a process are on two keys: some meet on one of them.
+	if l.Readers.Acquired <= l.Writers.Acquired || l.Writers.Acquired == 0 || l.Readers.MostAtOnce < 2 || l.Writers.WaitMS.Max <= 0 || l.Readers.WaitMS.Max <= 0 {
+		t.Errorf("readers %+v, writers %+v", l.Readers, l.Writers)
+	}
+	p.mustBeClean(0)
+}
+
+func TestLoadFindsReadersBesideWriters(t *testing.T) {
+	t.Parallel()
+	server, name := pgtest.NewDatabase(t)
+	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "1s", "--no-locks", "--readers", "0.5",
+		"--dsn", server.DSNOf(name))
+	if status := p.wait(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	contains(t, p.stdout.String(), "EXCLUSION VIOLATED", "NO LOCKS", "Readers whose counter changed")
+	if strings.Contains(p.stdout.String(), "changed while they held: 0.") {
+		t.Errorf("no reader saw the counter change:\n%s", p.stdout)
+	}
+	p.mustBeClean(0)
+}
+
 func TestLoadInWords(t *testing.T) {
 	t.Parallel()
 	p := start(t, "load", "--processes", "1", "--workers", "4", "--keys", "2", "--skew", "zipf", "--hold", "0", "--duration", "1s")

@@ -29,6 +29,9 @@ func TestUsageErrors(t *testing.T) {
 		{"load --cancel 1.01", "--cancel is 1.01: it must be between 0 (none) and 1 (all)"},
 		{"load --cancel -0.1", "--cancel is -0.1"},
 		{"load --cancel NaN", "--cancel is NaN"},
+		{"load --readers 1.01", "--readers is 1.01: it must be between 0 (none) and 1 (all)"},
+		{"load --readers -0.1", "--readers is -0.1"},
+		{"load --readers NaN", "--readers is NaN"},
 		{"load --sessions 1", "--sessions is 1"},
 		{"load --sessions 0", "--sessions is 0"},
 		{"load --dsn=", "--dsn is empty"},
@@ -70,7 +73,7 @@ func TestHelpTeaches(t *testing.T) {
 	for args, wanted := range map[string][]string{
 		"--help":                  {"demo load", "demo storm", "Exit status", "130"},
 		"":                        {"demo load", "Examples:"},
-		"load --help":             {"Examples:", "--processes", "--workers", "--keys", "--skew", "--hold", "--duration", "--cancel", "--json", "--dsn", "DATABASE_URL", "throwaway"},
+		"load --help":             {"Examples:", "--processes", "--workers", "--keys", "--skew", "--hold", "--duration", "--cancel", "--readers", "--json", "--dsn", "DATABASE_URL", "throwaway"},
 		"storm --help":            {"Examples:", "--waiters", "100000", "--bound", "--json"},
 		"version":                 {"demo ", "go1."},
 		"completion bash":         {"__start_demo"},

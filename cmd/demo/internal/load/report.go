@@ -26,6 +26,8 @@ type Report struct {
 	Violations        uint64        `json:"violations"`
 	FairnessJain      float64       `json:"fairness_jain"`
 	WaitMS            WaitMS        `json:"wait_ms"`
+	Readers           *Readers      `json:"readers,omitempty"` // with --readers alone
+	Writers           *Side         `json:"writers,omitempty"`
 	Sessions          int           `json:"sessions"` // the most for locks at one time, over all processes
 	Leaked            server.Leaked `json:"leaked"`
 
@@ -36,6 +38,18 @@ type Report struct {
 	Throwaway   bool           `json:"-"`
 	Interrupted bool           `json:"-"`
 	Problems    []string       `json:"-"` // what kept the run from its end, or the check from being complete
+}
+
+// Side is the readers or the writers.
+type Side struct {
+	Acquired uint64 `json:"acquired"`
+	WaitMS   WaitMS `json:"wait_ms"`
+}
+
+// Readers shared their locks.
+type Readers struct {
+	Side
+	MostAtOnce int `json:"most_at_once"` // that held one key, over all processes
 }
 
 // WaitMS is how long the acquisitions that were granted had waited.
@@ -54,6 +68,10 @@ func newReport(plan Plan, results []*worker.Tally, took time.Duration) *Report {
 		Plan: plan, Processes: plan.Processes, Workers: plan.Workers, Keys: plan.Keys, Seconds: round(took.Seconds(), 1e3),
 		Total: all, Acquired: all.Acquired, Cancelled: all.Cancelled, Failed: all.Failed, Lost: all.Lost, WaitMS: waitMS(all.Waits),
 		Leaked: server.Leaked{Goroutines: all.Goroutines},
+	}
+	if plan.Readers > 0 {
+		r.Readers = &Readers{Side: Side{Acquired: all.Read, WaitMS: waitMS(all.ReaderWaits)}, MostAtOnce: all.MostReaders}
+		r.Writers = &Side{Acquired: all.Acquired - all.Read, WaitMS: waitMS(all.WriterWaits)}
 	}
 	if took > 0 {
 		r.AcquiredPerSecond = round(float64(all.Acquired)/took.Seconds(), 1e3)
@@ -76,6 +94,9 @@ func newReport(plan Plan, results []*worker.Tally, took time.Duration) *Report {
 func round(x, digits float64) float64 { return math.Round(x*digits) / digits }
 
 func waitMS(w worker.Waits) WaitMS {
+	if w.Histogram == nil {
+		return WaitMS{}
+	}
 	at := func(q float64) float64 { return float64(w.ValueAtQuantile(q)) / 1000 }
 	return WaitMS{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(w.Max()) / 1000}
 }
@@ -97,6 +118,9 @@ func jain(shares []uint64) float64 {
 
 func (r *Report) setVerdict(v oracle.Verdict) { r.Verdict, r.Violations = v, v.Violations }
 
+// untested reports whether no writer was granted a lock. Readers alone exclude nobody.
+func (r *Report) untested() bool { return r.Acquired == r.Total.Read }
+
 // ExitStatus is 1 on any violation or leak, and where the run could not show that there is none.
 func (r *Report) ExitStatus() int {
 	switch {
@@ -104,7 +128,7 @@ func (r *Report) ExitStatus() int {
 		return report.ExitFailed
 	case r.Interrupted:
 		return report.ExitInterrupted
-	case r.Acquired == 0:
+	case r.untested():
 		return report.ExitFailed
 	default:
 		return report.ExitOK

@@ -38,14 +38,18 @@ func TestJain(t *testing.T) {
 
 // The names are what scripts rely on.
 func TestJSONFields(t *testing.T) {
-	encoded, err := json.Marshal(Report{Plan: Plan{DSN: "hidden"}, Problems: []string{"hidden"}})
-	if err != nil {
-		t.Fatal(err)
+	decoded := func(r Report) (got map[string]any) {
+		t.Helper()
+		encoded, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(encoded, &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
 	}
-	var got map[string]any
-	if err := json.Unmarshal(encoded, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := decoded(Report{Plan: Plan{DSN: "hidden"}, Problems: []string{"hidden"}})
 	same := func(what string, fields any, want string) {
 		t.Helper()
 		object, ok := fields.(map[string]any)
@@ -63,6 +67,9 @@ func TestJSONFields(t *testing.T) {
 		"violations fairness_jain wait_ms sessions leaked")
 	same("wait_ms", got["wait_ms"], "p50 p90 p99 p999 max")
 	same("leaked", got["leaked"], "server_locks connections goroutines")
+	mixed := decoded(*newReport(Plan{Work: worker.Work{Readers: 0.5}}, nil, 0))
+	same("readers", mixed["readers"], "acquired wait_ms most_at_once")
+	same("writers", mixed["writers"], "acquired wait_ms")
 }
 
 func good() *Report {
@@ -72,6 +79,30 @@ func good() *Report {
 		Throwaway: true, Plan: Plan{Work: worker.Work{Skew: "zipf", Hold: time.Millisecond, Cancel: 0.2}}, PerProcess: []uint64{600, 634},
 		Total:   worker.Tally{Counts: worker.Counts{Withdrawn: 13, CutShort: 21}, GrantsLocal: 900, GrantsServer: 300},
 		Verdict: oracle.Verdict{Grants: 1234, Counted: 1234, Keys: 3, Complete: true},
+	}
+}
+
+func mixed(r *Report) {
+	r.Plan.Readers, r.Total.Read = 0.95, 1200
+	r.Readers = &Readers{Side: Side{Acquired: 1200, WaitMS: WaitMS{P50: 1, P99: 2, Max: 3}}, MostAtOnce: 37}
+	r.Writers = &Side{Acquired: 34, WaitMS: WaitMS{P50: 4, P99: 5, Max: 6}}
+}
+
+func TestReadersAndWritersApart(t *testing.T) {
+	tally := &worker.Tally{
+		Counts: worker.Counts{Acquired: 10, Read: 7}, MostReaders: 5,
+		Waits: worker.NewWaits(), ReaderWaits: worker.NewWaits(), WriterWaits: worker.NewWaits(),
+	}
+	tally.ReaderWaits.Record(2 * time.Millisecond)
+	tally.WriterWaits.Record(4 * time.Millisecond)
+	plan := Plan{Work: worker.Work{Readers: 0.5}}
+	r := newReport(plan, []*worker.Tally{tally}, time.Second)
+	if r.Readers.Acquired != 7 || r.Writers.Acquired != 3 || r.Readers.MostAtOnce != 5 || r.Readers.WaitMS.Max < 2 || r.Writers.WaitMS.P50 < 4 {
+		t.Errorf("readers %+v, writers %+v", r.Readers, r.Writers)
+	}
+	plan.Readers = 0
+	if r := newReport(plan, []*worker.Tally{tally}, time.Second); r.Readers != nil || r.Writers != nil {
+		t.Error("readers and writers are told apart, and nobody asked for readers")
 	}
 }
 
@@ -119,6 +150,20 @@ func TestTextAndExitStatus(t *testing.T) {
 			"1 write whose answer never came turned out to have arrived", "2 holders met another one because a session had ended and its holder had yet to hear of it, which took up to 3.00 ms",
 		}},
 		{"uneven", func(l *Report) { l.FairnessJain = 0.9 }, report.ExitOK, []string{"0.9000 (Jain), UNEVEN"}},
+		{"readers", mixed, report.ExitOK, []string{
+			"readers 0.95", "EXCLUSION PROVEN", "Each writer did an unguarded", "Each reader read the counter at the beginning and at the end",
+			"75.0 % handed on or shared within a process",
+			"readers 1,200, wait p50 1.00 ms, p99 2.00 ms, max 3.00 ms; at most 37 held one key at one time",
+			"writers 34, wait p50 4.00 ms, p99 5.00 ms, max 6.00 ms",
+		}},
+		{"readers that met writers", func(l *Report) {
+			mixed(l)
+			l.setVerdict(oracle.Verdict{Grants: 34, Counted: 34, Overlaps: 3, Changed: 2, Violations: 3, BadKeys: 1, Keys: 3, Complete: true})
+		}, report.ExitFailed, []string{"EXCLUSION VIOLATED 3 violations", "neither's lock was lost: 3", "Readers whose counter changed while they held: 2."}},
+		{"readers alone", func(l *Report) {
+			mixed(l)
+			l.Total.Read = l.Acquired
+		}, report.ExitFailed, []string{"EXCLUSION NOT SHOWN", "Only readers were granted a lock"}},
 		{"one process, one key", func(l *Report) {
 			l.Processes, l.PerProcess, l.Verdict.Keys = 1, []uint64{1234}, 1
 		}, report.ExitOK, []string{"1 process x", "The counter comes to 1,234", "one process has it all to itself"}},

@@ -46,6 +46,9 @@ func (r *Report) settings() string {
 	if r.Plan.Cancel > 0 {
 		parts = append(parts, fmt.Sprintf("cancel %v", r.Plan.Cancel))
 	}
+	if r.Plan.Readers > 0 {
+		parts = append(parts, fmt.Sprintf("readers %v", r.Plan.Readers))
+	}
 	if r.Plan.NoLocks {
 		parts = append(parts, "NO LOCKS")
 	}
@@ -63,10 +66,19 @@ func (r *Report) exclusion(t *report.Text) {
 		t.Printf("%s\n  The run did not get as far as comparing the counters.\n", t.Bad("EXCLUSION NOT SHOWN"))
 	case r.Acquired == 0:
 		t.Printf("%s\n  Not one acquisition was granted, so nothing was put to the test.\n", t.Bad("EXCLUSION NOT SHOWN"))
+	case r.untested():
+		t.Printf("%s\n  Only readers were granted a lock, and they exclude nobody.\n", t.Bad("EXCLUSION NOT SHOWN"))
 	default:
 		t.Printf("%s  %s, 0 violations.\n", t.Good("EXCLUSION PROVEN"), report.Of(r.Acquired, "acquisition"))
-		t.Say("Each holder did an unguarded read-modify-write on its key's row. The %s to %s: every counter equals its grants, "+
+		holder := "holder"
+		if r.Readers != nil {
+			holder = "writer"
+		}
+		t.Say("Each "+holder+" did an unguarded read-modify-write on its key's row. The %s to %s: every counter equals its grants, "+
 			"not one update was lost, and no two live holders met.", counters(v.Keys), report.Count(v.Counted))
+		if r.Readers != nil {
+			t.Say("Each reader read the counter at the beginning and at the end of its hold: it had not changed, and no writer was there.")
+		}
 	}
 	if v.Resolved > 0 {
 		t.Say("%s whose answer never came turned out to have arrived, and is counted.", report.Of(v.Resolved, "write"))
@@ -90,6 +102,9 @@ func (r *Report) violations(t *report.Text) {
 	}
 	t.Say("Writes whose value was stale when they arrived: %s.", report.Count(v.Torn))
 	t.Say("Holders that met another one, and neither's lock was lost: %s.", report.Count(v.Overlaps))
+	if r.Readers != nil {
+		t.Say("Readers whose counter changed while they held: %s.", report.Count(v.Changed))
+	}
 	if v.Misfits > 0 {
 		t.Say("Writes that are missing, or that no holder made: %s.", report.Count(v.Misfits))
 	}
@@ -114,7 +129,11 @@ func (r *Report) figures(t *report.Text) {
 	t.Line("acquired", "%s, %s per second", report.Count(r.Acquired), report.Count(uint64(r.AcquiredPerSecond)))
 	if r.Total.GrantsLocal+r.Total.GrantsServer > 0 && !r.Plan.NoLocks {
 		local := 100 * float64(r.Total.GrantsLocal) / float64(r.Total.GrantsLocal+r.Total.GrantsServer)
-		t.Line("granted", "%.1f %% handed on within a process, %.1f %% by the server", local, 100-local)
+		how := "handed on"
+		if r.Readers != nil {
+			how = "handed on or shared"
+		}
+		t.Line("granted", "%.1f %% %s within a process, %.1f %% by the server", local, how, 100-local)
 	}
 	if r.Plan.Cancel > 0 {
 		t.Line("cancelled", "%s on the way; %s more were granted first and released by it", report.Count(r.Cancelled), report.Count(r.Total.CutShort))
@@ -134,8 +153,17 @@ func (r *Report) figures(t *report.Text) {
 	}
 	w, ms := r.WaitMS, report.Millis
 	t.Line("wait", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", ms(w.P50), ms(w.P90), ms(w.P99), ms(w.P999), ms(w.Max))
+	if r.Readers != nil {
+		t.Line("readers", "%v; at most %s held one key at one time", r.Readers, report.Count(r.Readers.MostAtOnce))
+		t.Line("writers", "%v", r.Writers)
+	}
 	t.Line("fairness", "%s", r.fairness())
 	t.Line("sessions", "%s for locks at most, for %s", report.Count(r.Sessions), report.Of(r.Processes*r.Workers, "worker"))
+}
+
+func (s *Side) String() string {
+	w, ms := s.WaitMS, report.Millis
+	return fmt.Sprintf("%s, wait p50 %s, p99 %s, max %s", report.Count(s.Acquired), ms(w.P50), ms(w.P99), ms(w.Max))
 }
 
 func (r *Report) fairness() string {

@@ -198,3 +198,55 @@ func TestSlots(t *testing.T) {
 	check(t, one.Close())
 	check(t, two.Close())
 }
+
+func TestSlotsOfReaders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "slots")
+	check(t, CreateSlots(path, 1))
+	s, err := OpenSlots(path, 1)
+	check(t, err)
+	other, err := OpenSlots(path, 1)
+	check(t, err)
+	for _, tt := range []struct {
+		name           string
+		before, during func()
+		met            uint64
+	}{
+		{name: "nobody was ever there"},
+		{name: "a writer was there earlier", before: func() { other.Enter(0, 11); other.Leave(0, 11) }},
+		{name: "a writer was there all the time", before: func() { other.Enter(0, 22) }, met: 22},
+		{name: "and leaves", during: func() { other.Leave(0, 22) }, met: 22},
+		{name: "a writer comes", during: func() { other.Enter(0, 33) }, met: 33},
+		{name: "a writer follows on another", during: func() { other.Leave(0, 33); other.Enter(0, 44) }, met: 44},
+		{name: "a writer comes and goes", before: func() { other.Leave(0, 44) }, during: func() { other.Enter(0, 55); other.Leave(0, 55) }, met: 55},
+		{name: "the writers have gone"},
+	} {
+		if tt.before != nil {
+			tt.before()
+		}
+		readers, before := s.EnterShared(0)
+		another, _ := other.EnterShared(0)
+		if readers != 1 || another != 2 {
+			t.Errorf("%s: %d readers and then %d, want 1 and 2", tt.name, readers, another)
+		}
+		if tt.during != nil {
+			tt.during()
+		}
+		if met := s.LeaveShared(0, before); met != tt.met {
+			t.Errorf("%s: the reader met %d, want %d", tt.name, met, tt.met)
+		}
+		other.LeaveShared(0, before)
+	}
+	if s.HasLost(0, 55) {
+		t.Error("a writer has lost its lock that never said so")
+	}
+	other.Lost(0, 55)
+	if !s.HasLost(0, 55) || s.HasLost(0, 44) {
+		t.Error("the wrong writer has lost its lock")
+	}
+	// The mark of a writer that has left is no writer that was pushed out.
+	if pushedOut := s.Enter(0, 66); pushedOut != 0 {
+		t.Errorf("pushed out %d, and nobody was there", pushedOut)
+	}
+	check(t, s.Close())
+	check(t, other.Close())
+}

@@ -7,9 +7,12 @@
 // (in the server, atomically) and those whose value was stale when they arrived, so that the verdict stays exact even
 // where a worker never heard the answer to its write.
 //
-// The second is a table of one word per key in memory that all worker processes share: a holder puts its mark in, and
+// The second is a table with a slot for each key in memory that all worker processes share: a holder puts its mark in, and
 // must find its own mark when it leaves. It sees overlaps that never reach the counter, such as a hold that ends before
 // its write, and it costs nothing worth measuring.
+//
+// Those who share a lock, readers, write nothing. Each reads the counter at the beginning and at the end of its hold, and must
+// not find it changed, nor meet a mark in the table.
 package oracle
 
 import (

@@ -4,7 +4,8 @@ package oracle
 type Seen struct {
 	Grants    uint64 `json:"g"`           // read-modify-writes whose write the server confirmed
 	Uncertain uint64 `json:"u,omitempty"` // writes that were sent and whose answer never came
-	Overlaps  uint64 `json:"o,omitempty"` // holders that met another one, and whose lock was not lost
+	Overlaps  uint64 `json:"o,omitempty"` // holders that met another one, and neither's lock was lost
+	Changed   uint64 `json:"c,omitempty"` // readers that saw the counter change, and whose lock was not lost
 	Exposed   uint64 `json:"x,omitempty"` // holders that wrote, and then heard that their lock was or may have been lost
 }
 
@@ -16,6 +17,7 @@ type Verdict struct {
 	LostUpdates uint64 // increments that another holder's write swallowed
 	Torn        uint64 // writes that were stale on arrival
 	Overlaps    uint64 // holders that met another live holder in the shared table
+	Changed     uint64 // readers whose counter changed while they held
 	Misfits     uint64 // writes that are missing or that nobody made: the proof itself is broken
 	Violations  uint64 // each overlap once, by whichever of the above saw most of them on its key
 	Explained   uint64 // of Violations, those on keys where a holder wrote while its lock was being lost
@@ -38,6 +40,7 @@ func Judge(rows []Row, workers [][]Seen) Verdict {
 				seen.Grants += keys[key].Grants
 				seen.Uncertain += keys[key].Uncertain
 				seen.Overlaps += keys[key].Overlaps
+				seen.Changed += keys[key].Changed
 				seen.Exposed += keys[key].Exposed
 			}
 		} else {
@@ -56,6 +59,7 @@ func (v *Verdict) add(row Row, seen Seen) {
 	v.Counted += row.N
 	v.Torn += row.Torn
 	v.Overlaps += seen.Overlaps
+	v.Changed += seen.Changed
 
 	// A write in doubt may have arrived or not; the server's own count of writes says how many did.
 	arrived := min(max(row.Writes, seen.Grants), seen.Grants+seen.Uncertain)
@@ -64,10 +68,12 @@ func (v *Verdict) add(row Row, seen Seen) {
 	v.Misfits += misfit
 	swallowed := apart(arrived, row.N)
 	v.LostUpdates += swallowed
-	if bad := max(swallowed, row.Torn, seen.Overlaps, misfit); bad > 0 {
+	if bad := max(swallowed, row.Torn, seen.Overlaps, seen.Changed, misfit); bad > 0 {
 		v.Violations += bad
-		// One late write makes one write stale, its own or the next one's, but may swallow several.
-		if row.Torn <= seen.Exposed && seen.Overlaps == 0 && misfit == 0 {
+		// One late write makes one write stale, its own or the next one's, but may swallow several. Any number of readers
+		// may see it, and one whose answer never came may be the latest of all.
+		late := seen.Exposed + seen.Uncertain
+		if row.Torn <= seen.Exposed && seen.Overlaps == 0 && misfit == 0 && (seen.Changed == 0 || late > 0) {
 			v.Explained += bad
 		}
 		v.BadKeys++

@@ -50,6 +50,21 @@ func TestJudge(t *testing.T) {
 			want: Verdict{Grants: 7, Counted: 7, Overlaps: 2, Violations: 2, BadKeys: 1},
 		},
 		{
+			name: "readers saw the counter change, and the table showed one of them a writer",
+			row:  Row{N: 7, Writes: 7}, workers: []Seen{{Grants: 3, Changed: 2, Overlaps: 1}, {Grants: 4, Changed: 1}},
+			want: Verdict{Grants: 7, Counted: 7, Changed: 3, Overlaps: 1, Violations: 3, BadKeys: 1},
+		},
+		{
+			name: "readers saw the write of a holder that had lost its lock",
+			row:  Row{N: 7, Writes: 7}, workers: []Seen{{Grants: 3, Exposed: 1}, {Grants: 4, Changed: 2}},
+			want: Verdict{Grants: 7, Counted: 7, Changed: 2, Violations: 2, Explained: 2, BadKeys: 1},
+		},
+		{
+			name: "readers saw a write whose answer never came",
+			row:  Row{N: 8, Writes: 8}, workers: []Seen{{Grants: 3, Uncertain: 1}, {Grants: 4, Changed: 1}},
+			want: Verdict{Grants: 7, Resolved: 1, Counted: 8, Changed: 1, Violations: 1, Explained: 1, BadKeys: 1},
+		},
+		{
 			name: "a write in doubt had arrived",
 			row:  Row{N: 8, Writes: 8}, workers: []Seen{{Grants: 3, Uncertain: 1}, {Grants: 4}},
 			want: Verdict{Grants: 7, Resolved: 1, Counted: 8},

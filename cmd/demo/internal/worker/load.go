@@ -34,7 +34,7 @@ func (noLock) Release(context.Context) error { return nil }
 type load struct {
 	job     Job
 	manager *manager.Manager // nil where everybody is granted everything
-	acquire func(ctx context.Context, name string) (lock, error)
+	acquire func(ctx context.Context, name string, shared bool) (lock, error)
 	book    *oracle.Book
 	slots   *oracle.Slots
 	record  *recorder
@@ -80,15 +80,23 @@ func (l *load) once(draining context.Context, key int) error {
 	}
 	g := newGuard(draining, after)
 	defer g.cancel()
+	var cut context.CancelFunc
+	if planned {
+		cut = g.cancel
+	}
 
+	shared := l.job.Readers > 0 && rand.Float64() < l.job.Readers
 	began := time.Now()
-	lock, err := l.acquire(g.ctx, keyName(key))
+	lock, err := l.acquire(g.ctx, keyName(key), shared)
 	wait := time.Since(began)
 	alive, asked := g.disarm()
 	switch {
 	case err == nil && alive:
-		l.record.waited(wait)
-		return l.hold(key, lock, g.cancel, planned)
+		l.record.waited(wait, shared)
+		if shared {
+			return l.share(key, lock, cut)
+		}
+		return l.hold(key, lock, cut)
 	case err == nil:
 		// Granted and cancelled at the same moment: the lock ends, or has ended, by itself.
 		l.gaveUp(asked)
@@ -139,8 +147,8 @@ func (g *guard) disarm() (alive, asked bool) {
 }
 
 // hold is the time under the lock: the mark goes into the shared table, the counter is read, time passes, the counter
-// is written, the mark comes out.
-func (l *load) hold(key int, lock lock, cancel context.CancelFunc, byCancel bool) error {
+// is written, the mark comes out. cut is nil, or ends the hold by its context.
+func (l *load) hold(key int, lock lock, cut context.CancelFunc) error {
 	l.holding.Add(1)
 	defer l.holding.Add(-1)
 	mark := uint64(l.job.Process)<<48 | l.marks.Add(1)&(1<<48-1)
@@ -148,44 +156,69 @@ func (l *load) hold(key int, lock lock, cancel context.CancelFunc, byCancel bool
 	wrote, err := l.readModifyWrite(key, lock)
 	alone := l.slots.Leave(key, mark)
 
-	lost, met := lock.Err() != nil, !alone
-	var excused bool
-	if met && !lost {
-		// The next holder may come between the server's end of a session and its client's hearing of it. That is not for
-		// the lock manager to prevent, but it has to be told at once, and two locks that are not lost have no such excuse.
-		lost, excused = l.explain(key, mark, lock)
-	}
-	// An acquisition that was to be cancelled and was granted before that ends its hold by its context: this way out
-	// must free the lock as surely as Release does. Release then only tells what became of it.
-	cutShort := byCancel && !lost
-	if cutShort {
-		cancel()
-	}
-	releaseErr := release(lock)
-	exposed := lost || releaseErr != nil
-	if exposed {
+	end := l.end(lock, !alone, func() bool { return l.slots.Excused(key, mark) }, cut)
+	if end.exposed {
 		l.slots.Excuse(key, pushedOut)
+		l.slots.Lost(key, mark)
 	}
 	l.record.note(func(t *Tally) {
-		count := func(n *uint64, happened bool) {
-			if happened {
-				*n++
-			}
-		}
-		count(&t.AfterLoss, met && (lost || excused))
-		count(&t.Keys[key].Overlaps, met && !lost && !excused)
-		count(&t.CutShort, cutShort)
-		count(&t.Lost, lost)
-		count(&t.Keys[key].Exposed, exposed && wrote)
+		count(&t.Keys[key].Overlaps, end.violated)
+		count(&t.Keys[key].Exposed, end.exposed && wrote)
 	})
-	if lost {
-		return err
+	return end.failure(err)
+}
+
+// ended is how a hold came to its end.
+type ended struct {
+	lost       bool
+	exposed    bool // the lock was or may have been lost
+	violated   bool // the holder has met another one, and neither lock was lost
+	releaseErr error
+}
+
+// failure is the error of a hold with that of its work. After a loss the release's says the same again.
+func (e ended) failure(work error) error {
+	if e.lost {
+		return work
 	}
-	return errors.Join(err, releaseErr)
+	return errors.Join(work, e.releaseErr)
+}
+
+// end releases a lock whose holder has finished. met says that the holder has met another one, and excused whether that one's
+// lock was lost.
+func (l *load) end(lock lock, met bool, excused func() bool, cut context.CancelFunc) ended {
+	e := ended{lost: lock.Err() != nil}
+	explained := e.lost
+	if met && !e.lost {
+		// The next holder may come between the server's end of a session and its client's hearing of it. That is not for
+		// the lock manager to prevent, but it has to be told at once, and two locks that are not lost have no such excuse.
+		e.lost, explained = l.explain(lock, excused)
+	}
+	e.violated = met && !explained
+	// An acquisition that was to be cancelled and was granted before that ends its hold by its context: this way out
+	// must free the lock as surely as Release does. Release then only tells what became of it.
+	cutShort := cut != nil && !e.lost
+	if cutShort {
+		cut()
+	}
+	e.releaseErr = release(lock)
+	e.exposed = e.lost || e.releaseErr != nil
+	l.record.note(func(t *Tally) {
+		count(&t.AfterLoss, met && explained)
+		count(&t.CutShort, cutShort)
+		count(&t.Lost, e.lost)
+	})
+	return e
+}
+
+func count(n *uint64, happened bool) {
+	if happened {
+		*n++
+	}
 }
 
 // explain gives a holder that has met another one the time to hear that its lock is lost, or that the other's is.
-func (l *load) explain(key int, mark uint64, lock lock) (lost, excused bool) {
+func (l *load) explain(lock lock, excused func() bool) (lost, explained bool) {
 	if lock.Done() == nil {
 		return false, false // a lock that cannot be lost
 	}
@@ -196,14 +229,15 @@ func (l *load) explain(key int, mark uint64, lock lock) (lost, excused bool) {
 		select {
 		case <-lock.Done():
 			l.record.note(func(t *Tally) { t.SlowestNews = max(t.SlowestNews, time.Since(began)) })
-			return true, false
+			return true, true
 		case <-ticker.C:
-			if l.slots.Excused(key, mark) {
+			if excused() {
 				return false, true
 			}
 		}
 	}
-	return lock.Err() != nil, false
+	lost = lock.Err() != nil
+	return lost, lost
 }
 
 // readModifyWrite adds one to the key's counter with nothing but the lock to guard it. A holder whose lock has ended
@@ -213,6 +247,16 @@ func (l *load) readModifyWrite(key int, lock lock) (wrote bool, _ error) {
 	if err != nil {
 		return false, err
 	}
+	l.pass(lock)
+	wrote, err = l.book.Write(key, n+1, func() bool { return lock.Err() == nil })
+	if wrote || err != nil {
+		l.record.wrote(key, err)
+	}
+	return wrote, nil
+}
+
+// pass lets the time pass that a holder holds.
+func (l *load) pass(lock lock) {
 	if l.job.Hold > 0 {
 		timer := time.NewTimer(l.job.Hold)
 		defer timer.Stop()
@@ -221,11 +265,6 @@ func (l *load) readModifyWrite(key int, lock lock) (wrote bool, _ error) {
 		case <-lock.Done():
 		}
 	}
-	wrote, err = l.book.Write(key, n+1, func() bool { return lock.Err() == nil })
-	if wrote || err != nil {
-		l.record.wrote(key, err)
-	}
-	return wrote, nil
 }
 
 func release(lock lock) error {

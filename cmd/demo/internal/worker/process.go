@@ -46,7 +46,7 @@ func (p *process) Open(job Job, _ *struct{}) error {
 	}
 	p.load = &load{job: job, book: book, slots: slots, record: newRecorder(job.Keys)}
 	if job.NoLocks {
-		p.load.acquire = func(ctx context.Context, _ string) (lock, error) { return noLock{}, ctx.Err() }
+		p.load.acquire = func(ctx context.Context, _ string, _ bool) (lock, error) { return noLock{}, ctx.Err() }
 		return nil
 	}
 	m, err := server.OpenManager(ctx, job.DSN, job.app(), job.Namespace, job.Limits.Sessions, job.Workers)
@@ -54,7 +54,12 @@ func (p *process) Open(job Job, _ *struct{}) error {
 		return fmt.Errorf("opening the lock manager: %w", err)
 	}
 	p.load.manager = m
-	p.load.acquire = func(ctx context.Context, name string) (lock, error) { return m.Acquire(ctx, name) }
+	p.load.acquire = func(ctx context.Context, name string, shared bool) (lock, error) {
+		if shared {
+			return m.AcquireShared(ctx, name)
+		}
+		return m.Acquire(ctx, name)
+	}
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Work struct {
 	Skew    string
 	Hold    time.Duration
 	Cancel  float64 // the fraction of acquisitions that is cancelled
+	Readers float64 // the fraction of acquisitions that shares the lock
 	NoLocks bool
 }
 
@@ -56,7 +57,8 @@ func (l Limits) Total() int { return l.Sessions + l.Oracle }
 
 // Counts are totals since the start.
 type Counts struct {
-	Acquired  uint64 // granted, and the read-modify-write was done
+	Acquired  uint64 // granted, and the read-modify-write or, in a reader's hold, both reads were done
+	Read      uint64 // of those acquired: by readers
 	Cancelled uint64 // cancelled on the way, as --cancel asks
 	CutShort  uint64 // of those acquired: granted before the time to be cancelled, and released by it
 	Withdrawn uint64 // still waiting when the time was over
@@ -73,6 +75,9 @@ type Tally struct {
 	Waits                     Waits
 
 	// What follows comes with Stop alone.
+	ReaderWaits Waits `json:",omitzero"`
+	WriterWaits Waits `json:",omitzero"`
+	MostReaders int   // that held one key at one time, over all processes
 	Keys        []oracle.Seen
 	SlowestNews time.Duration // the longest that a holder went on after it had met another one, until it heard of its loss
 	Reasons     []Reason
@@ -84,6 +89,7 @@ type Tally struct {
 // Add adds what another process has seen, but for Keys, which only the oracle can add up.
 func (t *Tally) Add(o *Tally) {
 	t.Acquired += o.Acquired
+	t.Read += o.Read
 	t.Cancelled += o.Cancelled
 	t.CutShort += o.CutShort
 	t.Withdrawn += o.Withdrawn
@@ -95,9 +101,10 @@ func (t *Tally) Add(o *Tally) {
 	t.Waiting += o.Waiting
 	t.Held += o.Held
 	t.Sessions += o.Sessions
-	if o.Waits.Histogram != nil {
-		t.Waits.Merge(o.Waits.Histogram)
-	}
+	t.Waits = merged(t.Waits, o.Waits)
+	t.ReaderWaits = merged(t.ReaderWaits, o.ReaderWaits)
+	t.WriterWaits = merged(t.WriterWaits, o.WriterWaits)
+	t.MostReaders = max(t.MostReaders, o.MostReaders)
 	t.SlowestNews = max(t.SlowestNews, o.SlowestNews)
 	for _, reason := range o.Reasons {
 		t.because(reason)
@@ -142,6 +149,18 @@ func NewWaits() Waits { return Waits{hdrhistogram.New(1, maxWait.Microseconds(),
 func (w Waits) Record(wait time.Duration) {
 	// The value is clamped to the histogram's range, which is all that this could complain about.
 	_ = w.RecordValue(min(max(wait.Microseconds(), 1), maxWait.Microseconds()))
+}
+
+// merged adds o to w, either of which may be missing.
+func merged(w, o Waits) Waits {
+	if o.Histogram == nil {
+		return w
+	}
+	if w.Histogram == nil {
+		w = NewWaits()
+	}
+	w.Merge(o.Histogram)
+	return w
 }
 
 // MarshalText is part of JSON.

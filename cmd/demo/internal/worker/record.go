@@ -24,7 +24,8 @@ type recorder struct {
 }
 
 func newRecorder(keys int) *recorder {
-	return &recorder{Tally: Tally{Keys: make([]oracle.Seen, keys), Waits: NewWaits()}, interval: NewWaits()}
+	t := Tally{Keys: make([]oracle.Seen, keys), Waits: NewWaits(), ReaderWaits: NewWaits(), WriterWaits: NewWaits()}
+	return &recorder{Tally: t, interval: NewWaits()}
 }
 
 // note changes the tally.
@@ -35,11 +36,16 @@ func (r *recorder) note(change func(*Tally)) {
 }
 
 // waited records the wait of an acquisition that was granted.
-func (r *recorder) waited(wait time.Duration) {
+func (r *recorder) waited(wait time.Duration, shared bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.typicalWait += (wait - r.typicalWait) / 16
 	r.Waits.Record(wait)
+	if shared {
+		r.ReaderWaits.Record(wait)
+	} else {
+		r.WriterWaits.Record(wait)
+	}
 	r.interval.Record(wait)
 }
 

@@ -71,8 +71,8 @@ func TestRecorderTellsWritesInDoubtFromOthers(t *testing.T) {
 	r.wrote(1, nil)
 	r.wrote(1, fmt.Errorf("x: %w", oracle.ErrUncertain))
 	r.wrote(1, errors.New("refused"))
-	r.waited(0)
-	r.waited(2 * maxWait)
+	r.waited(0, false)
+	r.waited(2*maxWait, true)
 	if want := (oracle.Seen{Grants: 1, Uncertain: 1}); r.Keys[1] != want || r.Keys[0] != (oracle.Seen{}) {
 		t.Errorf("the keys are %+v", r.Keys)
 	}
@@ -81,6 +81,9 @@ func TestRecorderTellsWritesInDoubtFromOthers(t *testing.T) {
 	}
 	if n := r.Waits.TotalCount(); n != 2 {
 		t.Errorf("%d waits were recorded, want 2: the shortest and the longest count too", n)
+	}
+	if readers, writers := r.ReaderWaits.TotalCount(), r.WriterWaits.TotalCount(); readers != 1 || writers != 1 {
+		t.Errorf("%d waits of readers and %d of writers, want 1 and 1", readers, writers)
 	}
 	if first, second := r.progress().Waits.TotalCount(), r.progress().Waits.TotalCount(); first != 2 || second != 0 {
 		t.Errorf("the progress tells of %d waits and then of %d, want 2 and 0", first, second)
@@ -91,8 +94,11 @@ func TestRecorderTellsWritesInDoubtFromOthers(t *testing.T) {
 func TestTalliesAddUp(t *testing.T) {
 	r := newRecorder(1)
 	r.wrote(0, nil)
-	r.waited(3 * time.Millisecond)
-	r.note(func(t *Tally) { t.fail(errors.New("x")) })
+	r.waited(3*time.Millisecond, true)
+	r.note(func(t *Tally) {
+		t.fail(errors.New("x"))
+		t.Read, t.MostReaders = 1, 7
+	})
 	encoded, err := json.Marshal(r.Tally)
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +111,11 @@ func TestTalliesAddUp(t *testing.T) {
 		}
 		all.Add(&told)
 	}
-	if all.Counts != (Counts{Acquired: 2, Failed: 2}) || all.Waits.TotalCount() != 2 || all.Waits.Max() < 3000 {
+	if all.Counts != (Counts{Acquired: 2, Read: 2, Failed: 2}) || all.Waits.TotalCount() != 2 || all.Waits.Max() < 3000 {
 		t.Errorf("added up to %+v, %d waits up to %d µs", all.Counts, all.Waits.TotalCount(), all.Waits.Max())
+	}
+	if all.ReaderWaits.TotalCount() != 2 || all.WriterWaits.TotalCount() != 0 || all.MostReaders != 7 {
+		t.Errorf("%d waits of readers, %d of writers, at most %d readers", all.ReaderWaits.TotalCount(), all.WriterWaits.TotalCount(), all.MostReaders)
 	}
 	if want := []Reason{{Kind: "x", Count: 2, First: "x"}}; !slices.Equal(all.Reasons, want) {
 		t.Errorf("the reasons are %+v, want %+v", all.Reasons, want)
@@ -132,7 +141,7 @@ func TestAGrantThatMeetsItsCancellationIsGivenBack(t *testing.T) {
 	draining, drain := context.WithCancel(t.Context())
 	granted := &scripted{}
 	l := &load{record: newRecorder(1)}
-	l.acquire = func(ctx context.Context, _ string) (lock, error) {
+	l.acquire = func(ctx context.Context, _ string, _ bool) (lock, error) {
 		drain()
 		<-ctx.Done()
 		return granted, nil
@@ -152,12 +161,12 @@ func TestAGrantThatMeetsItsCancellationIsGivenBack(t *testing.T) {
 func TestAnErrorThatNobodyAskedForIsAFailure(t *testing.T) {
 	l := &load{record: newRecorder(1)}
 	want := errors.New("out of order")
-	l.acquire = func(context.Context, string) (lock, error) { return nil, want }
+	l.acquire = func(context.Context, string, bool) (lock, error) { return nil, want }
 	if err := l.once(t.Context(), 0); !errors.Is(err, want) {
 		t.Errorf("the error is %v, want %v", err, want)
 	}
 	// A context's error where no context had ended is one, too.
-	l.acquire = func(context.Context, string) (lock, error) { return nil, context.Canceled }
+	l.acquire = func(context.Context, string, bool) (lock, error) { return nil, context.Canceled }
 	if err := l.once(t.Context(), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want it reported", err)
 	}

@@ -32,8 +32,8 @@ type Link interface {
 	Unlock()
 	// Return returns the key's own session, which must hold nothing.
 	Return()
-	// Ask asks who holds the lock, and whether anybody waits for it. Answered by [Told]; the answer may fail to come, and does not come to a question that is asked
-	// while another is under way.
+	// Ask asks who holds the lock, and whether anybody waits for it. Answered by [Told], once for all questions that came before it was sent;
+	// the answer may fail to come.
 	Ask()
 	// Unsent is nil, unless the operation under way was given to a session that had ended. The channel is closed when that
 	// session has answered all that it received: without an answer by then, the operation was never sent.

@@ -8,10 +8,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/pg"
 )
 
-// The pool drops a question that comes too soon after another. So one is asked again when its answer has not come, a few times.
+// A question fails where its session ends; and it waits for its turn, a second at most. So one is asked again when its answer has not come.
 const (
-	askPatience = 50 * time.Millisecond
-	askTimes    = 10
+	askPatience = 300 * time.Millisecond
+	askTimes    = 4
 )
 
 // holderOf asks the server who holds a lock; nil if that does not become known soon. It runs on the caller's goroutine.

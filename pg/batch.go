@@ -34,8 +34,7 @@ type sending struct {
 	completed bool
 	letters   []byte // 't' or 'f' for each entry, in order
 	identity  string
-	holder    *Holder
-	waiters   bool
+	who       map[int64]WhoAnswer
 	err       error // the server's
 	broken    error // the answer is not of the expected form
 
@@ -160,13 +159,24 @@ func (f *sending) lockRow(values [][]byte) {
 
 // whoRow reads one of those who hold a lock, or wait for it.
 func (f *sending) whoRow(values [][]byte) {
-	switch {
-	case len(values) != 5:
-	case string(values[4]) != "true":
-		f.waiters = true
-	case f.holder == nil:
-		f.holder = parseHolder(values)
+	if len(values) != 6 {
+		return
 	}
+	id, err := strconv.ParseInt(string(values[0]), 10, 64)
+	if err != nil {
+		return
+	}
+	if f.who == nil {
+		f.who = make(map[int64]WhoAnswer)
+	}
+	a := f.who[id]
+	switch granted := string(values[5]) == "true"; {
+	case !granted:
+		a.Waiters = true
+	case a.Holder == nil:
+		a.Holder = parseHolder(values[1:])
+	}
+	f.who[id] = a
 }
 
 // waitRow reads the answer to a wait: a letter, or nothing to a plain one. pg_advisory_lock returns void, and that it returned is

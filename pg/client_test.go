@@ -17,7 +17,7 @@ type caller struct {
 	answers  chan answer
 	losses   chan loss
 	reserved chan gotSession
-	told     chan *Holder
+	told     chan WhoAnswer
 }
 
 type answer struct {
@@ -42,7 +42,7 @@ type gotSession struct {
 
 func newCaller(id int64) *caller {
 	c := &caller{answers: make(chan answer, 8), losses: make(chan loss, 8), reserved: make(chan gotSession, 8),
-		told: make(chan *Holder, 8)}
+		told: make(chan WhoAnswer, 8)}
 	c.r.ID, c.r.Client = id, c
 	return c
 }
@@ -65,7 +65,7 @@ func (c *caller) Lost(s Session, id int64) {
 
 func (c *caller) Reserved(_ *Reservation, s *Solo, err error) { c.reserved <- gotSession{s, err} }
 
-func (c *caller) Told(a WhoAnswer) { c.told <- a.Holder }
+func (c *caller) Told(a WhoAnswer) { c.told <- a }
 
 func (c *caller) submit(s Session, op Op) {
 	c.r.Op, c.r.OK, c.r.Again, c.r.Err = op, false, false, nil
@@ -121,23 +121,11 @@ func (c *caller) try(t testing.TB, p *Pool) answer {
 	return c.await(t)
 }
 
-// who asks for the holder of the caller's lock, again where the server is asked too often.
+// who asks for the holder of the caller's lock.
 func (c *caller) who(t testing.TB, p *Pool) *Holder {
 	t.Helper()
-	var holder *Holder
-	eventually(t, "who holds the lock is told", func() bool {
-		p.Who(c.r.ID, c)
-		select {
-		case holder = <-c.told:
-			return true
-		case <-time.After(2 * askGap):
-			return false
-		}
-	})
-	for len(c.told) > 0 {
-		holder = <-c.told
-	}
-	return holder
+	p.Who(c.r.ID, c)
+	return receive(t, c.told).Holder
 }
 
 // take is try, where the answer must be yes.

@@ -62,10 +62,12 @@ type poller struct {
 	under []*pollBatch  // under way
 }
 
-func newPoller() poller {
-	p := poller{tick: time.NewTimer(pollTick)}
-	p.tick.Stop()
-	return p
+func newPoller() poller { return poller{tick: newStoppedTimer()} }
+
+func newStoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }
 
 // interval is the time in which each is asked for once.

@@ -65,10 +65,12 @@ type Pool struct {
 	opening   [uses]int
 	inUse     [uses]int
 	poller    poller
-	asking    *inquiry  // under way
-	askedAt   time.Time // when the last question was sent
+	wishes    map[wish]bool // to know who holds a lock, which no question is under way for
+	asking    *inquiry      // under way
+	askedAt   time.Time     // when the last question was sent
 	askGap    time.Duration
-	noGrowth  time.Time // after a failure, until when no further shared session is opened
+	askTimer  *time.Timer // runs where there are wishes, and it is not time yet
+	noGrowth  time.Time   // after a failure, until when no further shared session is opened
 	closing   bool
 	lateTimer *time.Timer // ends life CloseTimeout after the pool has begun to close
 }
@@ -101,7 +103,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 		config: config, connector: newConnector(source, config),
 		requests: make(chan poolRequest), grow: make(chan struct{}, 1), opened: make(chan opened), ended: make(chan Session),
 		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1), stop: make(chan struct{}, 1),
-		done: make(chan struct{}), sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(),
+		done: make(chan struct{}), sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(), wishes: make(map[wish]bool), askTimer: newStoppedTimer(),
 	}
 	p.shared.Store(new([]*Shared))
 	first, err := p.connector.probe(ctx)
@@ -144,6 +146,7 @@ func (p *Pool) start() { go p.run() }
 func (p *Pool) run() {
 	defer close(p.done)
 	defer p.poller.tick.Stop()
+	defer p.askTimer.Stop()
 	for stop := p.stop; stop != nil || len(p.sharedAll)+len(p.solos) > 0 || p.opening != [uses]int{}; {
 		select {
 		case r := <-p.requests:
@@ -158,6 +161,8 @@ func (p *Pool) run() {
 			p.batchBack(b)
 		case q := <-p.told:
 			p.toldNow(q)
+		case <-p.askTimer.C:
+			p.sendQuestion()
 		case <-p.poller.tick.C:
 			p.sendPolls()
 		case <-stop:
@@ -189,6 +194,7 @@ func (p *Pool) Close(ctx context.Context) error {
 
 func (p *Pool) closeNow() {
 	p.closing = true
+	clear(p.wishes)
 	// What is being opened has a moment to come up, and is closed in good order then: a server that is hung up on meanwhile logs it.
 	p.lateTimer = time.AfterFunc(p.config.CloseTimeout, p.endLife)
 	p.refuseWaiting(ErrClosed)

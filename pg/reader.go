@@ -119,7 +119,7 @@ func (s *session) deliver(f *sending) {
 // tell answers the requests of a statement.
 func (s *session) tell(f *sending) {
 	if f.kind == sendWho {
-		f.whole.inquiry.answer = WhoAnswer{Holder: f.holder, Waiters: f.waiters, Asked: f.sent}
+		f.whole.inquiry.copyAnswers(f)
 		f.whole.answer(s.self, f.err == nil, f.err)
 		return
 	}

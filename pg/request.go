@@ -10,7 +10,7 @@ const (
 	OpTry    Op = iota // take the lock if it is free; never waits
 	OpWait             // wait in the server's queue, for one slice at most; only on a solo session
 	OpUnlock           // release
-	opWho              // who holds the id; best effort
+	opWho              // who holds some ids; best effort
 	opPoll             // OpTry for all of a batch
 )
 

@@ -239,7 +239,7 @@ func (s *session) recycle(f *sending) { s.free = append(s.free, f) }
 
 // ask sends the health question.
 func (s *session) ask() {
-	message, err := s.enc.int4(&askStatement, textFormat)
+	message, err := s.enc.ask()
 	s.askedAt = time.Now()
 	s.write(s.newSending(sendAsk), message, err, s.askedAt.Add(s.config.HealthTimeout))
 }

@@ -229,7 +229,7 @@ func (s *Shared) sendWhole(r *Request) {
 	if r.Op == opWho {
 		f := s.newSending(sendWho)
 		f.whole = r
-		message, err := s.enc.int4(&whoStatement, textFormat, uint32(uint64(r.ID)>>32), uint32(uint64(r.ID)))
+		message, err := s.enc.who(r.inquiry.wishes)
 		s.write(f, message, err, s.answerBy())
 		return
 	}

@@ -44,16 +44,17 @@ var (
     FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.int8[]), pg_catalog.unnest($4::pg_catalog.bool[])) AS t(id, shared))`,
 		[]uint32{pgtype.Int8ArrayOID, pgtype.BoolArrayOID, pgtype.Int8ArrayOID, pgtype.BoolArrayOID}}
 
-	// Who holds one id, and who waits for it. PostgreSQL does not record when a lock was granted: the start of the session is what it knows.
-	whoStatement = statement{"lockkeeper_who", `SELECT l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
+	// Who holds some ids, and who waits for them. PostgreSQL does not record when a lock was granted: the start of the session is what it
+	// knows.
+	whoStatement = statement{"lockkeeper_who", `SELECT w.id::pg_catalog.text, l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
  pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text, l.granted::pg_catalog.text
- FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
- WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
- AND l.classid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2::pg_catalog.oid
- AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
+ FROM pg_catalog.pg_locks AS l JOIN pg_catalog.unnest($1::pg_catalog.int8[]) AS w(id)
+ ON w.id OPERATOR(pg_catalog.=) ((l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8)
+ LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
+ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
  AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())`,
-		[]uint32{pgtype.OIDOID, pgtype.OIDOID}}
+		[]uint32{pgtype.Int8ArrayOID}}
 
 	statements = []*statement{&tryStatement, &unlockStatement, &batchStatement, &modesStatement, &askStatement, &whoStatement}
 )
@@ -134,16 +135,19 @@ func (e *encoder) int8(s *statement, id int64) ([]byte, error) {
 	return e.finish(s, binaryFormat)
 }
 
-// int4 fits oid as well: both are four bytes, big end first.
-func (e *encoder) int4(s *statement, results []int16, values ...uint32) ([]byte, error) {
-	e.a, e.params = e.a[:0], e.params[:0]
-	for _, v := range values {
-		e.a = binary.BigEndian.AppendUint32(e.a, v)
+// ask is the health question.
+func (e *encoder) ask() ([]byte, error) {
+	e.params = e.params[:0]
+	return e.finish(&askStatement, textFormat)
+}
+
+func (e *encoder) who(wishes []wish) ([]byte, error) {
+	e.a = appendArray(e.a[:0], pgtype.Int8OID, len(wishes))
+	for _, w := range wishes {
+		e.a = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(e.a, 8), uint64(w.id))
 	}
-	for i := range values {
-		e.params = append(e.params, e.a[4*i:4*i+4])
-	}
-	return e.finish(s, results)
+	e.params = append(e.params[:0], e.a)
+	return e.finish(&whoStatement, textFormat)
 }
 
 func (e *encoder) batch(shared bool, unlocks, tries []entry) ([]byte, error) {

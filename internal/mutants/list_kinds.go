@@ -93,6 +93,10 @@ var ofKinds = []mutant{
 		{"manager/slotting.go", "\ts.withdraw(slices.Clone(s.asked)...)\n", ""}}},
 	{name: "Close frees a slot under its function", test: "manager TestDoSlot", edits: []edit{
 		{"manager/lockset.go", " && l.claim.Over() != nil && cause", " && cause"}}},
+	{name: "a question who holds a lock is dropped while another is under way", test: "pg TestEveryWishIsAnswered", edits: []edit{
+		{"pg/who.go", "\tif !p.closing {\n\t\tp.wishes[w] = true", "\tif !p.closing && p.asking == nil {\n\t\tp.wishes[w] = true"}}},
+	{name: "a slow server is asked as often as a fast one", test: "pg TestQuestionsKeepTheirDistance", edits: []edit{
+		{"pg/who.go", "min(max(askGap, askShare*time.Since(p.askedAt)), askGapMost)", "askGap"}}},
 	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{

@@ -35,11 +35,12 @@ const (
 // kinds are recognised by a part of their text. The first that fits counts.
 var kinds = []struct{ part, kind string }{
 	{"DO $lockkeeper$", Wait}, {"SELECT pg_catalog.pg_advisory_lock", PlainWait},
+	{"pg_locks", Who},
 	{"pg_settings AS s ON", Set}, {"pg_settings AS s\n", ReadBack}, {"pg_settings", Set},
 	{"unnest($1::pg_catalog.int8[])", Batch}, {"pg_try_advisory_xact_lock", TryXact},
 	{"pg_try_advisory_lock", Try}, {"pg_advisory_unlock", Unlock},
 	{"pg_stat_get_activity", Ask}, {"DISCARD ALL", Discard}, {"RESET ROLE", ResetRole}, {"SET client_encoding", Encoding},
-	{"current_setting('application_name')", NameSession}, {"pg_locks", Who}, {"current_database", DatabaseName},
+	{"current_setting('application_name')", NameSession}, {"current_database", DatabaseName},
 	{"pg_postmaster_start_time", WhoAmI}, {"pg_backend_pid", PID}, {"pg_control_system", Timeline}, {"version()", Version},
 	{"pg_is_in_recovery", Recovery}, {"transaction_read_only", ReadOnly}, {"BEGIN", Begin}, {"ROLLBACK", Rollback},
 }

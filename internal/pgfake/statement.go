@@ -72,6 +72,9 @@ func (s *Statement) Locks() []int64 {
 	}
 }
 
+// Wanted are the ids whose holders the statement asks for.
+func (s *Statement) Wanted() []int64 { return ids(s.Params[0]) }
+
 // ids reads int8[] in binary form.
 func ids(array []byte) (all []int64) {
 	if len(array) < 20 {

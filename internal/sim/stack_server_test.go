@@ -1,7 +1,6 @@
 package sim_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -191,10 +190,11 @@ func (b *backend) wait(s *statement) {
 }
 
 func (s *statement) who() {
-	s.Columns = 5
-	id := int64(binary.BigEndian.Uint32(s.Params[0]))<<32 | int64(binary.BigEndian.Uint32(s.Params[1]))
-	if owner := s.c.w.lock(id).owner; owner != nil {
-		s.Text(strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000", "true")
+	s.Columns = 6
+	for _, id := range s.Wanted() {
+		if owner := s.c.w.lock(id).owner; owner != nil {
+			s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000", "true")
+		}
 	}
 }
 

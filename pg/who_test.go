@@ -54,7 +54,7 @@ func TestQuestionsKeepTheirDistance(t *testing.T) {
 		f.onStatement(func(_ *fakeSession, q *question) {
 			if q.Kind == "who" {
 				asked = append(asked, time.Now())
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond) //nolint:forbidigo // in a synctest bubble
 			}
 		})
 		for range 5 {

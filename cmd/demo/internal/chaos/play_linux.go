@@ -110,6 +110,8 @@ func (u user) turn() bool {
 		return u.campaign(e)
 	case plan.Tx, plan.SharedTx:
 		return u.transact(e)
+	case plan.Slots:
+		return u.takeSlot(e)
 	case plan.Shared:
 		e.room = history.Everyone
 	case plan.Nested:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/history"
+	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -47,6 +48,23 @@ func (u user) takeSet(e *entry) bool {
 		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(200))*time.Millisecond))
 	}
 	return u.take(context.Background(), e, func(ctx context.Context) (held, error) { return call(ctx, opts...) })
+}
+
+func (u user) takeSlot(e *entry) bool {
+	which := u.IntN(plan.SlotKeys)
+	e.keys[0], e.room = u.job.Keys+which, 2+which
+	var opts []manager.AcquireOption
+	call := u.locks.AcquireSlot
+	switch {
+	case u.IntN(8) == 0:
+		e.flags = history.Try
+		call = u.locks.TryAcquireSlot
+	case u.IntN(4) == 0:
+		opts = append(opts, manager.WithWaitTimeout(time.Duration(1+u.IntN(200))*time.Millisecond))
+	}
+	return u.take(context.Background(), e, func(ctx context.Context) (held, error) {
+		return call(ctx, keyName(e.keys[0]), e.room, opts...)
+	})
 }
 
 // nestedKeys is how many of the keys are for nested holds: few, so that they wait for each other in circles.

@@ -60,7 +60,7 @@ type lockBook struct {
 
 // New begins a book.
 func New(p *plan.Plan) *Book {
-	return &Book{rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2), closed: never}, keys: p.Keys,
+	return &Book{rules: rules{trust: int64(p.Trust()), patience: int64(p.Timeout / 2), closed: never}, keys: p.Keys + plan.SlotKeys,
 		locks: make(map[lock]*lockBook), open: make(map[uint64]*Hold), verdict: newVerdict(p)}
 }
 

@@ -20,6 +20,7 @@ const (
 	Elect     Use = "elect"
 	Tx        Use = "tx"
 	SharedTx  Use = "shared-tx"
+	Slots     Use = "slots"
 )
 
 // Uses lists all kinds of locks, in the order of the help text. A record of the history names one by its place here.
@@ -36,7 +37,11 @@ var Uses = []struct {
 	{Elect, "terms of leaders, which end by themselves, by Resign or by a loss"},
 	{Tx, "AcquireTx and TryAcquireTx in a transaction of the worker's own"},
 	{SharedTx, "the same with WithSharedTx: readers too"},
+	{Slots, "AcquireSlot and TryAcquireSlot: two, three or four holders of a key of their own"},
 }
+
+// SlotKeys is how many keys beyond [Plan.Keys] there are for slots. The first has two, each after it one more.
+const SlotKeys = 3
 
 // Place is the kind's place in Uses.
 func (u Use) Place() uint8 {

@@ -154,6 +154,7 @@ func (m *machine) acquire(c *Claim) {
 	case m.closing:
 		m.refuse(c, ErrClosed)
 	case state == stHeld && m.joins(c):
+		m.queue.push(c)
 		m.join(c)
 	case c.Try && (m.queue.n > 0 || state == stHeld || state == stKept || m.server.op == opWait || m.server.op == opPoll):
 		m.refuse(c, ErrNotAcquired) // a try that finds a try under way that nobody wants any more gets its answer

@@ -14,8 +14,8 @@ func (m *machine) joins(c *Claim) bool {
 	return c.Shared && m.queue.n == 0 && !m.draining && m.mayHold(c)
 }
 
+// join gives the lock to c too, which is in the queue.
 func (m *machine) join(c *Claim) {
-	m.queue.push(c)
 	m.assign(c, true)
 	if m.now.Sub(m.askedAt) >= askReaders {
 		m.askWaiters()
@@ -28,9 +28,9 @@ func (m *machine) askWaiters() {
 }
 
 // askReadersAt is when to ask whether somebody elsewhere still waits for the lock, for the sake of those here who would share it: the other
-// may have given up. Zero: no need.
+// may have given up. Zero: no need. Those who only try do not wait, so it does not depend on that.
 func (m *machine) askReadersAt() time.Time {
-	if !m.draining || m.queue.n == 0 {
+	if !m.draining {
 		return time.Time{}
 	}
 	return m.askedAt.Add(askAgain)
@@ -43,7 +43,7 @@ func (m *machine) shareOut() {
 		if c == nil {
 			return
 		}
-		m.assign(c, true)
+		m.join(c)
 	}
 }
 

@@ -119,7 +119,9 @@ func (s *session) deliver(f *sending) {
 // tell answers the requests of a statement.
 func (s *session) tell(f *sending) {
 	if f.kind == sendWho {
-		f.whole.inquiry.copyAnswers(f)
+		if f.err == nil { // else nothing is known, nor that nobody waits
+			f.whole.inquiry.copyAnswers(f)
+		}
 		f.whole.answer(s.self, f.err == nil, f.err)
 		return
 	}

@@ -27,6 +27,7 @@ type claim struct {
 	// When it came: how often the server had said no, and had failed; and how many were before it.
 	noes, failures, opFailures int
 	others                     bool
+	shares                     bool // nothing was in the way of sharing the lock with those who held it
 
 	// With mu.
 	gaveUp    bool    // by ContextEnded or Withdraw
@@ -40,7 +41,9 @@ type claim struct {
 	pending   int     // goroutines that wait for it
 }
 
-func (c *claim) String() string { return fmt.Sprintf("claim %d of %v on %d", c.n, c.p, c.ID) }
+func (c *claim) String() string {
+	return fmt.Sprintf("%s claim %d of %v on %d", modeName(c.Shared), c.n, c.p, c.ID)
+}
 
 // live reports whether the claim's holder believes to hold the lock.
 func (c *claim) live() bool {
@@ -183,6 +186,7 @@ func (w *world) look() {
 	w.releasedMeansFree()
 	w.exclusion()
 	w.nothingLeaks()
+	w.drainsEnd()
 	for _, c := range w.open {
 		w.waitsRightly(c)
 	}
@@ -211,12 +215,15 @@ func (w *world) answered(c *claim) {
 		return
 	}
 	w.say("          %v is granted, by hand: %v", c, c.Local)
-	w.seen.add("granted by " + [...]string{"the server", "hand"}[map[bool]int{true: 1}[c.Local]])
+	w.seen.add(modeName(c.Shared) + ", granted by " + [...]string{"the server", "hand"}[map[bool]int{true: 1}[c.Local]])
 	c.wait(func() bool { return c.Await(nil) })
 	w.await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c.tenure = w.server.lock(c.ID).tenure
+	lock := w.server.lock(c.ID)
+	if c.tenure = lock.of(c.Session.(*session)); c.tenure == 0 { //nolint:forcetypeassert // it is ours
+		c.tenure = lock.grants // the session has ended while the answer was on its way
+	}
 	for _, before := range w.open {
 		if before == c {
 			break
@@ -241,8 +248,11 @@ func (w *world) answered(c *claim) {
 		return
 	}
 	limits := w.config.Limits
-	if t.grants++; c.Local && (t.grants > limits.HandOffGrants || c.Granted.Sub(t.began) >= limits.HandOffTime) {
+	if t.grants++; c.Local && !c.Shared && (t.grants > limits.HandOffGrants || c.Granted.Sub(t.began) >= limits.HandOffTime) {
 		w.violate("processes take turns", "%v: grant %d, %v after the server's", c, t.grants, c.Granted.Sub(t.began))
+	}
+	if c.Local && c.Shared {
+		w.joinedRightly(c, t)
 	}
 	if !c.Local && t.grants != 1 {
 		w.violate("exclusion", "%v is grant %d of one of the server's", c, t.grants)
@@ -263,9 +273,13 @@ func (w *world) refusedRightly(c *claim) {
 	var right bool
 	switch {
 	case errors.Is(c.Err, actor.ErrNotAcquired):
-		right = c.Try && (c.others || c.unordered || w.noes[key] > c.noes)
+		noes := w.noes[key]
+		if c.Shared { // that it cannot be had alone says nothing
+			noes = w.sharedNoes[key]
+		}
+		right = c.Try && (c.others && !c.shares || c.unordered || noes > c.noes)
 	case errors.Is(c.Err, actor.ErrTooManyWaiters):
-		right = c.others || c.unordered
+		right = c.others && !c.shares || c.unordered
 	case errors.Is(c.Err, actor.ErrTooManyKeys):
 		right = w.config.MaxKeys < w.keys
 	case errors.Is(c.Err, actor.ErrClosed):
@@ -315,6 +329,9 @@ func (w *world) settled(c *claim) {
 	case errors.Is(over, errGaveUp) && (!c.gaveUp || c.Hold != actor.HoldWithContext):
 		w.violate("errors tell the truth", "%v: %v", c, over)
 	}
+	if c.Shared && errors.Is(over, actor.ErrLost) && w.handedOn(c) {
+		w.seen.add("lost by many who share")
+	}
 	if settled == nil && c.keeps(time.Now()) {
 		w.seen.add("kept for a minimum hold")
 	}
@@ -330,21 +347,21 @@ func (w *world) releasedMeansFree() {
 		lock, l := w.server.lock(c.ID), c.p.links[c.ID]
 		// A keeper that fails as it hands the lock on has said so already, and unlocks.
 		failed := c.p.injected[c.ID] && l.busy != nil && l.busy.kind == opUnlock
-		if lock.owner == c.Session && lock.tenure == c.tenure && !failed && !w.handedOn(c) && !c.keeps(time.Now()) {
+		//nolint:forcetypeassert // the session is ours
+		if lock.of(c.Session.(*session)) == c.tenure && !failed && !w.handedOn(c) && !c.keeps(time.Now()) {
 			w.violate("released means free", "%v, and the server has the lock", c)
 		}
 	}
 	w.released = w.released[:0]
 }
 
-// handedOn reports whether somebody of the process got the lock after c by the same grant of the server's.
+// handedOn reports whether somebody of the process got the lock after c by the same grant of the server's, or shares it still.
 func (w *world) handedOn(c *claim) bool {
-	for _, claims := range [][]*claim{w.open, w.past} {
-		for _, other := range claims {
-			if other != c && other.p == c.p && other.ID == c.ID && other.Local && other.tenure == c.tenure {
-				return true
-			}
-		}
+	by := func(other *claim) bool {
+		return other != c && other.p == c.p && other.ID == c.ID && other.answered && other.Err == nil && other.tenure == c.tenure
 	}
-	return false
+	if c.Shared {
+		return slices.ContainsFunc(w.open, by)
+	}
+	return slices.ContainsFunc(slices.Concat(w.open, w.past), func(other *claim) bool { return by(other) && other.Local })
 }

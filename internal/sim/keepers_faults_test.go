@@ -148,20 +148,6 @@ func (w *world) assignNone() {
 	}
 }
 
-func (w *world) tellWho() {
-	w.mu.Lock()
-	var l *link
-	if len(w.questions) > 0 {
-		l, w.questions = w.questions[0], w.questions[1:]
-	}
-	w.mu.Unlock()
-	if l == nil || w.src.Chance(4) { // an answer may fail to come
-		return
-	}
-	w.say("%v hears who has %d", l.p, l.id)
-	l.send(actor.Told{Holder: &actor.Holder{PID: 4711, Seen: time.Now()}})
-}
-
 // lightFuse lets a keeper fail, or a claim end, at a step of the keeper's life that is yet to come.
 func (w *world) lightFuse() {
 	p := w.anyProcess()
@@ -181,10 +167,12 @@ func (w *world) outsiderLocks() {
 	id := int64(1 + w.src.Pick(w.keys))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.server.lock(id); l.owner == nil {
-		w.say("another program locks %d", id)
-		w.outside[id] = w.server.open(nil)
-		w.server.grant(l, w.outside[id])
+	shared := w.src.Chance(3)
+	if w.outside[id] == nil {
+		o := &op{l: &link{w: w, p: &process{w: w}, id: id}, kind: opWait, shared: shared, s: w.server.open(nil)}
+		w.outside[id] = o.s
+		w.server.execute(o)
+		w.say("another program locks %d, %s: %v", id, modeName(shared), o.word())
 	}
 }
 
@@ -279,11 +267,8 @@ func (w *world) asNew() {
 			if p.closing || !w.fine() || w.config.MaxKeys < w.keys {
 				continue
 			}
-			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3})
-			w.mu.Lock()
-			w.comes(c)
-			w.mu.Unlock()
-			c.submit()
+			c := w.newClaim(p, actor.Terms{ID: id, MaxAttempts: 3, Shared: (int(id)+p.n)%2 == 0})
+			w.arrive(c)
 			for range 20 {
 				w.settle()
 				w.heal()
@@ -325,8 +310,10 @@ func (w *world) heal() {
 	}
 	w.mu.Lock()
 	w.ended = append(w.ended, waiting...)
-	w.questions = nil
 	w.mu.Unlock()
+	for w.answerQuestion(false) {
+		w.settle()
+	}
 	for range w.keys {
 		w.outsiderUnlocks()
 	}

@@ -23,6 +23,7 @@ func (k opKind) String() string { return [...]string{"try", "wait", "poll", "unl
 type op struct {
 	l        *link
 	kind     opKind
+	shared   bool // the mode
 	s        *session
 	executed bool // at the server
 	queued   bool // at the server
@@ -33,7 +34,16 @@ type op struct {
 	sliceEnd time.Time
 }
 
-func (o *op) String() string { return fmt.Sprintf("%v's %v of %d", o.l.p, o.kind, o.l.id) }
+func (o *op) String() string {
+	return fmt.Sprintf("%v's %s %v of %d", o.l.p, modeName(o.shared), o.kind, o.l.id)
+}
+
+func modeName(shared bool) string {
+	if shared {
+		return "shared"
+	}
+	return "exclusive"
+}
 
 // reservation is a place in the queue for a session.
 type reservation struct {
@@ -55,7 +65,11 @@ type link struct {
 	own     *session // the reserved one
 	heldOn  *session // what the keeper was told
 	granted *session // by the last grant, until its unlock was answered
+	shared  bool     // the mode of that, or of what is asked for
 	asking  *reservation
+
+	asked    time.Time // when the keeper last asked who holds and waits
+	draining bool      // it has heard that somebody elsewhere waits for the lock that it shares, and not that nobody does any more
 }
 
 // Attach implements actor.Store.
@@ -98,7 +112,7 @@ func (l *link) begin(kind opKind, s *session) {
 	case s == nil:
 		l.w.violate("an operation needs a session", "%v: %v of %d", l.p, kind, l.id)
 	}
-	l.busy, l.unsent = &op{l: l, kind: kind, s: s}, nil
+	l.busy, l.unsent = &op{l: l, kind: kind, shared: l.shared, s: s}, nil
 	if s != nil && s.lost.Load() != nil {
 		l.busy.unsent = make(chan struct{})
 		l.unsent = l.busy.unsent
@@ -119,14 +133,19 @@ func (l *link) alive(what string) {
 }
 
 // Try implements actor.Link, as do the methods below.
-func (l *link) Try(_ bool)    { l.begin(opTry, l.shared()) }
-func (l *link) TryOwn(_ bool) { l.begin(opTry, l.own) }
-func (l *link) Wait(_ bool)   { l.begin(opWait, l.own) }
-func (l *link) Poll(_ bool)   { l.begin(opPoll, l.shared()) }
+func (l *link) Try(shared bool)    { l.begin(opTry, l.choose(shared, false)) }
+func (l *link) TryOwn(shared bool) { l.begin(opTry, l.choose(shared, true)) }
+func (l *link) Wait(shared bool)   { l.begin(opWait, l.choose(shared, true)) }
+func (l *link) Poll(shared bool)   { l.begin(opPoll, l.choose(shared, false)) }
 
-func (l *link) shared() *session {
+// choose notes the mode, and says on which session to ask.
+func (l *link) choose(shared, own bool) *session {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	l.shared = shared
+	if own {
+		return l.own
+	}
 	return l.p.shared
 }
 
@@ -177,7 +196,7 @@ func (l *link) Return() {
 		l.w.violate("one session a key", "%v: nothing of %d is there to be given back", l.p, l.id)
 		return
 	}
-	if l.busy != nil && l.busy.s == s || !s.ended && s.lost.Load() == nil && l.w.server.lock(l.id).owner == s {
+	if l.busy != nil && l.busy.s == s || !s.ended && s.lost.Load() == nil && l.w.server.lock(l.id).of(s) > 0 {
 		l.w.violate("no leak", "%v: a session is given back with lock %d, or a question for it, on it", l.p, l.id)
 	}
 	l.own = nil
@@ -188,9 +207,20 @@ func (l *link) Return() {
 func (l *link) Ask() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if !slices.Contains(l.w.questions, l) {
-		l.w.questions = append(l.w.questions, l)
+	l.asked = time.Now()
+	if !slices.ContainsFunc(l.w.questions, func(q *question) bool { return q.l == l }) {
+		l.w.questions = append(l.w.questions, &question{l, time.Now(), l.waiters()})
 	}
+}
+
+// waiters reports whether somebody is in the server's queue. With mu.
+func (l *link) waiters() bool { return len(l.w.server.lock(l.id).queue) > 0 }
+
+// question is who holds a key's lock, and whether somebody waits for it.
+type question struct {
+	l       *link
+	asked   time.Time
+	waiters bool // when it was asked
 }
 
 func (l *link) Unsent() <-chan struct{} { return l.unsent }
@@ -210,10 +240,13 @@ func (w *world) answer(o *op, a actor.Answer, received bool) {
 		l.heldOn, l.granted = nil, nil
 	case a.Again:
 	case a.OK:
-		l.heldOn, l.granted = o.s, o.s
+		l.heldOn, l.granted, l.draining = o.s, o.s, false
 		w.tenures[key] = &tenure{began: time.Now()}
 	case a.Err == nil:
 		w.noes[key]++
+		if o.shared {
+			w.sharedNoes[key]++
+		}
 	default:
 		w.failures[key]++
 		if !a.Ended { // else the first waiter may try again at once

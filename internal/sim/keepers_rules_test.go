@@ -7,8 +7,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
-// exclusion: one process has one holder of a key; who believes to hold a lock has it at the server, unless the server
-// itself has ended the session a moment ago. With mu, as the rest of this file.
+// exclusion: one process has one holder of a key, or such as share it; who believes to hold a lock has it at the server, in its
+// mode, unless the server itself has ended the session a moment ago. With mu, as the rest of this file.
 func (w *world) exclusion() {
 	holders := map[keyOf]*claim{}
 	backed := map[int64]*claim{}
@@ -17,23 +17,23 @@ func (w *world) exclusion() {
 			continue
 		}
 		key := keyOf{c.p, c.ID}
-		if other := holders[key]; other != nil {
+		if other := holders[key]; other != nil && !(other.Shared && c.Shared) {
 			w.violate("exclusion", "%v and %v hold at one time", other, c)
 		}
 		holders[key] = c
-		if other := w.keptFrom(c); other != nil {
-			w.violate("minimum holds", "%v holds since %v, and %v was to keep the lock for %v from %v", c, c.Granted, other,
-				other.MinHold, other.Granted)
-		}
 		s := c.Session.(*session) //nolint:forcetypeassert // it is ours
 		if s.killed {
 			continue
 		}
-		if other := backed[c.ID]; other != nil {
+		if other := w.keptFrom(c); other != nil {
+			w.violate("minimum holds", "%v holds since %v, and %v was to keep the lock for %v from %v", c, c.Granted, other,
+				other.MinHold, other.Granted)
+		}
+		if other := backed[c.ID]; other != nil && !(other.Shared && c.Shared) {
 			w.violate("exclusion", "%v and %v hold at one time", other, c)
 		}
 		backed[c.ID] = c
-		if w.server.lock(c.ID).owner != s {
+		if lock := w.server.lock(c.ID); lock.of(s) == 0 || lock.shared != c.Shared {
 			w.violate("exclusion", "%v holds, and the server has not the lock on its session", c)
 		}
 		if len(c.ended) > 0 {
@@ -119,6 +119,7 @@ func (w *world) waitsRightly(c *claim) {
 	case w.outlived(c):
 		w.violate("attempts are bounded", "%v has outlived its %d attempts", c, c.MaxAttempts)
 	}
+	w.readersShare(c)
 }
 
 // outlived reports whether a claim goes on waiting after more failures than it wanted to bear. A keeper that has failed
@@ -142,8 +143,10 @@ func (w *world) leftovers() {
 		}
 	}
 	for id, l := range w.server.locks {
-		if l.owner != nil && l.owner.p != nil && l.owner.lost.Load() == nil {
-			w.violate("no leak", "lock %d is left with %v", id, l.owner)
+		for _, o := range l.owners {
+			if o.s.p != nil && o.s.lost.Load() == nil {
+				w.violate("no leak", "lock %d is left with %v", id, o.s)
+			}
 		}
 	}
 	if len(w.ops) > 0 || len(w.asking) > 0 {

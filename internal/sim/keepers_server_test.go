@@ -31,9 +31,16 @@ type server struct {
 
 type serverLock struct {
 	id     int64
-	owner  *session
-	tenure int   // grants so far
-	queue  []*op // who waits
+	owners []owner // one, or any number that share the lock
+	shared bool    // its mode, where it has an owner
+	grants int     // so far
+	queue  []*op   // who waits
+}
+
+// owner is a session that has a lock, by the server's grant of that number.
+type owner struct {
+	s      *session
+	tenure int
 }
 
 // session implements actor.Session: a connection, as its client sees it, and the server's end of it.
@@ -104,9 +111,28 @@ func (v *server) lock(id int64) *serverLock {
 	return l
 }
 
-func (v *server) grant(l *serverLock, s *session) {
-	l.owner = s
-	l.tenure++
+func (v *server) grant(l *serverLock, s *session, shared bool) {
+	l.grants++
+	l.owners, l.shared = append(l.owners, owner{s, l.grants}), shared
+}
+
+// of finds the grant by which a session has the lock, 0 where it has not.
+func (l *serverLock) of(s *session) (tenure int) {
+	for _, o := range l.owners {
+		if o.s == s {
+			return o.tenure
+		}
+	}
+	return 0
+}
+
+// free reports whether the lock may be had in a mode, by a session that is not one of its owners. Who waits counts: PostgreSQL grants
+// nothing past a waiter whose mode conflicts.
+func (l *serverLock) free(shared bool) bool {
+	if !shared {
+		return len(l.owners)+len(l.queue) == 0
+	}
+	return (len(l.owners) == 0 || l.shared) && !slices.ContainsFunc(l.queue, func(o *op) bool { return !o.shared })
 }
 
 // execute does what an operation asks for, if its session is still there. A wait may have to queue.
@@ -115,18 +141,18 @@ func (v *server) execute(o *op) {
 		return
 	}
 	l := v.lock(o.l.id)
-	if o.kind != opUnlock && l.owner == o.s {
+	if o.kind != opUnlock && l.of(o.s) > 0 {
 		v.w.violate("one session locks one id once", "%v: %v of id %d, which this session holds", o.s, o.kind, l.id)
 	}
 	switch {
 	case o.kind == opUnlock:
-		if o.ok = l.owner == o.s; !o.ok {
+		if o.ok = l.of(o.s) > 0 && l.shared == o.shared; !o.ok {
 			v.w.violate("unlock what is locked", "%v unlocks %d, which it does not hold", o.s, l.id)
 		} else {
-			v.release(l)
+			v.release(l, o.s)
 		}
-	case l.owner == nil:
-		v.grant(l, o.s)
+	case l.free(o.shared):
+		v.grant(l, o.s, o.shared)
 		o.ok = true
 		v.tainted(o, l)
 	case o.kind == opWait:
@@ -142,30 +168,39 @@ func (v *server) execute(o *op) {
 // tainted notes that the lock was granted to an operation of a keeper that has failed since.
 func (v *server) tainted(o *op, l *serverLock) {
 	if o.tainted {
-		o.l.p.failTenure[l.id] = l.tenure
+		o.l.p.failTenure[l.id] = l.grants
 	}
 }
 
-func (v *server) release(l *serverLock) {
-	l.owner = nil
-	for len(l.queue) > 0 && l.owner == nil {
+func (v *server) release(l *serverLock, s *session) {
+	l.owners = slices.DeleteFunc(l.owners, func(o owner) bool { return o.s == s })
+	v.wake(l)
+}
+
+// wake grants the lock to those who wait, in order, up to the first whose mode conflicts.
+func (v *server) wake(l *serverLock) {
+	for len(l.queue) > 0 {
 		o := l.queue[0]
+		if len(l.owners) > 0 && !(l.shared && o.shared) {
+			return
+		}
 		l.queue = l.queue[1:]
 		o.queued = false
 		if o.s.ended {
 			continue
 		}
-		v.grant(l, o.s)
+		v.grant(l, o.s, o.shared)
 		o.executed, o.ok = true, true
 		v.tainted(o, l)
 	}
 }
 
-// leave takes a wait out of the queue, as a timeout or a cancellation does.
+// leave takes a wait out of the queue, as a timeout or a cancellation does. Others may have waited for nobody else.
 func (v *server) leave(o *op) {
 	l := v.lock(o.l.id)
 	l.queue = slices.DeleteFunc(l.queue, func(other *op) bool { return other == o })
 	o.queued = false
+	v.wake(l)
 }
 
 // undo leaves nothing of an operation at the server: it failed, and was settled.
@@ -173,8 +208,8 @@ func (v *server) undo(o *op) {
 	if o.queued {
 		v.leave(o)
 	}
-	if l := v.lock(o.l.id); o.executed && o.ok && o.kind != opUnlock && l.owner == o.s {
-		v.release(l)
+	if l := v.lock(o.l.id); o.executed && o.ok && o.kind != opUnlock && l.of(o.s) > 0 {
+		v.release(l, o.s)
 	}
 }
 
@@ -194,8 +229,8 @@ func (v *server) end(s *session) {
 				v.leave(o)
 			}
 		}
-		if l.owner == s {
-			v.release(l)
+		if l.of(s) > 0 {
+			v.release(l, s)
 		}
 	}
 }

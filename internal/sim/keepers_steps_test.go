@@ -13,6 +13,7 @@ var actions = []action[*world]{
 	}},
 	{9, (*world).serve},
 	{12, (*world).acquire},
+	{6, (*world).readerOrWriter},
 	{7, (*world).endSome},
 	{4, (*world).endHolder},
 	{5, (*world).execute},
@@ -22,13 +23,13 @@ var actions = []action[*world]{
 	{1, (*world).failSome},
 	{1, (*world).loseReply},
 	{1, (*world).again},
-	{1, (*world).tellWho},
+	{3, (*world).tellWho},
 	{1, (*world).kill},
 	{1, (*world).cut},
 	{3, (*world).notice},
 	{1, (*world).serverEnds},
 	{4, (*world).lightFuse},
-	{1, (*world).outsiderLocks},
+	{2, (*world).outsiderLocks},
 	{2, (*world).outsiderUnlocks},
 	{2, func(w *world) { w.sleep("", []time.Duration{110 * time.Millisecond, 250 * time.Millisecond}) }},
 	{1, func(w *world) { w.sleep("long ", []time.Duration{keeperTrust, 2 * keeperTrust, 3 * time.Second}) }},
@@ -51,17 +52,21 @@ func (w *world) acquire() {
 	if w.procs[i].isClosed() && !w.src.Chance(4) { // else: too late
 		w.restart(i)
 	}
-	p := w.procs[i]
-	c := w.prepare(p, int64(1+w.src.Pick(w.keys)))
+	c := w.prepare(w.procs[i], int64(1+w.src.Pick(w.keys)))
+	w.arrive(c)
+	if w.src.Chance(12) {
+		w.say("          it is cancelled at once")
+		c.cancel()
+	}
+}
+
+// arrive submits a claim that was prepared.
+func (w *world) arrive(c *claim) {
 	w.mu.Lock()
 	w.comes(c)
 	w.mu.Unlock()
 	c.submit()
 	w.await()
-	if w.src.Chance(12) {
-		w.say("          it is cancelled at once")
-		c.cancel()
-	}
 }
 
 // prepare makes a claim that is not on its way yet.
@@ -69,13 +74,14 @@ func (w *world) prepare(p *process, id int64) *claim {
 	terms := actor.Terms{
 		ID:          id,
 		Try:         w.src.Chance(5),
+		Shared:      w.src.Chance(2),
 		Dedicated:   w.src.Chance(6),
 		PollFirst:   w.src.Chance(4),
 		MaxAttempts: []int{10, 1, 2, 3}[w.src.Pick(4)],
 		Hold:        []actor.HoldMode{actor.HoldWithContext, actor.HoldWithContext, actor.HoldDetached, actor.HoldForWork}[w.src.Pick(4)],
 	}
 	silent := w.src.Chance(10)
-	if w.src.Chance(6) {
+	if w.src.Chance(6) && !terms.Shared {
 		terms.MinHold = 100 * time.Millisecond
 	}
 	if w.src.Chance(5) {
@@ -97,8 +103,12 @@ func (w *world) newClaim(p *process, terms actor.Terms) *claim {
 func (w *world) comes(c *claim) {
 	key := keyOf{c.p, c.ID}
 	c.noes, c.failures, c.opFailures = w.noes[key], w.failures[key], w.opFailures[key]
+	if c.Shared {
+		c.noes = w.sharedNoes[key]
+	}
 	l := c.p.links[c.ID]
 	c.others = w.wanted(c.p, c.ID) || l != nil && l.busy != nil && (l.busy.kind == opWait || l.busy.kind == opPoll)
+	c.shares = w.mayShare(c)
 	c.n = len(w.past) + len(w.open) + 1
 	w.open = append(w.open, c)
 	w.say("%v: try %v, dedicated %v, poll first %v, %d attempts, hold %d, for %v at least", c, c.Try, c.Dedicated, c.PollFirst,

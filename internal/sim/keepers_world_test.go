@@ -32,11 +32,12 @@ type world struct {
 	server     server
 	ops        []*op
 	asking     []*reservation
-	questions  []*link
+	questions  []*question
 	calls      int                // of this step
 	ended      []*session         // whose clients have yet to find out
 	outside    map[int64]*session // programs that do without us
-	noes       map[keyOf]int      // how often the server said that a lock is held
+	noes       map[keyOf]int      // how often the server said that a lock is held,
+	sharedNoes map[keyOf]int      // and that it is not to be shared
 	failures   map[keyOf]int      // errors, of reservations too
 	opFailures map[keyOf]int      // errors of operations
 	permanent  map[keyOf]bool
@@ -78,7 +79,7 @@ func (p *process) String() string { return fmt.Sprintf("process %d", p.n) }
 type injected struct{ step string }
 
 func newWorld(src *sim.Source) *world {
-	w := &world{outside: map[int64]*session{}, noes: map[keyOf]int{},
+	w := &world{outside: map[int64]*session{}, noes: map[keyOf]int{}, sharedNoes: map[keyOf]int{},
 		failures: map[keyOf]int{}, opFailures: map[keyOf]int{}, permanent: map[keyOf]bool{}, tenures: map[keyOf]*tenure{}}
 	w.begin(src)
 	w.server = server{w: w, locks: map[int64]*serverLock{}}
@@ -189,8 +190,10 @@ func (p *process) strike(id int64, step string, exit bool) {
 	if l := p.links[id]; l != nil && l.busy != nil {
 		l.busy.tainted = true
 	}
-	if l := p.w.server.lock(id); l.owner != nil && l.owner.p == p {
-		p.failTenure[id] = l.tenure
+	for _, o := range p.w.server.lock(id).owners {
+		if o.s.p == p {
+			p.failTenure[id] = max(p.failTenure[id], o.tenure)
+		}
 	}
 	p.w.say("          the keeper of %d in %v fails at %q, by a Goexit: %v", id, p, step, exit)
 	if exit {
@@ -228,7 +231,7 @@ func (w *world) settle() {
 	// What two keepers did at one time has no order, and a history needs one.
 	slices.SortStableFunc(w.ops, func(a, b *op) int { return byKey(a.l, b.l) })
 	slices.SortStableFunc(w.asking, func(a, b *reservation) int { return byKey(a.l, b.l) })
-	slices.SortStableFunc(w.questions, byKey)
+	slices.SortStableFunc(w.questions, func(a, b *question) int { return byKey(a.l, b.l) })
 	w.server.expire()
 	w.mu.Unlock()
 	w.look()

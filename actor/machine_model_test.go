@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestRandomHistories(t *testing.T) {
 		w := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"acquire": w.acquire, "end": w.end, "endFirst": w.endFirst, "answer": w.answerAny, "answerOK": w.answerOK,
-			"reserved": w.reservedAny, "lost": w.lost, "told": w.hearsay, "due": w.dueAny, "dueNow": w.dueNow, "time": w.timePasses,
+			"reserved": w.reservedAny, "lost": w.lost, "told": w.hearsay, "toldNow": w.hearsNow, "due": w.dueAny, "dueNow": w.dueNow, "time": w.timePasses,
 			"trust": w.trustChanges, "pause": w.pause, "late": w.late, "close": w.maybeClose,
 		})
 		if rapid.Bool().Draw(t, "all goes well") && !w.closed {
@@ -48,7 +49,7 @@ func (w *model) allServed(when string) {
 
 func newModel(t *rapid.T) *model {
 	now := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-	w := &model{t: t, now: now, trust: now.Add(time.Hour), failed: map[*Claim]int{}, asked: map[*Claim]bool{},
+	w := &model{t: t, now: now, trust: now.Add(time.Hour), failed: map[*Claim]int{}, pausing: map[*Claim]bool{},
 		notified: map[*Claim]bool{}}
 	w.m.limits = &Limits{
 		MaxWaiters:    rapid.IntRange(1, 4).Draw(t, "max waiters"),
@@ -64,7 +65,8 @@ func newModel(t *rapid.T) *model {
 		} else {
 			w.own = rapid.SampledFrom([]ownSession{ownNone, ownAsked, ownWithdrawn, ownHave}).Draw(t, "own")
 		}
-		w.known = server{op: w.op, held: w.held, own: w.own, onOwn: w.onOwn, stopping: w.stopped}
+		w.shared = rapid.Bool().Draw(t, "shared")
+		w.known = server{op: w.op, held: w.held, shared: w.shared, own: w.own, onOwn: w.onOwn, stopping: w.stopped}
 	}
 	return w
 }
@@ -76,18 +78,16 @@ func (w *model) acquire(t *rapid.T) {
 	c.Dedicated = rapid.IntRange(0, 3).Draw(t, "dedicated") == 0
 	c.PollFirst = rapid.Bool().Draw(t, "poll first")
 	c.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "attempts")
-	c.MinHold = time.Duration(rapid.SampledFrom([]int{0, 0, 25, 100}).Draw(t, "min hold")) * time.Millisecond
+	if c.Shared = rapid.Bool().Draw(t, "shared"); !c.Shared {
+		c.MinHold = time.Duration(rapid.SampledFrom([]int{0, 0, 25, 100}).Draw(t, "min hold")) * time.Millisecond
+	}
 	c.Hold = rapid.SampledFrom([]HoldMode{HoldWithContext, HoldDetached, HoldForWork}).Draw(t, "hold")
 	w.step(acquire{c})
 }
 
 // alive draws one of those who wait or hold.
 func (w *model) alive(t *rapid.T) *Claim {
-	var alive []*Claim
-	if w.holder != nil {
-		alive = append(alive, w.holder)
-	}
-	alive = append(alive, w.queue...)
+	alive := slices.Concat(w.holders, w.queue)
 	if len(alive) == 0 {
 		t.Skip("nobody is there")
 	}
@@ -98,8 +98,8 @@ func (w *model) end(t *rapid.T) { w.endOf(w.alive(t), rapid.IntRange(0, 2).Draw(
 
 func (w *model) endFirst(t *rapid.T) {
 	switch {
-	case w.holder != nil:
-		w.endOf(w.holder, 0)
+	case len(w.holders) > 0:
+		w.endOf(w.holders[0], 0)
 	case len(w.queue) > 0:
 		w.endOf(w.queue[0], 1)
 	default:
@@ -109,17 +109,18 @@ func (w *model) endFirst(t *rapid.T) {
 
 // endOf ends a claim: a release is for who holds.
 func (w *model) endOf(c *Claim, how int) {
+	holds := slices.Contains(w.holders, c)
 	switch {
-	case how == 0 && c == w.holder:
+	case how == 0 && holds:
 		w.step(&release{claim: c})
 	case how == 1:
 		w.step(withdraw{c, errGaveUp})
-		if c.Err == nil && c != w.holder {
+		if c.Err == nil && !holds {
 			w.fail("who gave up waits")
 		}
 	default:
 		w.step(contextEnded{c, errGaveUp})
-		if c.Err == nil && (c != w.holder || c.Hold == HoldWithContext) && c.Over() == nil {
+		if c.Err == nil && (!holds || c.Hold == HoldWithContext) && c.Over() == nil {
 			w.fail("the context of a claim has ended, and nothing came of it")
 		}
 	}
@@ -174,14 +175,14 @@ func (w *model) lost(t *rapid.T) {
 	if !w.held || w.busy {
 		t.Skip("nothing is held")
 	}
-	holder := w.holder
+	holders := slices.Clone(w.holders)
 	w.step(Lost{w.session})
-	if holder != nil && holder.Over() == nil {
-		w.fail("a lost hold is not over")
+	for _, c := range holders {
+		if c.Over() == nil {
+			w.fail("a lost hold is not over")
+		}
 	}
 }
-
-func (w *model) hearsay(*rapid.T) { w.step(Told{Holder: &Holder{PID: 1}}) }
 
 func (w *model) dueAny(*rapid.T) { w.step(due{}) }
 
@@ -201,7 +202,7 @@ func (w *model) dueNow(t *rapid.T) {
 
 func (w *model) pause(t *rapid.T) {
 	for _, c := range w.claims {
-		if w.asked[c] {
+		if w.pausing[c] {
 			w.step(paused{c, time.Duration(rapid.IntRange(-1, 300).Draw(t, "pause")) * time.Millisecond})
 			return
 		}
@@ -236,8 +237,11 @@ func (w *model) goesWell() {
 		switch {
 		case w.busy:
 			w.step(Answered{&Answer{OK: true}})
-		case w.holder != nil:
-			w.step(&release{claim: w.holder})
+		case w.draining && len(w.holders) > 0 && len(w.queue)%2 == 0: // the other gives up; else it waits for all who hold
+			w.now = w.now.Add(1)
+			w.step(Told{Asked: w.now})
+		case len(w.holders) > 0:
+			w.step(&release{claim: w.holders[0]})
 		case w.own == ownAsked || w.own == ownWithdrawn:
 			w.step(Reserved{&Answer{OK: true}})
 		case !at.IsZero() && (len(w.queue) > 0 || w.kept != nil):

@@ -23,6 +23,7 @@ type model struct {
 	inherited bool      // begun by an earlier incarnation,
 	stopped   bool      // a poll, asked to stop
 	onOwn     bool      // on the reserved session, as is then the lock
+	shared    bool      // the mode of the operation, as is then the lock's
 	held      bool      // the server has said that the lock is ours, and not been told to release it
 	own       ownSession
 	session   *driverSession // of the last grant
@@ -31,22 +32,26 @@ type model struct {
 	queue     []*Claim        // in the order in which they came
 	claims    []*Claim        // all
 	failed    map[*Claim]int  // attempts that failed since it came
-	asked     map[*Claim]bool // for a pause, without an answer yet
+	pausing   map[*Claim]bool // asked for a pause, without an answer yet
 	notified  map[*Claim]bool // that the hold is to end
-	holder    *Claim
-	unsettled *Claim // whose hold is over
-	kept      *Claim // whose minimum hold goes on after its hold
+	holders   []*Claim        // one, or such as share the lock
+	unsettled *Claim          // whose hold is over
+	kept      *Claim          // whose minimum hold goes on after its hold
 
-	tenure time.Time // when the server granted the lock
-	grants int       // since then
-	closed bool
-	exited bool
+	tenure   time.Time // when the server granted the lock
+	grants   int       // since then, but for those who joined a holder
+	asked    time.Time // when it was last asked, since then, whether somebody elsewhere waits; when it was granted, if never
+	draining bool      // such a one is known to wait
+	lapsed   bool      // the session was trusted no longer, at some time since then
+	closed   bool
+	exited   bool
 
 	// Of the step under way.
 	message    message
-	granted    bool   // a claim was granted in it
+	granted    bool   // a claim was granted in it,
+	joined     bool   // to share the lock with others
+	mightShare bool   // who comes with it might share the lock
 	confirmed  bool   // it brought the server's word for a release
-	settledOK  *Claim // whose release was called a success
 	keeps      *Claim // whose hold it ended before the minimum
 	failures   int    // 1 where it brought a failure that counts
 	permanent  bool
@@ -65,11 +70,12 @@ func (w *model) step(e message) {
 		return // the keeper is gone, and nobody sends it anything any more
 	}
 	historySteps.Add(1)
-	w.message, w.granted, w.confirmed, w.settledOK, w.keeps = e, false, false, nil, nil
+	w.message, w.granted, w.joined, w.mightShare, w.confirmed, w.keeps = e, false, false, false, false, nil
 	w.failures, w.permanent, w.repeated = 0, false, false
 	w.waitingOld = slices.Clone(w.queue)
 	switch e := e.(type) {
 	case acquire:
+		w.mightShare = len(w.queue) == 0 && w.mayShare(e.claim)
 		w.claims, w.queue = append(w.claims, e.claim), append(w.queue, e.claim)
 	case Answered:
 		w.answered(e.Answer)
@@ -78,7 +84,9 @@ func (w *model) step(e message) {
 	case Lost:
 		w.held, w.kept = false, nil
 	case paused:
-		w.asked[e.claim] = false
+		w.pausing[e.claim] = false
+	case Told:
+		w.hears(e)
 	case closing:
 		w.closed = true
 	}
@@ -103,6 +111,7 @@ func (w *model) answered(a *Answer) {
 	w.held = a.OK
 	if a.OK {
 		w.tenure, w.grants, w.session = w.now, 0, &driverSession{}
+		w.asked, w.draining, w.lapsed = w.now, false, false
 	}
 	if a.Err == nil || w.inherited {
 		return
@@ -115,7 +124,7 @@ func (w *model) answered(a *Answer) {
 }
 
 func (w *model) reserved(a *Answer) {
-	if w.own == ownAsked && a.Err != nil && !w.busy && w.holder == nil {
+	if w.own == ownAsked && a.Err != nil && !w.busy && len(w.holders) == 0 {
 		w.failures, w.permanent = 1, !a.Transient // somebody was waiting for nothing but this
 	}
 	w.own = ownNone
@@ -130,7 +139,7 @@ func (w *model) carryOut(fx effect) {
 	}
 	switch fx.kind {
 	case fxTry, fxTryOwn, fxWait, fxPoll, fxUnlock:
-		w.operate(fx.kind)
+		w.operate(fx)
 	case fxStopPolling:
 		if !w.busy || w.op != opPoll || w.stopped {
 			w.fail("stop-polling, and no poll is there to be stopped")
@@ -152,17 +161,18 @@ func (w *model) carryOut(fx effect) {
 		}
 		w.own = ownNone
 	case fxAsk:
+		w.asked = w.now
 	case fxAskPause:
-		if w.asked[fx.claim] || fx.claim != w.first() {
+		if w.pausing[fx.claim] || fx.claim != w.first() {
 			w.fail("a pause is asked for twice, or of somebody who is not first")
 		}
-		w.asked[fx.claim], fx.claim.askedPause = true, true
+		w.pausing[fx.claim], fx.claim.askedPause = true, true
 	case fxGrant:
 		w.grant(fx.claim)
 	case fxRefuse:
 		w.refuse(fx.claim, fx.err)
 	case fxNotify:
-		if fx.claim != w.holder || fx.claim.Hold != HoldForWork || !w.closed || w.notified[fx.claim] {
+		if !slices.Contains(w.holders, fx.claim) || fx.claim.Hold != HoldForWork || !w.closed || w.notified[fx.claim] {
 			w.fail("the wrong owner is told, or for the second time")
 		}
 		w.notified[fx.claim] = true
@@ -171,7 +181,7 @@ func (w *model) carryOut(fx effect) {
 	case fxSettle:
 		w.settle(fx.claim, fx.err)
 	case fxExit:
-		if !w.closed || w.busy || w.held || w.own != ownNone || w.holder != nil || len(w.queue) > 0 {
+		if !w.closed || w.busy || w.held || w.own != ownNone || len(w.holders)+len(w.queue) > 0 {
 			w.fail("exit too early")
 		}
 		w.exited = true
@@ -185,11 +195,12 @@ func (w *model) first() *Claim {
 	return w.queue[0]
 }
 
-func (w *model) operate(kind effectKind) {
+func (w *model) operate(fx effect) {
+	kind := fx.kind
 	if w.busy {
 		w.fail("%v while %v is under way", kind, w.op)
 	}
-	if w.holder != nil {
+	if len(w.holders) > 0 {
 		w.fail("%v while the lock is somebody's", kind)
 	}
 	if w.held != (kind == fxUnlock) {
@@ -199,7 +210,10 @@ func (w *model) operate(kind effectKind) {
 		w.fail("%v before the minimum hold is over", kind)
 	}
 	w.kept = nil
-	w.busy, w.stopped, w.inherited = true, false, false
+	if kind == fxUnlock && fx.server.shared != w.shared || kind != fxUnlock && fx.server.shared != w.queue[0].Shared {
+		w.fail("%v in the wrong mode", kind)
+	}
+	w.busy, w.stopped, w.inherited, w.shared = true, false, false, fx.server.shared
 	w.op = map[effectKind]operation{fxTry: opTry, fxTryOwn: opTry, fxWait: opWait, fxPoll: opPoll, fxUnlock: opUnlock}[kind]
 	switch kind {
 	case fxTryOwn, fxWait:
@@ -219,128 +233,13 @@ func (w *model) operate(kind effectKind) {
 	}
 }
 
-func (w *model) grant(c *Claim) {
-	_, byServer := w.message.(Answered)
-	switch {
-	case w.holder != nil:
-		w.fail("granted twice")
-	case w.kept != nil:
-		w.fail("granted during a minimum hold")
-	case !w.held || w.busy:
-		w.fail("granted without the server's word")
-	case w.closed:
-		w.fail("granted after close")
-	case !w.now.Before(w.trust):
-		w.fail("granted on a session that is trusted no longer")
-	case c.Dedicated && !w.onOwn:
-		w.fail("granted on a session with other locks to one who wants none")
-	case w.first() != c:
-		w.fail("granted out of turn")
-	case c.Local == byServer:
-		w.fail("Local is %v", c.Local)
-	case w.unsettled != nil && !c.Local:
-		w.fail("granted by the server before the last hold was settled")
-	}
-	limits := w.m.limits
-	if w.grants++; c.Local && (w.grants > limits.HandOffGrants || w.now.Sub(w.tenure) >= limits.HandOffTime) {
-		w.fail("grant %d, %v after the server's, is beyond the hand-off limits", w.grants, w.now.Sub(w.tenure))
-	}
-	w.queue = w.queue[1:]
-	w.holder, w.granted, c.Session = c, true, w.session
-	w.decide(c, nil)
-}
-
-func (w *model) decide(c *Claim, err error) {
-	for range len(c.reply) {
-		if <-c.reply == Decided {
-			w.fail("a claim was decided twice")
-		}
-	}
-	c.decide(err)
-}
-
-func (w *model) refuse(c *Claim, err error) {
-	i := slices.Index(w.queue, c)
-	if i < 0 {
-		w.fail("refused and not in the queue")
-	}
-	var right bool
-	switch e := w.message.(type) {
-	case acquire:
-		right = c == e.claim && (errors.Is(err, ErrNotAcquired) && c.Try || errors.Is(err, ErrClosed) && w.closed ||
-			errors.Is(err, ErrTooManyWaiters) && len(w.waitingOld) >= w.m.limits.MaxWaiters)
-	case contextEnded:
-		right = c == e.claim && errors.Is(err, e.cause)
-	case withdraw:
-		right = c == e.claim && errors.Is(err, e.cause)
-	case closing:
-		right = errors.Is(err, ErrClosed)
-	default:
-		right = errors.Is(err, ErrNotAcquired) && c.Try ||
-			errors.Is(err, ErrAttempts) && w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0
-	}
-	if !right {
-		w.fail("refused after %T for a reason that is none: %v", w.message, err)
-	}
-	w.queue = slices.Delete(slices.Clone(w.queue), i, i+1)
-	w.decide(c, err)
-}
-
-func (w *model) mustFail(c *Claim, failures int) bool {
-	return w.permanent || c.Try || failures >= c.MaxAttempts
-}
-
-func (w *model) over(c *Claim, cause error) {
-	if c != w.holder || w.unsettled != nil {
-		w.fail("the hold that ended was not the holder's")
-	}
-	var right bool
-	switch e := w.message.(type) {
-	case *release:
-		right = c == e.claim && errors.Is(cause, ErrReleased)
-	case contextEnded:
-		right = c == e.claim && c.Hold == HoldWithContext && errors.Is(cause, e.cause)
-	case Lost:
-		right = errors.Is(cause, ErrLost) && errors.Is(cause, errBroken)
-	case closing:
-		right = c.Hold != HoldForWork && errors.Is(cause, ErrClosed)
-	}
-	if !right {
-		w.fail("a hold ended by %T for %v", w.message, cause)
-	}
-	w.holder, w.unsettled = nil, c
-	if _, lost := w.message.(Lost); !lost && !w.closed && w.now.Before(c.Granted.Add(c.MinHold)) {
-		w.keeps = c
-	}
-	c.end(cause)
-}
-
-func (w *model) settle(c *Claim, err error) {
-	if c != w.unsettled {
-		w.fail("settled a hold that is not over, or twice")
-	}
-	w.unsettled = nil
-	if err == nil {
-		w.settledOK = c
-		if c == w.keeps {
-			w.kept = c
-		}
-	} else if !errors.Is(err, ErrLost) && !errors.Is(err, ErrReleaseUnknown) {
-		w.fail("settled with %v", err)
-	}
-	c.settle(err)
-}
-
 // look checks what must be so after each step.
 func (w *model) look() {
-	if w.holder != nil && w.unsettled != nil {
+	if len(w.holders) > 0 && w.unsettled != nil {
 		w.fail("the lock went on, and the last hold was not settled")
 	}
 	if w.keeps != nil && (w.kept != w.keeps || w.granted || w.busy) {
 		w.fail("a hold ended before its minimum, and the lock was not kept")
-	}
-	if w.settledOK != nil && !w.granted && !w.confirmed && w.kept == nil {
-		w.fail("a release was called a success, and neither the server nor the next holder has the lock")
 	}
 	for _, c := range w.waitingOld {
 		if w.failures == 0 {
@@ -357,8 +256,9 @@ func (w *model) look() {
 		w.fail("%d wait, and the machine knows of %d", n, w.m.queue.n)
 	}
 	w.lookAtServer()
+	w.lookAtReaders()
 	for i, c := range w.queue {
-		if c.Try && (i > 0 || w.holder != nil || w.kept != nil) {
+		if c.Try && (i > 0 || len(w.holders) > 0 || w.kept != nil) {
 			w.fail("a try was left in the queue")
 		}
 		if c.Try && w.idle() && !c.Dedicated {
@@ -370,18 +270,22 @@ func (w *model) look() {
 	}
 }
 
-func (w *model) idle() bool { return !w.busy && w.holder == nil && w.kept == nil }
+func (w *model) idle() bool { return !w.busy && len(w.holders) == 0 && w.kept == nil }
 
 func (w *model) lookAtServer() {
 	alarm := w.m.nextDue()
 	if s := w.known; s.op != opNone != w.busy || s.op != w.op && w.busy || s.held != (w.held && !w.busy || w.held && w.op == opUnlock) ||
-		s.own != w.own {
-		w.fail("the keeper knows %+v of the server, and it is busy %v %v held %v own %d", s, w.busy, w.op, w.held, w.own)
+		s.own != w.own || s.shared != w.shared && (w.busy || w.held) {
+		w.fail("the keeper knows %+v of the server, and it is busy %v %v held %v shared %v own %d", s, w.busy, w.op, w.held, w.shared, w.own)
 	}
 	switch {
 	case w.kept != nil:
 		if w.busy || !w.held || !alarm.Equal(w.kept.Granted.Add(w.kept.MinHold)) || w.own == ownHave && !w.onOwn {
 			w.fail("a minimum hold: busy %v held %v own %d, and the alarm is at %v", w.busy, w.held, w.own, alarm)
+		}
+	case w.draining && !w.busy && len(w.holders) > 0:
+		if !alarm.Equal(w.asked.Add(askAgain)) {
+			w.fail("somebody elsewhere is known to wait, and the alarm is at %v", alarm)
 		}
 	case !w.idle():
 		if !alarm.IsZero() && !(w.busy && (w.op == opWait || w.op == opPoll)) {

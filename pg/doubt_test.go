@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
 
 // An error does not mean "not acquired", and no answer means nothing at all. After each of these the server's own table
@@ -23,19 +25,25 @@ func TestAFailedStatementIsSettled(t *testing.T) {
 		for _, done := range []int{0, 1, 2, 3} { // how many of the operations had their effect
 			for _, op := range []Op{OpTry, OpUnlock} {
 				for _, n := range []int64{1, 3} {
-					t.Run(fmt.Sprintf("%s/%s of %d after %d", code, op, n, done), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { failStatement(t, code, op, n, done) })
-					})
+					for _, sharedFrom := range []int{3, 1, 0} { // the first of those whose locks are shared
+						t.Run(fmt.Sprintf("%s/%s of %d after %d, shared from %d", code, op, n, done, sharedFrom), func(t *testing.T) {
+							synctest.Test(t, func(t *testing.T) { failStatement(t, code, op, n, done, sharedFrom) })
+						})
+					}
 				}
 			}
 		}
 	}
 }
 
-func failStatement(t *testing.T, code string, op Op, n int64, done int) {
+func failStatement(t *testing.T, code string, op Op, n int64, done, sharedFrom int) {
 	f := newFake(t)
 	p := openPool(t, f.source(t), Config{SharedSessions: 1})
-	callers, neighbour, other := newCallers(span(1, n)), newCaller(50), newCaller(51)
+	callers := newCallers(span(1, n))
+	for i, c := range callers {
+		c.r.Shared = i >= sharedFrom
+	}
+	neighbour, other := newCaller(50), newCaller(51)
 	s := neighbour.take(t, p)
 	if a := other.on(t, other.reserve(t, p, UseDedicated), OpTry); !a.ok {
 		t.Fatalf("%+v", a)
@@ -57,8 +65,8 @@ func failStatement(t *testing.T, code string, op Op, n int64, done int) {
 			}
 			return
 		}
-		for _, id := range span(1, n)[:min(done, int(n))] {
-			map[Op]func(*fakeSession, int64) bool{OpTry: f.try, OpUnlock: f.unlock}[op](fs, id)
+		for _, c := range callers[:min(done, int(n))] {
+			map[Op]func(*fakeSession, pgfake.Lock) bool{OpTry: f.tryMode, OpUnlock: f.unlockMode}[op](fs, pgfake.Lock{ID: c.r.ID, Shared: c.r.Shared})
 		}
 		q.answered, q.Code = true, code
 	})

@@ -35,13 +35,18 @@ type fakeServer struct {
 }
 
 type fakeLock struct {
-	owner *fakeSession
-	count int // PostgreSQL stacks a session's own locks
+	holds map[fakeHold]int // PostgreSQL stacks a session's own locks
 	queue []*fakeWaiter
 }
 
-type fakeWaiter struct {
+// fakeHold is a session that has a lock in a mode.
+type fakeHold struct {
 	session *fakeSession
+	shared  bool
+}
+
+type fakeWaiter struct {
+	fakeHold
 	granted chan struct{}
 }
 
@@ -176,8 +181,8 @@ func (f *fakeServer) held() map[int64]string {
 	defer f.mu.Unlock()
 	out := make(map[int64]string)
 	for id, l := range f.locks {
-		if l.owner != nil {
-			out[id] = fmt.Sprintf("%d x%d", l.owner.PID, l.count)
+		for h, n := range l.holds {
+			out[id] += fmt.Sprintf("%d shared=%v x%d;", h.session.PID, h.shared, n)
 		}
 	}
 	return out
@@ -186,61 +191,79 @@ func (f *fakeServer) held() map[int64]string {
 func (f *fakeServer) lock(id int64) *fakeLock {
 	l := f.locks[id]
 	if l == nil {
-		l = &fakeLock{}
+		l = &fakeLock{holds: make(map[fakeHold]int)}
 		f.locks[id] = l
 	}
 	return l
 }
 
-func (f *fakeServer) try(s *fakeSession, id int64) bool {
+// try takes the exclusive lock, tryMode a lock in a mode.
+func (f *fakeServer) try(s *fakeSession, id int64) bool { return f.tryMode(s, pgfake.Lock{ID: id}) }
+
+func (f *fakeServer) tryMode(s *fakeSession, lock pgfake.Lock) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := f.lock(id)
-	if l.owner != nil && l.owner != s {
+	l, h := f.lock(lock.ID), fakeHold{s, lock.Shared}
+	if l.holds[h] == 0 && (l.conflicts(h) || slices.ContainsFunc(l.queue, func(w *fakeWaiter) bool { return !w.shared || !h.shared })) {
 		return false
 	}
-	l.owner = s
-	l.count++
+	l.holds[h]++
 	return true
 }
 
+// conflicts reports whether another session has the lock so that h cannot be.
+func (l *fakeLock) conflicts(h fakeHold) bool {
+	for other := range l.holds {
+		if other.session != h.session && !(other.shared && h.shared) {
+			return true
+		}
+	}
+	return false
+}
+
+// unlock releases an exclusive lock, unlockMode one in a mode: in another it is not there.
 func (f *fakeServer) unlock(s *fakeSession, id int64) bool {
+	return f.unlockMode(s, pgfake.Lock{ID: id})
+}
+
+func (f *fakeServer) unlockMode(s *fakeSession, lock pgfake.Lock) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := f.lock(id)
-	if l.owner != s {
+	l, h := f.lock(lock.ID), fakeHold{s, lock.Shared}
+	switch l.holds[h] {
+	case 0:
 		return false
-	}
-	if l.count--; l.count == 0 {
-		l.next()
+	case 1:
+		delete(l.holds, h)
+		l.wake()
+	default:
+		l.holds[h]--
 	}
 	return true
 }
 
-func (l *fakeLock) next() {
-	l.owner, l.count = nil, 0
-	if len(l.queue) > 0 {
+// wake grants the lock to those who wait, in order, up to the first whose mode conflicts.
+func (l *fakeLock) wake() {
+	for len(l.queue) > 0 && !l.conflicts(l.queue[0].fakeHold) {
 		w := l.queue[0]
 		l.queue = l.queue[1:]
-		l.owner, l.count = w.session, 1
+		l.holds[w.fakeHold]++
 		close(w.granted)
 	}
 }
 
 // enqueue puts a session into a lock's queue, or grants the lock.
-func (f *fakeServer) enqueue(s *fakeSession, id int64) *fakeWaiter {
-	w := &fakeWaiter{session: s, granted: make(chan struct{})}
-	if f.try(s, id) {
+func (f *fakeServer) enqueue(s *fakeSession, lock pgfake.Lock) *fakeWaiter {
+	w := &fakeWaiter{fakeHold: fakeHold{s, lock.Shared}, granted: make(chan struct{})}
+	if f.tryMode(s, lock) {
 		close(w.granted)
 		return w
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := f.lock(id)
+	l := f.lock(lock.ID)
 	l.queue = append(l.queue, w)
-	if l.owner == nil {
-		l.next()
-	}
+	l.wake()
 	return w
 }
 
@@ -252,6 +275,7 @@ func (f *fakeServer) leave(w *fakeWaiter, id int64) bool {
 	i := slices.Index(l.queue, w)
 	if i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
+		l.wake() // others may have waited for nobody else
 	}
 	return i >= 0
 }
@@ -262,9 +286,9 @@ func (f *fakeServer) end(s *fakeSession) {
 	delete(f.sessions, s.PID)
 	for _, l := range f.locks {
 		l.queue = slices.DeleteFunc(l.queue, func(w *fakeWaiter) bool { return w.session == s })
-		if l.owner == s {
-			l.next()
-		}
+		delete(l.holds, fakeHold{s, false})
+		delete(l.holds, fakeHold{s, true})
+		l.wake()
 	}
 }
 

@@ -140,11 +140,11 @@ func (s *fakeSession) answer(q *question) {
 }
 
 // Try implements [pgfake.Locks], as do the methods below.
-func (s *fakeSession) Try(id int64) bool    { return s.server.try(s, id) }
-func (s *fakeSession) Unlock(id int64) bool { return s.server.unlock(s, id) }
+func (s *fakeSession) Try(l pgfake.Lock) bool    { return s.server.tryMode(s, l) }
+func (s *fakeSession) Unlock(l pgfake.Lock) bool { return s.server.unlockMode(s, l) }
 
 func (s *fakeSession) TryXact(id int64) bool {
-	granted := s.Try(id)
+	granted := s.server.try(s, id)
 	if granted {
 		s.inXact = append(s.inXact, id)
 	}
@@ -153,7 +153,7 @@ func (s *fakeSession) TryXact(id int64) bool {
 
 func (s *fakeSession) EndXact() {
 	for _, id := range s.inXact {
-		s.Unlock(id)
+		s.server.unlock(s, id)
 	}
 	s.inXact = nil
 }
@@ -163,7 +163,7 @@ func (s *fakeSession) wait(q *question) {
 	case <-s.canceled: // it came before there was something to cancel
 	default:
 	}
-	w := s.server.enqueue(s, q.ID())
+	w := s.server.enqueue(s, q.Lock())
 	slice, err := strconv.Atoi(s.Settings["lock_timeout"])
 	if err != nil {
 		slice = 1 << 30

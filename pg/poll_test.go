@@ -164,8 +164,8 @@ func TestPollsTakeTurns(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			statements++
-			for _, id := range q.Locks() {
-				asked[id] = append(asked[id], time.Now())
+			for _, l := range q.Locks() {
+				asked[l.ID] = append(asked[l.ID], time.Now())
 				ticks[time.Now()]++
 			}
 		}

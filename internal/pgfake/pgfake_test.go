@@ -11,22 +11,22 @@ import (
 )
 
 // table is locks that one session has.
-type table map[int64]bool
+type table map[Lock]bool
 
-func (l table) Try(id int64) bool {
-	had := l[id]
-	l[id] = true
+func (t table) Try(l Lock) bool {
+	had := t[l]
+	t[l] = true
 	return !had
 }
 
-func (l table) Unlock(id int64) bool {
-	had := l[id]
-	delete(l, id)
+func (t table) Unlock(l Lock) bool {
+	had := t[l]
+	delete(t, l)
 	return had
 }
 
-func (l table) TryXact(id int64) bool { return l.Try(id) }
-func (l table) EndXact()              { clear(l) }
+func (t table) TryXact(id int64) bool { return t.Try(Lock{ID: id}) }
+func (t table) EndXact()              { clear(t) }
 
 // said is an answer in short.
 func said(messages []pgproto3.BackendMessage) string {
@@ -79,7 +79,7 @@ func bind(name string, params ...string) *pgproto3.Bind {
 }
 
 func TestARequestIsAnsweredMessageByMessage(t *testing.T) {
-	locks := table{7: true}
+	locks := table{{7, false}: true}
 	s := &Session{PID: 4711}
 	parse := func(name, sql string) *pgproto3.Parse { return &pgproto3.Parse{Name: name, Query: sql} }
 	run, portal, sync := &pgproto3.Execute{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Sync{}
@@ -131,8 +131,14 @@ func TestSettings(t *testing.T) {
 func TestAWaitHasItsIDInItsTextAndItsAnswerInALetter(t *testing.T) {
 	s := &Session{}
 	q := s.Receive(&pgproto3.Query{String: "DO $lockkeeper$ id CONSTANT pg_catalog.int8 := '-12'::pg_catalog.int8;"}).Last()
-	if q.Kind != Wait || !slices.Equal(q.Locks(), []int64{-12}) || q.Unlocks() != nil {
+	if q.Kind != Wait || !slices.Equal(q.Locks(), []Lock{{-12, false}}) || q.Unlocks() != nil {
 		t.Fatalf("%+v", q)
+	}
+	for _, sql := range []string{"DO $lockkeeper$ id CONSTANT pg_catalog.int8 := '-12'::pg_catalog.int8; PERFORM pg_catalog.pg_advisory_lock_shared(id);",
+		"SELECT pg_catalog.pg_advisory_lock_shared('-12'::pg_catalog.int8)"} {
+		if shared := s.Receive(&pgproto3.Query{String: sql}).Last(); !slices.Equal(shared.Locks(), []Lock{{-12, true}}) {
+			t.Errorf("%s: %v", sql, shared.Locks())
+		}
 	}
 	for granted, want := range map[bool]string{true: "t", false: "f"} {
 		if q.Waited(granted); string(q.Rows[0][0]) != want || q.Code != "" {
@@ -142,6 +148,31 @@ func TestAWaitHasItsIDInItsTextAndItsAnswerInALetter(t *testing.T) {
 	plain := &Statement{Kind: PlainWait}
 	if plain.Waited(false); plain.Code != "55P03" {
 		t.Errorf("a plain wait whose time is over: %+v", plain)
+	}
+}
+
+func TestABatchHasModesOrNone(t *testing.T) {
+	array := func(size int, elements ...byte) []byte {
+		raw := make([]byte, 20)
+		for _, e := range elements {
+			raw = append(raw, 0, 0, 0, byte(size))
+			raw = append(append(raw, make([]byte, size-1)...), e)
+		}
+		return raw
+	}
+	none, ids := array(8)[:12], array(8, 1, 2)
+	for _, c := range []struct {
+		params         [][]byte
+		unlocks, locks []Lock
+	}{
+		{[][]byte{ids, none}, []Lock{{1, false}, {2, false}}, nil},
+		{[][]byte{none, ids}, nil, []Lock{{1, false}, {2, false}}},
+		{[][]byte{array(8, 3), array(1, 1), ids, array(1, 0, 1)}, []Lock{{3, true}}, []Lock{{1, false}, {2, true}}},
+	} {
+		s := &Statement{Kind: Batch, Params: c.params}
+		if !slices.Equal(s.Unlocks(), c.unlocks) || !slices.Equal(s.Locks(), c.locks) {
+			t.Errorf("%v: unlocks %v, locks %v", c.params, s.Unlocks(), s.Locks())
+		}
 	}
 }
 

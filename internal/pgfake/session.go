@@ -27,11 +27,25 @@ type Facts struct {
 
 // Locks are what the statements of a session do to locks.
 type Locks interface {
-	Try(id int64) bool
+	Try(l Lock) bool
 	TryXact(id int64) bool
-	Unlock(id int64) bool
+	// Unlock answers false where the session has not the lock, or has it in the other mode.
+	Unlock(l Lock) bool
 	// EndXact releases what TryXact has locked.
 	EndXact()
+}
+
+// Lock is what is asked for: an id, and the mode.
+type Lock struct {
+	ID     int64
+	Shared bool
+}
+
+func (l Lock) String() string {
+	if l.Shared {
+		return strconv.FormatInt(l.ID, 10) + " shared"
+	}
+	return strconv.FormatInt(l.ID, 10)
 }
 
 // Request is what a client sent until it waits for the answer.
@@ -173,14 +187,14 @@ func (s *Session) Do(q *Statement, f Facts, locks Locks) bool {
 		s.InBlock = q.Kind == Begin
 		locks.EndXact()
 	case Try:
-		q.Bool(locks.Try(q.ID()))
+		q.Bool(locks.Try(q.Lock()))
 	case TryXact:
 		q.Bool(locks.TryXact(q.ID()))
 		if !s.InBlock {
 			locks.EndXact()
 		}
 	case Unlock:
-		q.Bool(locks.Unlock(q.ID()))
+		q.Bool(locks.Unlock(q.Lock()))
 	case Batch:
 		q.Rows = append(q.Rows, [][]byte{letters(q.Unlocks(), locks.Unlock), letters(q.Locks(), locks.Try)})
 	default:
@@ -206,9 +220,9 @@ func (s *Session) set(q *Statement) {
 	}
 }
 
-func letters(ids []int64, do func(int64) bool) (all []byte) {
-	for _, id := range ids {
-		all = append(all, Letter(do(id))...)
+func letters(locks []Lock, do func(Lock) bool) (all []byte) {
+	for _, l := range locks {
+		all = append(all, Letter(do(l))...)
 	}
 	return all
 }

@@ -48,40 +48,59 @@ func (s *Statement) ID() int64 {
 	return id
 }
 
-// Unlocks are the ids that the statement wants released.
-func (s *Statement) Unlocks() []int64 {
+// Lock is the one lock that the statement is about. Its mode is in the text.
+func (s *Statement) Lock() Lock { return Lock{s.ID(), strings.Contains(s.SQL, "_shared(")} }
+
+// Unlocks are the locks that the statement wants released.
+func (s *Statement) Unlocks() []Lock {
 	switch s.Kind {
 	case Batch:
-		return ids(s.Params[0])
+		return locks(s.Params[:len(s.Params)/2])
 	case Unlock:
-		return []int64{s.ID()}
+		return []Lock{s.Lock()}
 	default:
 		return nil
 	}
 }
 
-// Locks are the ids that the statement wants locked for the session.
-func (s *Statement) Locks() []int64 {
+// Locks are the locks that the statement wants for the session.
+func (s *Statement) Locks() []Lock {
 	switch s.Kind {
 	case Batch:
-		return ids(s.Params[len(s.Params)/2])
+		return locks(s.Params[len(s.Params)/2:])
 	case Try, Wait, PlainWait:
-		return []int64{s.ID()}
+		return []Lock{s.Lock()}
 	default:
 		return nil
 	}
 }
 
 // Wanted are the ids whose holders the statement asks for.
-func (s *Statement) Wanted() []int64 { return ids(s.Params[0]) }
-
-// ids reads int8[] in binary form.
-func ids(array []byte) (all []int64) {
-	if len(array) < 20 {
-		return nil
+func (s *Statement) Wanted() (ids []int64) {
+	for _, l := range locks(s.Params) {
+		ids = append(ids, l.ID)
 	}
-	for rest := array[20:]; len(rest) >= 12; rest = rest[12:] {
-		all = append(all, int64(binary.BigEndian.Uint64(rest[4:])))
+	return ids
+}
+
+// locks reads the ids of a batch, int8[] in binary form, and where the batch has modes, bool[], those.
+func locks(params [][]byte) (all []Lock) {
+	for _, id := range elements(params[0], 8) {
+		all = append(all, Lock{ID: int64(binary.BigEndian.Uint64(id))})
+	}
+	if len(params) > 1 {
+		for i, mode := range elements(params[1], 1) {
+			all[i].Shared = mode[0] == 1
+		}
+	}
+	return all
+}
+
+// elements reads an array in binary form, whose elements are of that size.
+func elements(array []byte, size int) (all [][]byte) {
+	const head = 20
+	for rest := array[min(head, len(array)):]; len(rest) >= 4+size; rest = rest[4+size:] {
+		all = append(all, rest[4:4+size])
 	}
 	return all
 }

@@ -84,10 +84,8 @@ func (w *election) begins(ctx context.Context, e *elector) (finish <-chan struct
 	defer w.mu.Unlock()
 	w.seen.add("a term begins")
 	w.say("          %v leads", e.p)
-	e.term, e.finish, e.finished, e.late, e.wire = ctx, make(chan struct{}), false, false, nil
-	if owner := w.lock(e.p.m.Key(w.keys[0]).ID()).owner; owner != nil && owner.c != nil && owner.c.p == e.p {
-		e.wire = owner.c
-	}
+	e.term, e.finish, e.finished, e.late = ctx, make(chan struct{}), false, false
+	e.wire = w.lock(e.p.m.Key(w.keys[0]).ID()).of(e.p)
 	return e.finish
 }
 

@@ -40,6 +40,7 @@ type call struct {
 	key       string
 	id        int64
 	try       bool
+	shared    bool
 	detach    bool
 	timeout   time.Duration
 	began     time.Time
@@ -64,7 +65,9 @@ type call struct {
 	outcomes   []error
 }
 
-func (k *call) String() string { return fmt.Sprintf("call %d of %v for %s", k.n, k.p, k.key) }
+func (k *call) String() string {
+	return fmt.Sprintf("%s call %d of %v for %s", modeName(k.shared), k.n, k.p, k.key)
+}
 
 // holds reports whether the holder believes to hold the lock.
 func (k *call) holds() bool {
@@ -92,6 +95,7 @@ func (w *stack) acquire() {
 	p := w.programs[i]
 	key := w.keys[w.src.Pick(len(w.keys))]
 	k := w.newCall(p, key)
+	k.shared = w.src.Chance(2)
 	if w.src.Chance(3) {
 		w.share(k)
 	}
@@ -159,8 +163,12 @@ func (k *call) start(opts ...manager.AcquireOption) {
 		switch {
 		case k.work != nil:
 			k.do(opts)
+		case k.try && k.shared:
+			k.lock, k.err = k.p.m.TryAcquireShared(k.ctx, k.key, opts...)
 		case k.try:
 			k.lock, k.err = k.p.m.TryAcquire(k.ctx, k.key, opts...)
+		case k.shared:
+			k.lock, k.err = k.p.m.AcquireShared(k.ctx, k.key, opts...)
 		default:
 			k.lock, k.err = k.p.m.Acquire(k.ctx, k.key, opts...)
 		}
@@ -253,13 +261,12 @@ func (w *stack) onlyOneHolds() {
 			w.violate("no silent loss", "%v holds on, and nothing was heard of %v for longer than that is trusted", k, k.wire)
 		}
 		where := fmt.Sprint(k.p.n, k.key)
-		if other := holders[where]; other != nil {
+		if other := holders[where]; other != nil && !(other.shared && k.shared) {
 			w.violate("exclusion", "%v and %v hold at one time", other, k)
 		}
 		holders[where] = k
-		owner := w.lock(k.id).owner
-		backed := owner != nil && owner.c != nil && owner.c.p == k.p
-		if c := k.p.excused[k.id]; !backed && (c == nil || c.told()) {
+		l := w.lock(k.id)
+		if c := k.p.excused[k.id]; (l.of(k.p) == nil || l.shared != k.shared) && (c == nil || c.told()) {
 			w.violate("exclusion", "%v holds, and the server does not have its lock", k)
 		}
 	}
@@ -321,9 +328,9 @@ func (k *call) returnedRightly() {
 
 func (k *call) grantedRightly() {
 	w := k.w
-	w.seen.add("granted")
-	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !owner.c.closed {
-		k.wire = owner.c
+	w.seen.add("granted, " + modeName(k.shared))
+	if c := w.lock(k.id).of(k.p); c != nil && !c.closed {
+		k.wire = c
 	} else {
 		k.wire = k.p.excused[k.id] // the session ended while the answer was on its way
 	}

@@ -89,8 +89,8 @@ func (k *call) freeRightly() {
 		return
 	}
 	// What an earlier statement takes on a connection that the program has given up goes when the server hears of its end.
-	if owner := w.lock(k.id).owner; owner != nil && owner.c != nil && owner.c.p == k.p && !owner.c.closed && !w.othersOf(k) {
-		w.violate("released means free", "%v, and the server has the lock for %v", k, owner.c)
+	if c := w.lock(k.id).of(k.p); c != nil && !c.closed && !w.othersOf(k) {
+		w.violate("released means free", "%v, and the server has the lock for %v", k, c)
 	}
 }
 

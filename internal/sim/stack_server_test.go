@@ -11,9 +11,36 @@ import (
 
 // advisory is one lock at the server.
 type advisory struct {
-	owner *backend
-	queue []*statement
+	owners []*backend // one, or any number that share the lock
+	shared bool       // its mode, where it has an owner
+	queue  []*statement
 }
+
+func (l *advisory) has(b *backend) bool { return slices.Contains(l.owners, b) }
+
+// of is the connection on which a program has the lock, nil if it has not. Where it shares the lock with itself, since the server has
+// yet to hear that it has hung up, it is the one that it uses.
+func (l *advisory) of(p *program) (c *wire) {
+	for _, b := range l.owners {
+		if b.c != nil && b.c.p == p && (c == nil || !b.c.left()) {
+			c = b.c
+		}
+	}
+	return c
+}
+
+// left reports whether the client is done with the connection.
+func (c *wire) left() bool { return c.closed || c.goodbye || c.hangUpOut }
+
+// conflicts reports whether a lock in a mode cannot be granted beside those that are.
+func (l *advisory) conflicts(shared bool) bool { return len(l.owners) > 0 && !(l.shared && shared) }
+
+// free reports whether the lock may be had in a mode. Who waits counts: PostgreSQL grants nothing past a waiter whose mode conflicts.
+func (l *advisory) free(shared bool) bool {
+	return !l.conflicts(shared) && !slices.ContainsFunc(l.queue, func(s *statement) bool { return !(s.Lock().Shared && shared) })
+}
+
+func (l *advisory) grant(b *backend, shared bool) { l.owners, l.shared = append(l.owners, b), shared }
 
 // backend is the server's end of a connection.
 type backend struct {
@@ -29,17 +56,17 @@ type backend struct {
 // TryXact implements pgfake.Locks, as do Try, Unlock and EndXact.
 func (b *backend) TryXact(id int64) bool {
 	l := b.w.lock(id)
-	if l.owner != nil {
+	if !l.free(false) {
 		return false
 	}
-	l.owner = b
+	l.grant(b, false)
 	b.xact = append(b.xact, id)
 	return true
 }
 
 func (b *backend) EndXact() {
 	for _, id := range b.xact {
-		b.w.free(id, b.w.lock(id))
+		b.w.free(id, b)
 	}
 	b.xact = nil
 }
@@ -74,41 +101,47 @@ func (w *stack) lock(id int64) *advisory {
 	return l
 }
 
-func (b *backend) Try(id int64) bool {
-	l := b.w.lock(id)
-	delete(b.doubt, id)
-	if l.owner == b {
-		b.w.violate("one session locks one id once", "%s locks %d on a session that has it", b.whose(), id)
+func (b *backend) Try(lock pgfake.Lock) bool {
+	l := b.w.lock(lock.ID)
+	delete(b.doubt, lock.ID)
+	if l.has(b) {
+		b.w.violate("one session locks one id once", "%s locks %v on a session that has it", b.whose(), lock)
 	}
-	if l.owner != nil {
+	if !l.free(lock.Shared) {
 		return false
 	}
-	l.owner = b
+	l.grant(b, lock.Shared)
 	return true
 }
 
-func (b *backend) Unlock(id int64) bool {
-	l := b.w.lock(id)
-	if l.owner != b && b.doubt[id] { // then it is known. Before, it may be asked for again
-		delete(b.doubt, id)
+func (b *backend) Unlock(lock pgfake.Lock) bool {
+	l := b.w.lock(lock.ID)
+	if !l.has(b) && b.doubt[lock.ID] { // then it is known. Before, it may be asked for again
+		delete(b.doubt, lock.ID)
 		return false
 	}
-	if l.owner != b {
-		b.w.violate("unlock what is locked", "%s unlocks %d on a session that does not have it", b.whose(), id)
+	if !l.has(b) || l.shared != lock.Shared {
+		b.w.violate("unlock what is locked", "%s unlocks %v on a session that does not have it", b.whose(), lock)
 		return false
 	}
-	b.w.free(id, l)
+	b.w.free(lock.ID, b)
 	return true
 }
 
-// free gives a lock to who waits for it.
-func (w *stack) free(id int64, l *advisory) {
-	l.owner = nil
-	for len(l.queue) > 0 && l.owner == nil {
+// free takes a lock from a session.
+func (w *stack) free(id int64, b *backend) {
+	l := w.lock(id)
+	l.owners = slices.DeleteFunc(l.owners, func(other *backend) bool { return other == b })
+	w.wake(id, l)
+}
+
+// wake gives a lock to those who wait for it, in order, up to the first whose mode conflicts.
+func (w *stack) wake(id int64, l *advisory) {
+	for len(l.queue) > 0 && !l.conflicts(l.queue[0].Lock().Shared) {
 		s := l.queue[0]
 		l.queue = l.queue[1:]
 		s.queued = false
-		l.owner = s.c.backend
+		l.grant(s.c.backend, s.Lock().Shared)
 		s.Waited(true)
 		s.done()
 		w.seen.add("granted in the queue")
@@ -117,7 +150,12 @@ func (w *stack) free(id int64, l *advisory) {
 }
 
 // ids are what a statement wants locked or released.
-func (s *statement) ids() []int64 { return append(s.Unlocks(), s.Locks()...) }
+func (s *statement) ids() (ids []int64) {
+	for _, l := range append(s.Unlocks(), s.Locks()...) {
+		ids = append(ids, l.ID)
+	}
+	return ids
+}
 
 // done ends a statement, whose answer is on its way then.
 func (s *statement) done() {
@@ -147,6 +185,7 @@ func (s *statement) leaveQueue() {
 		l := s.c.w.lock(s.ID())
 		l.queue = slices.DeleteFunc(l.queue, func(other *statement) bool { return other == s })
 		s.queued = false
+		s.c.w.wake(s.ID(), l) // others may have waited for nobody else
 	}
 }
 
@@ -180,7 +219,7 @@ func (b *backend) wait(s *statement) {
 	switch {
 	case s.Kind == pgfake.Wait && b.w.noLanguage:
 		s.Code = noLanguage
-	case b.Try(s.ID()):
+	case b.Try(s.Lock()):
 		s.Waited(true)
 	default:
 		s.queued, s.sliceEnd = true, time.Now().Add(b.setting("lock_timeout"))
@@ -192,8 +231,18 @@ func (b *backend) wait(s *statement) {
 func (s *statement) who() {
 	s.Columns = 6
 	for _, id := range s.Wanted() {
-		if owner := s.c.w.lock(id).owner; owner != nil {
-			s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(owner.PID)), "simulated", "127.0.0.1", "1700000000", "true")
+		l := s.c.w.lock(id)
+		row := func(pid uint32, granted string) {
+			s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(pid)), "simulated", "127.0.0.1", "1700000000", granted)
+		}
+		for _, waiting := range l.queue {
+			row(waiting.c.backend.PID, "false")
+		}
+		for _, b := range l.owners {
+			row(b.PID, "true")
+		}
+		if len(l.queue) > 0 && l.shared && l.of(s.c.p) != nil {
+			s.c.w.seen.add("readers hear of a writer")
 		}
 	}
 }
@@ -212,11 +261,11 @@ func (b *backend) end(excuse bool) {
 		c.hungUp = true
 	}
 	for _, id := range b.w.lockIDs() {
-		if l := b.w.lock(id); l.owner == b {
+		if b.w.lock(id).has(b) {
 			if excuse && b.c != nil && !b.c.told() {
 				b.c.p.excused[id] = b.c
 			}
-			b.w.free(id, l)
+			b.w.free(id, b)
 		}
 	}
 }
@@ -224,7 +273,7 @@ func (b *backend) end(excuse bool) {
 // holds reports whether the backend has any lock.
 func (b *backend) holds() bool {
 	for _, l := range b.w.locks {
-		if l.owner == b {
+		if l.has(b) {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ var stackActions = []action[*stack]{
 	}},
 	{10, (*stack).serveSome},
 	{10, (*stack).acquire},
+	{4, (*stack).readersAndWriter},
 	{5, (*stack).releaseSome},
 	{4, (*stack).cancelSome},
 	{5, (*stack).executeSome},
@@ -313,15 +314,15 @@ func (w *stack) restartServer() {
 }
 
 func (w *stack) outsiderTakes() {
-	key := w.keys[w.src.Pick(len(w.keys))]
+	key, shared := w.keys[w.src.Pick(len(w.keys))], w.src.Chance(3)
 	id := w.programs[0].m.Key(key).ID()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.lock(id); l.owner == nil {
-		w.say("another program locks %s", key)
+	if l := w.lock(id); l.free(shared) && w.outsiders[id] == nil {
+		w.say("another program locks %s, %s", key, modeName(shared))
 		w.lastPID++
 		w.outsiders[id] = &backend{Session: pgfake.Session{PID: w.lastPID}, w: w}
-		l.owner = w.outsiders[id]
+		l.grant(w.outsiders[id], shared)
 	}
 }
 

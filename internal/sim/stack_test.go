@@ -10,7 +10,7 @@ import (
 
 // Managers with all that is below them, on a simulated PostgreSQL, under everything that can happen to them.
 func TestStack(t *testing.T) {
-	seen := newTally("granted", "refused: cancelled", "refused: wait timeout", "refused: not acquired", "refused: closed",
+	seen := newTally("granted, exclusive", "granted, shared", "readers hear of a writer", "refused: cancelled", "refused: wait timeout", "refused: not acquired", "refused: closed",
 		"refused: attempts", "refused: keeper failed", "released: confirmed", "released: lost", "released: unknown",
 		"released: cancelled", "told: lost", "told: released", "told: cancelled", "told: closed", "session killed", "session expired",
 		"statement failed", "backend cancelled", "granted in the queue", "server restarted", "context shared", "keeper failed",

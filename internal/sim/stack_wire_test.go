@@ -179,7 +179,7 @@ func (c *wire) asked(r *pgfake.Request) {
 		return
 	}
 	s := &statement{Statement: last, c: c, request: r, sent: time.Now()}
-	s.settles = slices.ContainsFunc(s.Unlocks(), func(id int64) bool { return c.backend.doubt[id] })
+	s.settles = slices.ContainsFunc(s.Unlocks(), func(l pgfake.Lock) bool { return c.backend.doubt[l.ID] })
 	if s.Kind == pgfake.Ask {
 		c.w.seen.add("health question")
 		if !c.backend.holds() && len(c.pending)+len(c.replies) == 0 {

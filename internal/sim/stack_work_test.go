@@ -40,7 +40,11 @@ func (k *call) do(opts []manager.AcquireOption) {
 			panic(v)
 		}
 	}()
-	k.err = k.p.m.Do(k.ctx, k.key, k.work.run(k.w), opts...)
+	do := k.p.m.Do
+	if k.shared {
+		do = k.p.m.DoShared
+	}
+	k.err = do(k.ctx, k.key, k.work.run(k.w), opts...)
 }
 
 func (f *work) run(w *stack) func(context.Context) error {
@@ -140,8 +144,8 @@ func (k *call) worksRightly() {
 		w.violate("a holder hears", "%v works on and was not told that %v is gone", k, k.wire)
 	case !gone && k.p.isClosed():
 		w.violate("Close waits for what runs under a lock", "%v", k)
-	case !gone && (k.wire == nil || w.lock(k.id).owner != k.wire.backend):
-		w.violate("Do holds until its function has returned", "%v works, and the server has its lock for %v", k, w.lock(k.id).owner.whose())
+	case !gone && (k.wire == nil || !w.lock(k.id).has(k.wire.backend) || w.lock(k.id).shared != k.shared):
+		w.violate("Do holds until its function has returned", "%v works, and the server does not have its lock", k)
 	}
 	if k.ctx.Err() != nil {
 		w.seen.add("worked on after the end of its context")

@@ -186,7 +186,7 @@ func (w *stack) expire() {
 			continue
 		}
 		for _, k := range w.calls {
-			if l := w.lock(k.id); k.p == c.p && l.owner == b && (k.watches() || k.holds() || k.works() && k.work.ctx.Err() == nil) {
+			if k.p == c.p && k.wire == c && w.lock(k.id).has(b) && (k.watches() || k.holds() || k.works() && k.work.ctx.Err() == nil) {
 				w.violate("no silent loss", "%v holds on while the server ends its session, of which it has not heard", k)
 			}
 		}

@@ -172,6 +172,11 @@ func (k *call) start(opts ...manager.AcquireOption) {
 		default:
 			k.lock, k.err = k.p.m.Acquire(k.ctx, k.key, opts...)
 		}
+		if k.lock != nil {
+			k.w.mu.Lock()
+			defer k.w.mu.Unlock()
+			k.locate()
+		}
 	}()
 }
 
@@ -326,14 +331,16 @@ func (k *call) returnedRightly() {
 	k.refusedRightly()
 }
 
+// locate notes on which connection the lock is that was granted just now. With mu.
+func (k *call) locate() {
+	if k.wire = k.w.lock(k.id).of(k.p); k.wire == nil || k.wire.closed {
+		k.wire = k.p.excused[k.id] // the session ended while the answer was on its way
+	}
+}
+
 func (k *call) grantedRightly() {
 	w := k.w
 	w.seen.add("granted, " + modeName(k.shared))
-	if c := w.lock(k.id).of(k.p); c != nil && !c.closed {
-		k.wire = c
-	} else {
-		k.wire = k.p.excused[k.id] // the session ended while the answer was on its way
-	}
 	for _, before := range w.calls {
 		if before == k {
 			break

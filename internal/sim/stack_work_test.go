@@ -44,13 +44,15 @@ func (k *call) do(opts []manager.AcquireOption) {
 	if k.shared {
 		do = k.p.m.DoShared
 	}
-	k.err = do(k.ctx, k.key, k.work.run(k.w), opts...)
+	k.err = do(k.ctx, k.key, k.work.run(k), opts...)
 }
 
-func (f *work) run(w *stack) func(context.Context) error {
+func (f *work) run(k *call) func(context.Context) error {
+	w := k.w
 	return func(ctx context.Context) error {
 		w.mu.Lock()
 		f.begun, f.running, f.ctx = true, true, ctx
+		k.locate()
 		w.mu.Unlock()
 		if f.stubborn {
 			<-f.finish

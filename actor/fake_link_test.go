@@ -20,6 +20,7 @@ type fakeLink struct {
 	// ---- under the store's mu
 	busy       bool
 	kind       effectKind // of the operation under way
+	shared     bool       // the mode of it, or of the lock that is held
 	stopped    bool       // the poll was asked to stop
 	sliceTimer *time.Timer
 	pollTimer  *time.Timer
@@ -134,7 +135,7 @@ func (l *fakeLink) granted(f *fakeSession) {
 }
 
 func (l *fakeLink) tried(f *fakeSession) {
-	if s := l.store; s.owners[l.id] != nil || s.outside[l.id] {
+	if !l.store.available(l) {
 		l.reply(f, Answer{})
 		return
 	}
@@ -143,7 +144,7 @@ func (l *fakeLink) tried(f *fakeSession) {
 
 func (l *fakeLink) waited(f *fakeSession) {
 	s := l.store
-	if s.owners[l.id] == nil && !s.outside[l.id] {
+	if s.available(l) {
 		l.granted(f)
 		return
 	}
@@ -168,7 +169,7 @@ func (l *fakeLink) polled(f *fakeSession) {
 	switch lost := f.Lost(); {
 	case lost != nil:
 		l.reply(f, Answer{Err: lost, Transient: true})
-	case s.owners[l.id] == nil && !s.outside[l.id]:
+	case s.available(l):
 		l.granted(f)
 	case l.stopped:
 		l.reply(f, Answer{})
@@ -193,27 +194,31 @@ func (l *fakeLink) unlocked(f *fakeSession) {
 }
 
 // Try implements [Link], as do the methods below.
-func (l *fakeLink) Try(_ bool) {
+func (l *fakeLink) Try(shared bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
+	l.shared = shared
 	l.begin(fxTry, l.store.shared, l.tried)
 }
 
-func (l *fakeLink) TryOwn(_ bool) {
+func (l *fakeLink) TryOwn(shared bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
+	l.shared = shared
 	l.begin(fxTryOwn, l.own, l.tried)
 }
 
-func (l *fakeLink) Wait(_ bool) {
+func (l *fakeLink) Wait(shared bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
+	l.shared = shared
 	l.begin(fxWait, l.own, l.waited)
 }
 
-func (l *fakeLink) Poll(_ bool) {
+func (l *fakeLink) Poll(shared bool) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
+	l.shared = shared
 	l.begin(fxPoll, l.store.shared, l.polled)
 }
 
@@ -323,13 +328,14 @@ func (l *fakeLink) Ask() {
 		return // a question during another has no answer
 	}
 	l.telling = true
+	told := Told{Asked: time.Now()}
 	s.later(v.after, func() {
 		l.telling = false
+		told.Waiters = len(s.queues[l.id]) > 0
 		if s.outside[l.id] {
-			l.send(Told{Holder: &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}})
-		} else {
-			l.send(Told{})
+			told.Holder = &Holder{PID: 4711, ApplicationName: "outside", Seen: time.Now()}
 		}
+		l.send(told)
 	})
 }
 

@@ -22,8 +22,9 @@ type fakeStore struct {
 
 	mu      sync.Mutex
 	owners  map[int64]*fakeLink   // who of ours holds an id
-	outside map[int64]bool        // ids that others hold
-	queues  map[int64][]*fakeLink // who waits at the server; nil is somebody outside
+	outside map[int64]bool        // ids that others hold, exclusively
+	readers map[int64]bool        // ids that others share
+	queues  map[int64][]*fakeLink // who waits at the server; nil is somebody outside, for the exclusive lock
 	latest  map[int64]*fakeLink   // the newest link of an id
 	tenure  map[int64]int         // how often the server has granted an id to us
 	hung    map[int64]func(error) // operations that the script left without an answer
@@ -74,7 +75,7 @@ func (s *fakeSession) Lost() error {
 
 func newFakeStore() *fakeStore {
 	s := &fakeStore{trust: time.Hour, slice: 2 * time.Second, free: 4,
-		owners: map[int64]*fakeLink{}, outside: map[int64]bool{}, queues: map[int64][]*fakeLink{},
+		owners: map[int64]*fakeLink{}, outside: map[int64]bool{}, readers: map[int64]bool{}, queues: map[int64][]*fakeLink{},
 		latest: map[int64]*fakeLink{}, tenure: map[int64]int{}, hung: map[int64]func(error){}}
 	s.shared = s.session()
 	return s
@@ -155,11 +156,28 @@ func (s *fakeStore) record(l *fakeLink, kind effectKind) verdict {
 func (s *fakeStore) lockOutside(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owners[id] == nil && !s.outside[id] {
+	if s.owners[id] == nil && !s.outside[id] && !s.readers[id] {
 		s.outside[id] = true
 		return
 	}
 	s.queues[id] = append(s.queues[id], nil)
+}
+
+// available reports whether the server grants a lock, as it is asked for. Who waits for the exclusive lock is not passed.
+func (s *fakeStore) available(l *fakeLink) bool {
+	return s.owners[l.id] == nil && !s.outside[l.id] && !slices.Contains(s.queues[l.id], nil) && (l.shared || !s.readers[l.id])
+}
+
+// readOutside lets another process share a lock that is free, or ends that.
+func (s *fakeStore) readOutside(id int64, reads bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if reads {
+		s.readers[id] = true
+		return
+	}
+	delete(s.readers, id)
+	s.grantNext(id)
 }
 
 // unlockOutside lets that process release the lock, or give up where it still waits.
@@ -171,13 +189,14 @@ func (s *fakeStore) unlockOutside(id int64) {
 		s.grantNext(id)
 	} else if i := slices.Index(s.queues[id], nil); i >= 0 {
 		s.queues[id] = slices.Delete(slices.Clone(s.queues[id]), i, i+1)
+		s.grantNext(id)
 	}
 }
 
 // grantNext gives a lock that has come free to the first who waits for it at the server.
 func (s *fakeStore) grantNext(id int64) {
 	q := s.queues[id]
-	if len(q) == 0 {
+	if len(q) == 0 || s.owners[id] != nil || s.outside[id] || s.readers[id] && (q[0] == nil || !q[0].shared) {
 		return
 	}
 	s.queues[id] = q[1:]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ type rig struct {
 	patience time.Duration // after which an answer is missed
 
 	mu       sync.Mutex
-	live     map[int64]*caller // who was granted a key last
+	live     map[int64][]*caller // who was granted a key, and may hold it
 	callers  []*caller
 	failures []KeeperFailure
 	wrong    []string
@@ -63,7 +64,7 @@ func newRig(t testing.TB, change func(*rigConfig)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	r := &rig{t: t, store: newFakeStore(), free: c.free, live: map[int64]*caller{}, patience: time.Minute}
+	r := &rig{t: t, store: newFakeStore(), free: c.free, live: map[int64][]*caller{}, patience: time.Minute}
 	r.store.free, r.store.slice = c.free, c.slice
 	c.Store = r.store
 	c.Failed = func(f KeeperFailure) {
@@ -160,6 +161,7 @@ func key(id int64, change ...func(*Terms)) Terms {
 
 func try(t *Terms)       { t.Try = true }
 func dedicated(t *Terms) { t.Dedicated = true }
+func shared(t *Terms)    { t.Shared = true }
 func forWork(t *Terms)   { t.Hold = HoldForWork }
 func pollFirst(n int) func(*Terms) {
 	return func(t *Terms) { t.PollFirst, t.MaxAttempts = true, n }
@@ -216,10 +218,17 @@ func (r *rig) granted(c *caller) {
 	if c.Over() != nil {
 		return // so the next one may have been here before
 	}
-	if old := r.live[c.ID]; old != nil && old.Over() == nil {
+	live := r.holding(c.ID)
+	if slices.ContainsFunc(live, func(old *caller) bool { return !(old.Shared && c.Shared) }) {
 		r.wrong = append(r.wrong, fmt.Sprintf("two live holds of %s", c.Name))
 	}
-	r.live[c.ID] = c
+	r.live[c.ID] = append(live, c)
+}
+
+// holding are those who hold a key. With mu.
+func (r *rig) holding(id int64) []*caller {
+	r.live[id] = slices.DeleteFunc(r.live[id], func(c *caller) bool { return c.Over() != nil })
+	return r.live[id]
 }
 
 // wait waits for the answer.

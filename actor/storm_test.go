@@ -152,6 +152,7 @@ func (s storm) work(r *rig, random *rand.Rand) {
 	for range s.rounds {
 		terms := key(random.Int64N(int64(s.keys)), func(t *Terms) {
 			t.Hold = HoldMode(random.IntN(3))
+			t.Shared = random.IntN(2) == 0
 			t.Try, t.Dedicated, t.PollFirst = random.IntN(4) == 0, random.IntN(8) == 0, random.IntN(4) == 0
 			t.MaxAttempts = 1 + random.IntN(20)
 		})

@@ -238,8 +238,8 @@ func TestHandOffLimitLetsOthersIn(t *testing.T) {
 func holderOf(r *rig, id int64) *caller {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.live[id]; c != nil && c.Over() == nil {
-		return c
+	if live := r.holding(id); len(live) > 0 {
+		return live[0]
 	}
 	return nil
 }

@@ -195,7 +195,7 @@ func sharing(r *rig, submit func(...func(*Terms)) *caller, done func(*caller)) {
 }
 
 // modes are those in which a key leads its life.
-var modes = map[string]func(*Terms){"exclusive": func(*Terms) {}, "shared": shared}
+var modes = map[string]func(*Terms){"exclusive": exclusive, "shared": shared}
 
 // allSteps are the steps of a keeper's life: each message that it gets and each effect that it carries out.
 func allSteps() (steps []string) {

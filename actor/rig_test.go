@@ -162,6 +162,7 @@ func key(id int64, change ...func(*Terms)) Terms {
 func try(t *Terms)       { t.Try = true }
 func dedicated(t *Terms) { t.Dedicated = true }
 func shared(t *Terms)    { t.Shared = true }
+func exclusive(t *Terms) { t.Shared = false }
 func forWork(t *Terms)   { t.Hold = HoldForWork }
 func pollFirst(n int) func(*Terms) {
 	return func(t *Terms) { t.PollFirst, t.MaxAttempts = true, n }

@@ -267,6 +267,22 @@ func (f *fakeServer) enqueue(s *fakeSession, lock pgfake.Lock) *fakeWaiter {
 	return w
 }
 
+// who answers who holds a lock, and who waits for it.
+func (f *fakeServer) who(q *question) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q.Columns = 6
+	for _, id := range q.Wanted() {
+		l := f.lock(id)
+		for h := range l.holds {
+			q.Has(id, h.session.PID, true)
+		}
+		for _, w := range l.queue {
+			q.Has(id, w.session.PID, false)
+		}
+	}
+}
+
 // leave takes a waiter out of the queue, and reports false where it has been granted.
 func (f *fakeServer) leave(w *fakeWaiter, id int64) bool {
 	f.mu.Lock()

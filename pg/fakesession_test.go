@@ -131,7 +131,7 @@ func (s *fakeSession) answer(q *question) {
 	case pgfake.Wait, pgfake.PlainWait:
 		s.wait(q)
 	case pgfake.Who:
-		q.Columns = 6
+		s.server.who(q)
 	default:
 		if !s.Do(q.Statement, s.server.knows(), s) {
 			q.Code = "0A000"

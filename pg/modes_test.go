@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // modes is in which mode each lock is held in the database, and by how many.
@@ -76,4 +78,45 @@ func answered(t *testing.T, callers []*caller, alone bool, ask func(c *caller)) 
 		}
 		c.quiet(t)
 	}
+}
+
+// The question who holds a lock says whether somebody waits for it, and since when that is known. One that fails says nothing.
+func TestWhoWaitsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		reader, writer := newCaller(1), newCaller(1)
+		reader.r.Shared = true
+		s := reader.take(t, p)
+		own := writer.reserve(t, p, UseWaiting)
+		ask := func() WhoAnswer {
+			time.Sleep(askGap) // else it is not asked
+			p.Who(1, reader)
+			return receive(t, reader.told)
+		}
+		if a := ask(); a.Waiters || a.Holder == nil || a.Holder.PID != s.PID() || !a.Asked.Equal(time.Now()) {
+			t.Errorf("nobody waits: %+v", a)
+		}
+		writer.submit(own, OpWait)
+		synctest.Wait()
+		if a := ask(); !a.Waiters || a.Holder == nil || !a.Asked.Equal(time.Now()) {
+			t.Errorf("a writer waits: %+v", a)
+		}
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.Kind == "who" {
+				q.answered, q.Code = true, "57014"
+			}
+		})
+		if a := ask(); a != (WhoAnswer{}) {
+			t.Errorf("the question failed: %+v", a)
+		}
+		f.onStatement(nil)
+		reader.release(t, s)
+		if a := writer.await(t); a.err == nil && a.ok {
+			writer.release(t, own)
+		}
+		p.Return(own)
+		reader.quiet(t)
+		writer.quiet(t)
+	})
 }

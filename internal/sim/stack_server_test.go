@@ -232,14 +232,11 @@ func (s *statement) who() {
 	s.Columns = 6
 	for _, id := range s.Wanted() {
 		l := s.c.w.lock(id)
-		row := func(pid uint32, granted string) {
-			s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(pid)), "simulated", "127.0.0.1", "1700000000", granted)
-		}
 		for _, waiting := range l.queue {
-			row(waiting.c.backend.PID, "false")
+			s.Has(id, waiting.c.backend.PID, false)
 		}
 		for _, b := range l.owners {
-			row(b.PID, "true")
+			s.Has(id, b.PID, true)
 		}
 		if len(l.queue) > 0 && l.shared && l.of(s.c.p) != nil {
 			s.c.w.seen.add("readers hear of a writer")

@@ -26,6 +26,9 @@ func (w *model) lookAtReaders() {
 	if c := w.first(); c != nil && w.mayShare(c) {
 		w.fail("somebody waits, and might share the lock")
 	}
+	if c := w.first(); c != nil && w.busy && w.op == opPoll && !w.stopped && !w.inherited && c.Shared != w.shared {
+		w.fail("it is polled in a mode that nobody waits for")
+	}
 	if w.joined && w.now.Sub(w.asked) >= askReaders {
 		w.fail("a reader joins, and for %v it was not asked whether somebody elsewhere waits", w.now.Sub(w.asked))
 	}

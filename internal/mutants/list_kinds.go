@@ -97,6 +97,40 @@ var ofKinds = []mutant{
 		{"pg/who.go", "\tif !p.closing {\n\t\tp.wishes[w] = true", "\tif !p.closing && p.asking == nil {\n\t\tp.wishes[w] = true"}}},
 	{name: "a slow server is asked as often as a fast one", test: "pg TestQuestionsKeepTheirDistance", edits: []edit{
 		{"pg/who.go", "min(max(askGap, askShare*time.Since(p.askedAt)), askGapMost)", "askGap"}}},
+	{name: "readers behind a writer here that gives up do not ask about one elsewhere", test: "actor TestWhoJoinsAsksForWritersElsewhere", edits: []edit{
+		{"actor/share.go", "\t\tm.join(c)\n", "\t\tm.assign(c, true)\n"}}},
+	{name: "a reader's try has the no to a writer's", test: "actor TestATryHasTheAnswerToItsOwnMode", edits: []edit{
+		{"actor/attempt.go", "case c == nil, c.Try && c.Shared && !m.server.shared:", "case c == nil:"}}},
+	{name: "where readers only try nobody asks why they are kept out", test: "actor TestReadersAreKeptOutAsLongAsAWriterWaits", edits: []edit{
+		{"actor/share.go", "\tif !m.draining {\n", "\tif !m.draining || m.queue.n == 0 {\n"}}},
+	{name: "a question that failed says that nobody waits", test: "pg TestWhoWaitsIsTold", edits: []edit{
+		{"pg/reader.go", "\t\tif f.err == nil { // else", "\t\tif f.kind == sendWho { // else"}}},
+	{name: "who waited before the grant keeps readers out", test: "actor TestWhatWasAskedBeforeTheGrantKeepsNobodyOut", edits: []edit{
+		{"actor/share.go", "m.server.shared && t.Asked.After(m.grantedAt)", "m.server.shared"}}},
+	{name: "a reader joins on a session that is trusted no longer", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/share.go", "!m.draining && m.mayHold(c)", "!m.draining && m.server.shared && !m.closing && (!c.Dedicated || m.server.onOwn)"}}},
+	{name: "a reader whose context has ended stays among the holders", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holders.remove(c)\n", "\tm.do(fxOver, c, cause)\n\tif cause == ErrReleased || m.holders.n == 1 {\n\t\tm.holders.remove(c)\n\t}\n"}}},
+	{name: "a shared lock is given to one of those who wait", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\tm.shareOut()\n", "\t\tm.assign(c, false)\n"}}},
+	{name: "the last reader hands on past a writer elsewhere", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/hold.go", " < m.limits.HandOffTime && !m.draining {", " < m.limits.HandOffTime {"}}},
+	{name: "a writer elsewhere keeps readers out after it has had the lock", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/attempt.go", "m.handOffs, m.draining = m.now, m.now, 0, false", "m.handOffs = m.now, m.now, 0"}}},
+	{name: "readers that were kept out are not let in when they may be", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/share.go", "\t\tm.draining = t.Waiters\n\t\tm.shareOut()\n", "\t\tm.draining = t.Waiters\n"}}},
+	{name: "a poll goes on in a mode that nobody waits for", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/hold.go", "(c == nil || c.Dedicated || c.Shared != m.server.shared):", "(c == nil || c.Dedicated):"}}},
+	{name: "Close ends the first hold of a shared lock", test: "actor TestRandomHistories", edits: []edit{
+		{"actor/machine.go", "\t\t\tc = next\n\t\t}\n\tcase stKept:", "\t\t\tc, _ = nil, next\n\t\t}\n\tcase stKept:"}}},
+	{name: "after a failure one of those who share is told", test: "actor TestFailureAtEveryStep", edits: []edit{
+		{"actor/recovery.go", "\tfor c := old.holders.head; c != nil; c = old.holders.head {", "\tif c := old.holders.head; c != nil {"}}},
+	{name: "a shared lock is unlocked as an exclusive one", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
+		{"manager/link.go", "\tl.begin(pg.OpUnlock)\n", "\tl.begin(pg.OpUnlock)\n\tl.request.Shared = false\n"}}},
+	{name: "after an error locks are unlocked as exclusive ones", test: "pg TestAFailedStatementIsSettled", edits: []edit{
+		{"pg/batch.go", "\t\treturn e.batch(f.shared, f.entries, nil)\n", "\t\treturn e.batch(false, f.entries, nil)\n"}}},
+	{name: "the modes of a statement's locks are mixed up", test: "pg TestStatementsOfBothModes", edits: []edit{
+		{"pg/statement.go", "appendModes(e.c[:0], unlocks), appendModes(e.d[:0], tries)", "appendModes(e.c[:0], tries), appendModes(e.d[:0], unlocks)"}}},
 	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{

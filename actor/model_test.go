@@ -268,6 +268,11 @@ func (w *model) look() {
 	if w.closed && len(w.queue) > 0 {
 		w.fail("somebody waits after close")
 	}
+	for _, c := range w.holders {
+		if w.closed && !w.notified[c] {
+			w.fail("somebody holds on after close")
+		}
+	}
 }
 
 func (w *model) idle() bool { return !w.busy && len(w.holders) == 0 && w.kept == nil }

@@ -67,11 +67,11 @@ var ofKinds = []mutant{
 		{"actor/share.go", "m.draining = t.Waiters", "m.draining = m.draining || t.Waiters"}}},
 	{name: "a writer here that has given up keeps readers out", test: "manager TestReadersGoOnWhenTheWriterGivesUp", edits: []edit{
 		{"actor/hold.go", "\tcase state == stHeld:\n\t\tm.shareOut()\n", "\tcase state == stHeld:\n"}}},
-	{name: "a shared lock at the server is given to a writer", test: "manager TestALocalWriterIsNotPassed", edits: []edit{
+	{name: "a shared lock at the server is given to a writer", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", " && c.Shared == m.server.shared\n", "\n"}}},
 	{name: "a shared lock ends with the first who leaves it", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
 		{"actor/hold.go", "\tif m.holders.n > 0 { // they", "\tif m.holders.n > 1<<20 { // they"}}},
-	{name: "the loss of a shared lock is told to one", test: "manager TestAllWhoShareALockLoseIt", edits: []edit{
+	{name: "the loss of a shared lock is told to one", test: "actor TestTheLossOfASharedLockIsToldToAll", edits: []edit{
 		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver"}}},
 	{name: "a shared lock is exclusive at the server", test: "pg TestStatementsOfBothModes", edits: []edit{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
@@ -117,7 +117,7 @@ var ofKinds = []mutant{
 		{"actor/hold.go", " < m.limits.HandOffTime && !m.draining {", " < m.limits.HandOffTime {"}}},
 	{name: "a writer elsewhere keeps readers out after it has had the lock", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/attempt.go", "m.handOffs, m.draining = m.now, m.now, 0, false", "m.handOffs = m.now, m.now, 0"}}},
-	{name: "readers that were kept out are not let in when they may be", test: "actor TestRandomHistories", edits: []edit{
+	{name: "readers that were kept out are not let in when they may be", test: "actor TestReadersAreKeptOutAsLongAsAWriterWaits", edits: []edit{
 		{"actor/share.go", "\t\tm.draining = t.Waiters\n\t\tm.shareOut()\n", "\t\tm.draining = t.Waiters\n"}}},
 	{name: "a poll goes on in a mode that nobody waits for", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", "(c == nil || c.Dedicated || c.Shared != m.server.shared):", "(c == nil || c.Dedicated):"}}},

@@ -222,9 +222,7 @@ func (l *fakeLock) conflicts(h fakeHold) bool {
 }
 
 // unlock releases an exclusive lock, unlockMode one in a mode: in another it is not there.
-func (f *fakeServer) unlock(s *fakeSession, id int64) bool {
-	return f.unlockMode(s, pgfake.Lock{ID: id})
-}
+func (f *fakeServer) unlock(s *fakeSession, id int64) { f.unlockMode(s, pgfake.Lock{ID: id}) }
 
 func (f *fakeServer) unlockMode(s *fakeSession, lock pgfake.Lock) bool {
 	f.mu.Lock()

@@ -90,7 +90,7 @@ func TestWhoWaitsIsTold(t *testing.T) {
 		s := reader.take(t, p)
 		own := writer.reserve(t, p, UseWaiting)
 		ask := func() WhoAnswer {
-			time.Sleep(askGap) // else it is not asked
+			time.Sleep(askGap) //nolint:forbidigo // the bubble's clock; sooner it is not asked
 			p.Who(1, reader)
 			return receive(t, reader.told)
 		}

@@ -1,6 +1,7 @@
 package pgfake
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -153,12 +154,14 @@ func TestAWaitHasItsIDInItsTextAndItsAnswerInALetter(t *testing.T) {
 
 func TestABatchHasModesOrNone(t *testing.T) {
 	array := func(size int, elements ...byte) []byte {
-		raw := make([]byte, 20)
+		var raw bytes.Buffer
+		raw.Write(make([]byte, 20))
 		for _, e := range elements {
-			raw = append(raw, 0, 0, 0, byte(size))
-			raw = append(append(raw, make([]byte, size-1)...), e)
+			raw.Write([]byte{0, 0, 0, byte(size)})
+			raw.Write(make([]byte, size-1))
+			raw.WriteByte(e)
 		}
-		return raw
+		return raw.Bytes()
 	}
 	none, ids := array(8)[:12], array(8, 1, 2)
 	for _, c := range []struct {

@@ -13,7 +13,7 @@ import (
 // Keepers and supervisors of several processes on one server, under everything that can happen to them.
 func TestKeepers(t *testing.T) {
 	seen := newTally("exclusive, granted by hand", "exclusive, granted by the server", "shared, granted by hand",
-		"shared, granted by the server", "readers hear of a writer", "readers hear of none", "a reader waits behind a writer elsewhere",
+		"shared, granted by the server", "readers hear of a writer", "readers hear of none",
 		"lost by many who share", "refused: keeper failed", "refused: not acquired",
 		"refused: attempts", "refused: closed", "refused: too many waiters", "refused: too many keys", "refused: cancelled",
 		"over: released", "over: cancelled", "over: lost", "over: closed", "over: keeper failed",

@@ -94,6 +94,7 @@ type Claim struct {
 	endedEarly bool    // the context ended while the claim held, or was being released
 	final      bool    // no more polling first: wait in the server's queue
 	askedPause bool    // AskPause was sent and has not been answered
+	unused     bool    // nobody has worked under the lock, and nobody will
 	retried    bool    // an attempt whose session had ended was repeated at once
 	waits      *idList // the ids that work inside this hold waits for; nil if none
 	joined     int32
@@ -186,6 +187,14 @@ func (c *Claim) ReleaseByContext() (known bool) {
 
 // ReleaseLater releases a granted claim without waiting for the outcome, instead of Release.
 func (c *Claim) ReleaseLater() { c.send(&release{c, nil}) }
+
+// ReleaseUnused is ReleaseLater for a lock under which nobody has worked: its minimum hold does not count, not even where the hold is over.
+func (c *Claim) ReleaseUnused() {
+	if c.MinHold > 0 {
+		c.send(unused{c})
+	}
+	c.ReleaseLater()
+}
 
 // Await waits until the outcome is known, or done is closed. It reports whether the outcome is known. Any goroutine may call
 // it, any number of times.

@@ -54,7 +54,7 @@
 // join them as long as nobody waits (share.go), and the last to leave unlocks or hands on. A grant in one mode is no grant in the other.
 //
 // A hold that ends before its minimum (Terms.MinHold) goes from held to kept: the lock is ours and nobody's until the time is over, and then
-// unlocking (minhold.go).
+// unlocking (minhold.go). One that is given back, since nobody has worked under it, has no minimum.
 //
 // A waiting key is polled for ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time. A claim
 // that wants a session to itself pauses until there is one.

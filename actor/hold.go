@@ -48,10 +48,13 @@ func (m *machine) unlock() {
 	m.do(fxUnlock, nil, nil)
 }
 
-// release: the holder ends its hold, unless that is over already.
+// release: the holder ends its hold, unless that is over already. Where it gives back what was kept for it, its minimum hold is over.
 func (m *machine) release(c *Claim) {
-	if c.stage == stageHolding {
+	switch {
+	case c.stage == stageHolding:
 		m.endHold(c, ErrReleased)
+	case c == m.kept:
+		m.keptEnough()
 	}
 }
 

@@ -86,6 +86,9 @@ func (k *keeper) consider(m message) bool {
 	case whoHolds:
 		e.holding <- k.holding()
 		return false
+	case unused:
+		e.claim.unused = true
+		return false
 	case inside:
 		e.claim.waits = e.claim.waits.changed(e.id, e.ends)
 		return false

@@ -16,6 +16,9 @@ type release struct {
 	outcome chan<- Reply
 }
 
+// unused: nobody has worked under the lock of a claim, and nobody will. Its release comes next.
+type unused struct{ claim *Claim }
+
 // await: somebody wants to know the outcome of a claim, without ending it. Undecided is sent at once where it is not known.
 type await struct {
 	claim *Claim
@@ -62,6 +65,7 @@ type closing struct{}
 
 func (acquire) String() string      { return "acquire" }
 func (*release) String() string     { return "release" }
+func (unused) String() string       { return "unused" }
 func (await) String() string        { return "await" }
 func (whoHolds) String() string     { return "who holds" }
 func (inside) String() string       { return "inside" }

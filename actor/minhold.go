@@ -10,7 +10,12 @@ func (m *machine) keeps(c *Claim) bool {
 }
 
 // keptUntil is when the claim's minimum hold is over.
-func (c *Claim) keptUntil() time.Time { return c.Granted.Add(c.MinHold) }
+func (c *Claim) keptUntil() time.Time {
+	if c.unused {
+		return c.Granted
+	}
+	return c.Granted.Add(c.MinHold)
+}
 
 // keep keeps the lock for c, which does not wait for that.
 func (m *machine) keep(c *Claim) {

@@ -48,6 +48,17 @@ func TestMinHoldThatIsOverOnTheClock(t *testing.T) {
 	})
 }
 
+func TestMinHoldOfAnUnusedLockOnTheClock(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		c := r.acquire(key(1, minHold))
+		c.ReleaseUnused()
+		r.mustRelease(r.acquire(key(1, minHold)))
+		if waited := time.Since(c.Granted); waited != 0 {
+			t.Errorf("granted to the next after %v", waited)
+		}
+	})
+}
+
 // A key whose lock is only kept goes idle when that is over.
 func TestMinHoldThenIdle(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {

@@ -42,6 +42,16 @@ func TestMinHoldThatIsOverChangesNothing(t *testing.T) {
 	d.yes().yes().expect("grant b", stHeld).release("b").expect("over b unlock", stUnlocking)
 }
 
+// A lock that is given back was of no use to anybody, even if its context has ended before.
+func TestMinHoldOfAnUnusedLock(t *testing.T) {
+	unused := func(d *driver) *driver { d.claims["a"].unused = true; return d.release("a") }
+	unused(newDriver(t).acquire("a", minHold).yes()).expect("over a unlock", stUnlocking).yes().expect("settle a", stIdle)
+	d := newDriver(t).acquire("a", minHold).acquire("b").yes().end("a", context.Canceled).expect("over a settle a", stKept)
+	unused(d).expect("unlock", stUnlocking).yes().expect("try", stTrying).yes().expect("grant b", stHeld)
+	unused(d).expect("", stHeld) // it has gone: b has the lock
+	in(t, stKept).release("a").expect("", stKept)
+}
+
 func TestMinHoldEndsWithItsSession(t *testing.T) {
 	d := in(t, stKept).acquire("b").lose().expect("try", stTrying).yes().expect("grant b", stHeld)
 	d.release("b").expect("over b unlock", stUnlocking) // nothing of a's is left

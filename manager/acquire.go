@@ -124,7 +124,7 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 		err = ErrWaitTimeout
 	}
 	if err == nil && ctx.Err() != nil { // it ended just as the lock was granted
-		l.claim.ReleaseLater()
+		l.claim.ReleaseUnused()
 		err = contextReason(ctx)
 	}
 	returned = true

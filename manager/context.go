@@ -131,7 +131,7 @@ func (l *Lock) abandon() {
 		l.claim.Received()
 	}
 	if l.claim.Err == nil {
-		l.claim.ReleaseLater()
+		l.claim.ReleaseUnused()
 	}
 	l.unregister()
 }

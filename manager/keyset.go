@@ -303,7 +303,7 @@ func (g *gathering) releaseAll() {
 		g.lead.releaseLater()
 	}
 	for _, c := range g.others {
-		c.ReleaseLater()
+		c.ReleaseUnused()
 	}
 	g.lead, g.others = nil, nil
 }

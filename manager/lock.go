@@ -127,7 +127,7 @@ func releaseFailed(c *actor.Claim, outcome error) error {
 // releaseLater releases a lock that nobody has been given, without waiting for the outcome.
 func (l *Lock) releaseLater() {
 	l.releasing.Store(true)
-	l.claim.ReleaseLater()
+	l.claim.ReleaseUnused()
 	l.unregister()
 }
 

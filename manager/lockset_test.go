@@ -103,6 +103,29 @@ func TestAcquireAllHoldsNothingWhileItWaits(t *testing.T) {
 	}
 }
 
+// What was taken and given back was never held by anybody: no minimum hold begins.
+func TestAcquireAllReleasesWithoutAMinimumHold(t *testing.T) {
+	s := server(t)
+	m, other := openOn(t, s), openOn(t, s)
+	keys := []string{"a", "b", "c"}
+	for _, blocked := range keys {
+		blocker := acquire(t, other, blocked)
+		_, err := m.Keys(keys...).TryAcquire(bounded(t), manager.WithMinHold(time.Hour))
+		wantIs(t, err, manager.ErrNotAcquired)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := m.Keys(keys...).Acquire(ctx, manager.WithMinHold(time.Hour))
+			done <- err
+		}()
+		eventually(t, "it waits", func() bool { return queued(t, s, blocker.ID()) == 1 })
+		cancel()
+		wantIs(t, ended(t, "the return of the call", done), context.Canceled)
+		eventually(t, "nothing else is locked at the server", func() bool { return len(held(t, s)) == 1 })
+		release(t, blocker)
+	}
+}
+
 // Who has met others twice takes the locks in order, and keeps what it has: so it is served at last.
 func TestAcquireAllTakesTheLocksInOrderAtLast(t *testing.T) {
 	s := server(t)

@@ -85,7 +85,7 @@ var oldBugs = []mutant{
 		{"manager/lock.go", "\tfirst := !l.releasing.Swap(true)", "\tfirst := !l.releasing.Load()"},
 		{"manager/lock.go", "\tif known || first {", "\tl.releasing.Store(true)\n\tif known || first {"}}},
 	{name: "a second release unlocks again", edits: []edit{
-		{"actor/hold.go", "\tif c.stage == stageHolding {\n", "\tif c.stage == stageHolding || c.stage == stageReleasing {\n"}}},
+		{"actor/hold.go", "\tcase c.stage == stageHolding:\n\t\tm.endHold(c, ErrReleased)\n\tcase c == m.kept", "\tcase c.stage == stageHolding || c.stage == stageReleasing:\n\t\tm.endHold(c, ErrReleased)\n\tcase c == m.kept"}}},
 	{name: "old bug 8: a lock that nobody wants any more is kept", edits: []edit{
 		{"actor/hold.go", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.drive()"}}},
 	{name: "a session that nobody wants any more is kept", edits: []edit{

@@ -14,6 +14,12 @@ var ofKinds = []mutant{
 		{"actor/keeper.go", "!waiters && e.claim.MinHold == 0", "!waiters"}}},
 	{name: "Close waits for a minimum hold", test: "actor TestMinHoldEndsWithClose", edits: []edit{
 		{"actor/machine.go", "\tcase stKept:\n\t\tm.kept = nil\n\t\tm.unlock()\n", "\tcase stKept:\n"}}},
+	{name: "a lock that is given back is kept", test: "actor TestMinHoldOfAnUnusedLockOnTheClock", edits: []edit{
+		{"actor/claim.go", "\t\tc.send(unused{c})\n", ""}}},
+	{name: "what is kept cannot be given back", test: "actor TestMinHoldOfAnUnusedLock", edits: []edit{
+		{"actor/hold.go", "\tcase c == m.kept:\n\t\tm.keptEnough()\n", ""}}},
+	{name: "a set that could not be had keeps its keys for a minimum hold", test: "manager TestAcquireAllReleasesWithoutAMinimumHold", edits: []edit{
+		{"manager/keyset.go", "\t\tc.ReleaseUnused()\n", "\t\tc.ReleaseLater()\n"}}},
 	{name: "Once releases when its function has returned", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "o.minHold = max(o.minHold, keep)", "o.minHold = max(o.minHold, min(keep, 0))"}}},
 	{name: "Once forgets that clocks differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
@@ -52,7 +58,7 @@ var ofKinds = []mutant{
 	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
-		{"manager/keyset.go", "\tfor _, c := range g.others {\n\t\tc.ReleaseLater()\n\t}\n", ""}}},
+		{"manager/keyset.go", "\tfor _, c := range g.others {\n\t\tc.ReleaseUnused()\n\t}\n", ""}}},
 	{name: "two keys of a set with one id are two locks", test: "manager TestAcquireAllFoldsCollisions", edits: []edit{
 		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
 	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{

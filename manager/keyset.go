@@ -57,6 +57,10 @@ func (s KeySet) TryAcquire(ctx context.Context, opts ...AcquireOption) (*LockSet
 	return s.acquire(ctx, true, opts)
 }
 
+// otherHold is how locks other than the lead are held: nothing but the set releases them, after the lead's hold has ended. Close ends
+// that hold, and the set releases the others then.
+const otherHold = actor.HoldForWork
+
 // gathering is one acquisition of a set. All of it runs on the caller's goroutine.
 type gathering struct {
 	keys    KeySet
@@ -210,7 +214,7 @@ func (g *gathering) inOrder() error {
 			}
 			continue
 		}
-		lock, err := g.acquire(k, actor.Terms{Owner: g.set}, func(o *acquireOptions) { o.detach = true })
+		lock, err := g.acquire(k, actor.Terms{Owner: g.set, Hold: otherHold}, func(o *acquireOptions) { o.detach = true })
 		if err != nil {
 			return err
 		}
@@ -239,7 +243,7 @@ func (g *gathering) acquire(k Key, t actor.Terms, more AcquireOption) (*Lock, er
 
 // submit tries a lock without waiting for the answer, which is for decided.
 func (g *gathering) submit(k Key) (*actor.Claim, error) {
-	c := &actor.Claim{Terms: actor.Terms{Name: k.name, ID: k.id, Try: true, Hold: actor.HoldDetached, MinHold: g.minHold, MaxAttempts: 1, Owner: g.set}}
+	c := &actor.Claim{Terms: actor.Terms{Name: k.name, ID: k.id, Try: true, Hold: otherHold, MinHold: g.minHold, MaxAttempts: 1, Owner: g.set}}
 	return c, k.m.supervisor.Submit(c)
 }
 

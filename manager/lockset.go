@@ -77,7 +77,7 @@ func (s *LockSet) releaseOthers() {
 // HoldEnds implements [actor.Owner], for the others.
 func (s *LockSet) HoldEnds(cause error) {
 	if !errors.Is(cause, ErrLost) {
-		return // released by the set; or Close, which ends the lead's too
+		return // released by the set; or Close, which ends the lead's
 	}
 	s.loss.Store(&cause)
 	if lead := s.lead.Load(); lead != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -192,6 +193,60 @@ func TestLockSetEndsAsOne(t *testing.T) {
 		_, err := m.AcquireAll(bounded(t), "a", "b")
 		wantIs(t, err, manager.ErrClosed)
 	})
+}
+
+// closesLate is a manager whose keeper of one key does not know of Close before the test says so. released is told the ids of those keys
+// whose locks are released at the server meanwhile.
+type closesLate struct {
+	m        *manager.Manager
+	id       atomic.Int64
+	closing  chan int64 // an id for each keeper that hears of Close
+	late     chan struct{}
+	released chan int64
+}
+
+func openClosesLate(t *testing.T, s *pgserver.Server, opts ...manager.Option) *closesLate {
+	t.Helper()
+	c := &closesLate{closing: make(chan int64, 10), late: make(chan struct{}), released: make(chan int64, 10)}
+	c.m = openOn(t, s, append(opts, manager.WithHook(func(id int64, step string) {
+		switch {
+		case step == "message closing":
+			if c.closing <- id; id == c.id.Load() {
+				<-c.late
+			}
+		case step == "unlock" && !isEnded(c.late):
+			c.released <- id
+		}
+	}))...)
+	return c
+}
+
+// close closes the manager, while each of the keys is held.
+func (c *closesLate) close(t *testing.T, late int64, keys ...string) {
+	t.Helper()
+	c.id.Store(late)
+	closed := make(chan struct{})
+	go func() { defer close(closed); closeNow(t, c.m) }()
+	for range keys {
+		ended(t, "a keeper hears of Close", c.closing)
+	}
+	for _, key := range keys {
+		if c.m.Key(key).ID() != late { // its keeper answers when it has done with Close
+			wantIs(t, c.m.Leader(key).IsLeader(t.Context()), manager.ErrNotLeader)
+		}
+	}
+	if len(c.released) > 0 {
+		t.Errorf("%d locks were released before the hold had ended", len(c.released))
+	}
+	close(c.late)
+	ended(t, "the return of Close", closed)
+}
+
+func TestLockSetReleasesNothingBeforeItsEnd(t *testing.T) {
+	c := openClosesLate(t, server(t))
+	set := acquireAll(t, c.m, "a", "b", "c")
+	c.close(t, c.m.Key(set.Keys()[0]).ID(), set.Keys()...)
+	wantIs(t, set.Err(), manager.ErrClosed)
 }
 
 func TestAcquireAllRefusesBadInput(t *testing.T) {

@@ -59,6 +59,8 @@ var ofKinds = []mutant{
 		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
 		{"manager/keyset.go", "\tfor _, c := range g.others {\n\t\tc.ReleaseUnused()\n\t}\n", ""}}},
+	{name: "Close releases locks of a set that is held still", test: "manager TestLockSetReleasesNothingBeforeItsEnd", edits: []edit{
+		{"manager/keyset.go", "const otherHold = actor.HoldForWork", "const otherHold = actor.HoldDetached"}}},
 	{name: "two keys of a set with one id are two locks", test: "manager TestAcquireAllFoldsCollisions", edits: []edit{
 		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
 	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{

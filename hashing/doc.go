@@ -30,8 +30,11 @@
 // # Changing the function
 //
 // While one process uses the old function, namespace or secret and another the
-// new one, they lock different ids under one name: both hold "the" lock. Stop
-// every user of the old one before the first user of the new one starts.
+// new one, they lock different ids under one name: both hold "the" lock. Either
+// stop every user of the old one before the first user of the new one starts,
+// or deploy a program in between that locks the ids of both, by [Both]: it runs
+// beside either of them, and is to be everywhere before the first user of the
+// new one alone starts.
 //
 // # Which bytes are legal
 //

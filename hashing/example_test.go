@@ -68,6 +68,17 @@ func ExampleNamespaced_postgres() {
 	// Output: -6305395856906523310
 }
 
+// A deploy that puts all locks into a namespace: the program in between has the
+// ids of both, and is given to manager.WithHashes.
+func ExampleBoth() {
+	ids := hashing.Both(hashing.FNV1a, hashing.Namespaced("billing", hashing.FNV1a))
+	fmt.Println(ids.Old("orders/42"))
+	fmt.Println(ids.New("orders/42"))
+	// Output:
+	// -6475162556055330337
+	// 4692758829518402702
+}
+
 // A Func of one's own: any pure function of the name. This one keeps numbers
 // below 2^31 as they are, for a program that already locks such ids.
 func ExampleFunc() {

@@ -14,6 +14,9 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 	if ctx == nil {
 		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
+	if k.second != k.id {
+		return m.acquireBoth(ctx, k, t, opts)
+	}
 	o := collect(opts)
 	l := &Lock{manager: m, parent: parent{Context: ctx, done: ctx.Done()}}
 	l.outer, _ = ctx.Value(heldKey{}).(*Lock)
@@ -78,10 +81,9 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, contextReason(ctx)
 	case m.closing.Load():
 		return nil, ErrClosed
-	case l.outer.holds(k) && l.claim.Try:
-		return nil, fmt.Errorf("%w: %w", ErrNotAcquired, ErrHeld)
-	case l.outer.holds(k):
-		return nil, ErrHeld
+	}
+	if err := l.outer.refuses(k, l.claim.Try); err != nil {
+		return nil, err
 	}
 	t := &l.claim.Terms
 	t.Name, t.ID, t.Dedicated, t.MinHold = k.name, k.id, o.dedicated, o.minHold

@@ -17,6 +17,7 @@ import (
 type config struct {
 	namespace     string
 	hash          hashing.Func
+	secondHash    hashing.Func // of WithHashes; nil if each key has one id
 	retry         RetryPolicy
 	maxWaiters    int
 	maxKeys       int
@@ -39,8 +40,9 @@ type Option func(*config)
 // WithNamespace puts a namespace in front of every key, so that programs which share a database can use the same names.
 func WithNamespace(namespace string) Option { return func(c *config) { c.namespace = namespace } }
 
-// WithHash sets how a key's name becomes its lock id. Default [hashing.FNV1a]. All programs that share locks need the same one.
-func WithHash(f hashing.Func) Option { return func(c *config) { c.hash = f } }
+// WithHash sets how a key's name becomes its lock id. Default [hashing.FNV1a]. All programs that share locks need the same one;
+// [WithHashes] is for changing it.
+func WithHash(f hashing.Func) Option { return func(c *config) { c.hash, c.secondHash = f, nil } }
 
 // WithRetry sets the policy for attempts. The default waits at once and allows ten failed attempts.
 func WithRetry(p RetryPolicy) Option { return func(c *config) { c.retry = p } }
@@ -184,19 +186,19 @@ func (c *config) complete() error {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.hash = c.ids()
+	c.hash, c.secondHash = c.ids()
 	if c.retry.Attempts == 0 && c.retry.Backoff == nil {
 		c.retry = defaultRetry()
 	}
 	return c.retry.validate()
 }
 
-// ids computes the ids of keys, with the namespace.
-func (c *config) ids() hashing.Func {
-	if c.hash == nil {
-		return hashing.NamespacedFNV1a(c.namespace)
+// ids computes the ids of keys, with the namespace. second is nil where each key has one.
+func (c *config) ids() (first, second hashing.Func) {
+	if c.secondHash != nil {
+		second = hashing.Namespaced(c.namespace, c.secondHash)
 	}
-	return hashing.Namespaced(c.namespace, c.hash)
+	return hashing.Namespaced(c.namespace, c.hash), second
 }
 
 func (c *config) supervisor(s actor.Store, failed func(actor.KeeperFailure)) actor.Config {

@@ -152,7 +152,12 @@ func TestResign(t *testing.T) {
 // endNext ends a campaign in its next term.
 func (c *campaign) endNext(t *testing.T) {
 	t.Helper()
-	term := c.leads(t)
+	c.endThis(c.leads(t), t)
+}
+
+// endThis ends a campaign in its term.
+func (c *campaign) endThis(term context.Context, t *testing.T) {
+	t.Helper()
 	c.stop()
 	c.endsTerm(term, t, context.Canceled)
 	c.lets(t)

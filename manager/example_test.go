@@ -268,6 +268,33 @@ func ExampleWithHash() {
 	// true
 }
 
+// WithHashes is for the program that is deployed between two that compute ids in different ways: it excludes both.
+func ExampleWithHashes() {
+	ctx := context.Background()
+	hashes := hashing.Both(hashing.FNV1a, hashing.Postgres)
+	var programs []*manager.Manager
+	for _, ids := range []manager.Option{manager.WithHash(hashes.Old), manager.WithHashes(hashes), manager.WithHash(hashes.New)} {
+		m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"), ids)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer m.Close(ctx)
+		programs = append(programs, m)
+	}
+	before, between, after := programs[0], programs[1], programs[2]
+
+	err := between.Do(ctx, "orders/42", func(context.Context) error {
+		_, byOld := before.TryAcquire(ctx, "orders/42")
+		_, byNew := after.TryAcquire(ctx, "orders/42")
+		fmt.Println(errors.Is(byOld, manager.ErrNotAcquired), errors.Is(byNew, manager.ErrNotAcquired))
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// true true
+	// <nil>
+}
+
 // A Key is computed once and used often.
 func ExampleKey() {
 	ctx := context.Background()

@@ -14,14 +14,14 @@ import (
 // KeySet is a set of keys whose ids have been computed. It is valid as long as its manager.
 type KeySet struct {
 	m   *Manager
-	all []Key // by id; one for each
+	all []Key // by id; one for each, so that a name with two ids is there twice
 }
 
 // Keys makes a set of keys. A name that comes twice is one, and so are two names with one id: their locks are one at the server.
 func (m *Manager) Keys(names ...string) KeySet {
-	set := KeySet{m: m, all: make([]Key, len(names))}
-	for i, name := range names {
-		set.all[i] = m.Key(name)
+	set := KeySet{m: m, all: make([]Key, 0, len(names))}
+	for _, name := range names {
+		set.all = m.Key(name).single(set.all)
 	}
 	slices.SortStableFunc(set.all, func(a, b Key) int { return cmp.Compare(a.id, b.id) })
 	set.all = slices.CompactFunc(set.all, func(a, b Key) bool { return a.id == b.id })
@@ -30,9 +30,11 @@ func (m *Manager) Keys(names ...string) KeySet {
 
 // Names are the names of the keys, in the order of their ids, without those that were folded.
 func (s KeySet) Names() []string {
-	names := make([]string, len(s.all))
-	for i, k := range s.all {
-		names[i] = k.name
+	names, seen := make([]string, 0, len(s.all)), make(map[string]bool, len(s.all))
+	for _, k := range s.all {
+		if !seen[k.name] {
+			seen[k.name], names = true, append(names, k.name)
+		}
 	}
 	return names
 }
@@ -67,6 +69,8 @@ type gathering struct {
 	set     *LockSet
 	ctx     context.Context //nolint:containedctx // of an acquisition, as in Lock
 	opts    []AcquireOption
+	terms   actor.Terms // of the lead, and of the others but for their hold
+	round   int         // of the attempts to take all: see run
 	minHold time.Duration
 	by      time.Time // when WithWaitTimeout is over; zero if never
 	begun   time.Time
@@ -77,13 +81,18 @@ type gathering struct {
 
 func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*LockSet, error) {
 	o := collect(opts)
-	g := &gathering{keys: s, ctx: ctx, opts: opts, minHold: o.minHold, begun: time.Now()}
 	if err := s.check(ctx, &o); err != nil {
 		return nil, err
 	}
-	if o.bounded {
+	g := &gathering{keys: s, ctx: ctx, opts: opts, terms: actor.Terms{Try: try || o.bounded && o.waitTimeout == 0}}
+	return g.start(&o)
+}
+
+// start takes all locks, or none.
+func (g *gathering) start(o *acquireOptions) (*LockSet, error) {
+	g.minHold, g.begun = o.minHold, time.Now()
+	if o.waitTimeout > 0 {
 		g.by = g.begun.Add(o.waitTimeout)
-		try = try || o.waitTimeout == 0
 	}
 	returned := false
 	defer func() {
@@ -91,25 +100,28 @@ func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*L
 			g.abandon()
 		}
 	}()
-	set, err := g.run(try, &o)
+	set, err := g.run(o)
 	returned = true
 	return set, err
 }
 
+// lastRound and all after it take the locks in order.
+const lastRound = 2
+
 // run tries all first; then, while it holds the one that it waited for, all the others; then it takes each in order.
-func (g *gathering) run(try bool, o *acquireOptions) (*LockSet, error) {
-	s := g.keys
-	for round, first := 0, 0; ; round++ {
+func (g *gathering) run(o *acquireOptions) (*LockSet, error) {
+	s, try := g.keys, g.terms.Try
+	for first := 0; ; g.round++ {
 		g.set = &LockSet{keys: s}
 		var err error
 		refused := -1
-		switch round {
+		switch g.round {
 		case 0:
 			refused, err = g.gather(0, true)
 		case 1:
 			refused, err = g.gather(first, false)
 		default:
-			err = g.inOrder()
+			err = g.wholeStory(g.inOrder())
 		}
 		if err == nil && refused < 0 {
 			if err = g.complete(); err == nil {
@@ -209,12 +221,14 @@ func passing(err error) bool {
 func (g *gathering) inOrder() error {
 	for i, k := range g.keys.all {
 		if i == 0 {
-			if err := g.takeLead(k, false); err != nil {
+			if err := g.takeLead(k, g.terms.Try); err != nil {
 				return err
 			}
 			continue
 		}
-		lock, err := g.acquire(k, actor.Terms{Owner: g.set, Hold: otherHold}, func(o *acquireOptions) { o.detach = true })
+		t := g.terms
+		t.Owner, t.Hold = g.set, otherHold
+		lock, err := g.acquire(k, t, func(o *acquireOptions) { o.detach, o.dedicated = true, false })
 		if err != nil {
 			return err
 		}
@@ -223,8 +237,26 @@ func (g *gathering) inOrder() error {
 	return nil
 }
 
+// wholeStory adds to the error of one lock what happened on the way to it.
+func (g *gathering) wholeStory(err error) error {
+	var e *AcquireError
+	if !errors.As(err, &e) {
+		return err
+	}
+	e.Waited = time.Since(g.begun)
+	if g.lead != nil {
+		for _, c := range append([]*actor.Claim{&g.lead.claim}, g.others...) {
+			e.Attempts += c.Attempts
+			e.Failures = append(slices.Clip(c.Failures), e.Failures...)
+		}
+	}
+	return err
+}
+
 func (g *gathering) takeLead(k Key, try bool) (err error) {
-	g.lead, err = g.acquire(k, actor.Terms{Try: try}, func(o *acquireOptions) { o.set = g.set })
+	t := g.terms
+	t.Try = try
+	g.lead, err = g.acquire(k, t, func(o *acquireOptions) { o.set = g.set })
 	return err
 }
 

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Leader is the leadership of a key, as this process sees it. It is valid as long as its manager.
@@ -43,9 +44,11 @@ func (l Leader) Resign(ctx context.Context) error {
 		return fmt.Errorf("resign %s: %w", quoteKey(l.key.name), ErrNotLeader)
 	}
 	term.holdContext().cancel(ErrResigned)
-	if !term.claim.Await(ctx.Done()) {
-		return fmt.Errorf("resign %s: the function of Elect has not returned, or the release is under way: %w", quoteKey(l.key.name),
-			contextReason(ctx))
+	for _, c := range term.claims() {
+		if !c.Await(ctx.Done()) {
+			return fmt.Errorf("resign %s: the function of Elect has not returned, or the release is under way: %w", quoteKey(l.key.name),
+				contextReason(ctx))
+		}
 	}
 	return nil
 }
@@ -59,8 +62,10 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 	if term := l.term(); term != nil {
 		return term.holder(), nil
 	}
-	if h := l.key.m.holderOf(ctx, l.key.id); h != nil {
-		return h, nil
+	for _, k := range slices.Backward(l.key.single(nil)) { // who has the last leads: who has the first of two may wait for the other
+		if h := l.key.m.holderOf(ctx, k.id); h != nil {
+			return h, nil
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("leader of %s: %w", quoteKey(l.key.name), contextReason(ctx))
@@ -71,7 +76,7 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 // term is the hold by which this process leads; nil where it does not.
 func (l Leader) term() *Lock {
 	for _, h := range l.key.m.supervisor.HoldersOf(l.key.id) {
-		if lock, ok := h.Owner.(*Lock); ok && lock.leads && lock.claim.Name == l.key.name {
+		if lock := lockOf(h.Owner); lock != nil && lock.leads && lock.claim.Name == l.key.name {
 			return lock
 		}
 	}

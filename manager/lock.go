@@ -33,8 +33,13 @@ type Lock struct {
 // Key is the name that was locked.
 func (l *Lock) Key() string { return l.claim.Name }
 
-// ID is the lock's number at the server: pg_locks shows its high half as classid, its low half as objid.
-func (l *Lock) ID() int64 { return l.claim.ID }
+// ID is the lock's number at the server: pg_locks shows its high half as classid, its low half as objid. It is [Key.ID].
+func (l *Lock) ID() int64 {
+	if l.set != nil { // of both ids: it may be the lead by the other
+		return l.manager.Key(l.claim.Name).id
+	}
+	return l.claim.ID
+}
 
 // Context is the hold's: it has the values of the context that the lock was acquired with, and ends with the hold. Its cause is
 // then [ErrReleased], [ErrClosed], the acquiring context's own, or one that errors.Is finds to be [ErrLost]. Work under the lock
@@ -82,6 +87,13 @@ var errSilence = errors.New("nothing was heard from the server in time")
 // [ErrReleaseUnknown] that no confirmation came. ctx bounds the wait for the outcome, not the release, which is begun even if ctx
 // has ended already, and goes on in any case. When it returns, nothing of the library touches the acquiring context any more.
 func (l *Lock) Release(ctx context.Context) error {
+	if l.set != nil { // of both ids
+		return l.set.Release(ctx)
+	}
+	return l.release(ctx)
+}
+
+func (l *Lock) release(ctx context.Context) error {
 	var done <-chan struct{}
 	if ctx != nil {
 		done = ctx.Done()
@@ -218,9 +230,26 @@ func (l *Lock) holder() *Holder {
 // holds reports whether the hold, or one that it is inside of, is of the key.
 func (l *Lock) holds(k Key) bool {
 	for ; l != nil; l = l.outer {
-		if l.manager == k.m && (l.claim.ID == k.id && l.claim.Over() == nil || l.set != nil && l.set.has(k.id)) {
+		if l.manager == k.m && (l.has(k.id) || k.second != k.id && l.has(k.second)) {
 			return true
 		}
 	}
 	return false
+}
+
+// has reports whether the hold has the lock of an id.
+func (l *Lock) has(id int64) bool {
+	return l.claim.ID == id && l.claim.Over() == nil || l.set != nil && l.set.has(id)
+}
+
+// refuses says why an acquisition of a key within the hold is refused; nil if it is not.
+func (l *Lock) refuses(k Key, try bool) error {
+	switch {
+	case !l.holds(k):
+		return nil
+	case try:
+		return fmt.Errorf("%w: %w", ErrNotAcquired, ErrHeld)
+	default:
+		return ErrHeld
+	}
 }

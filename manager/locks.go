@@ -11,7 +11,8 @@ import (
 // LockInfo is one lock that somebody holds, or waits for.
 type LockInfo struct {
 	ID int64
-	// Key is its name, where a key with this id is in use in this process; else it is empty: the server knows numbers only.
+	// Key is its name, where a key with this id is in use in this process; else it is empty: the server knows numbers only. With
+	// [WithHashes] two ids have one name.
 	Key string
 	// Holders are the sessions that hold it: one, unless they share it.
 	Holders []LockSession

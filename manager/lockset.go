@@ -39,7 +39,7 @@ func (s *LockSet) Err() error { return s.lead.Load().Err() }
 func (s *LockSet) Release(ctx context.Context) error {
 	lead := s.lead.Load()
 	s.releaseOthers()
-	err := lead.Release(ctx)
+	err := lead.release(ctx)
 	var done <-chan struct{}
 	if ctx != nil {
 		done = ctx.Done()

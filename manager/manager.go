@@ -88,18 +88,26 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 
 // Key is a key whose id has been computed, for hot paths. It is valid as long as its manager.
 type Key struct {
-	m    *Manager
-	name string
-	id   int64
+	m      *Manager
+	name   string
+	id     int64
+	second int64 // of WithHashes; else it is id
 }
 
 // Key computes a key's id once.
-func (m *Manager) Key(name string) Key { return Key{m: m, name: name, id: m.config.hash(name)} }
+func (m *Manager) Key(name string) Key {
+	k := Key{m: m, name: name, id: m.config.hash(name)}
+	if k.second = k.id; m.config.secondHash != nil {
+		k.second = m.config.secondHash(name)
+	}
+	return k
+}
 
 // Name is the key's name, without the namespace.
 func (k Key) Name() string { return k.name }
 
-// ID is the lock's number at the server, as pg_locks shows it: the high half in classid, the low half in objid.
+// ID is the lock's number at the server, as pg_locks shows it: the high half in classid, the low half in objid. With [WithHashes], where
+// a key has two, it is that of the old function.
 func (k Key) ID() int64 { return k.id }
 
 // Acquire takes the lock, waiting for as long as somebody else holds it. See [Manager.Acquire].

@@ -38,7 +38,7 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 	if errors.As(err, &refused) && refused.Key == k.name && refused.Reason == ErrNotAcquired { //nolint:errorlint // that very value
 		refused.Reason = ErrAlreadyRun
 		if refused.Holder == nil {
-			refused.Holder = m.holderOf(ctx, k.id)
+			refused.Holder = m.holderOf(ctx, refused.ID)
 		}
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/hashing"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -341,5 +342,30 @@ func TestReadersAndWritersUnderCancellation(t *testing.T) {
 	t.Logf("%d shared and %d exclusive grants", grants[0].Load(), grants[1].Load())
 	if grants[0].Load() == 0 || grants[1].Load() == 0 {
 		t.Error("one of the modes was never granted")
+	}
+}
+
+// With two ids for each key both are shared, so that readers and writers of either function are in each other's way, and of both.
+func TestSharedWithBothIDs(t *testing.T) {
+	s := server(t)
+	both := openOn(t, s, manager.WithHashes(hashing.Both(hashing.FNV1a, hashing.Postgres)))
+	for _, one := range []*manager.Manager{openOn(t, s), openOn(t, s, manager.WithHash(hashing.Postgres))} {
+		mine, theirs := acquireShared(t, both, "k"), acquireShared(t, one, "k")
+		for _, m := range []*manager.Manager{both, one} {
+			_, err := m.TryAcquire(bounded(t), "k")
+			wantIs(t, err, manager.ErrNotAcquired)
+		}
+		release(t, mine)
+		_, err := both.TryAcquire(bounded(t), "k")
+		wantIs(t, err, manager.ErrNotAcquired)
+		release(t, theirs)
+		writer := acquire(t, both, "k")
+		_, err = one.TryAcquireShared(bounded(t), "k")
+		wantIs(t, err, manager.ErrNotAcquired)
+		release(t, writer)
+		writer = acquire(t, one, "k")
+		_, err = both.TryAcquireShared(bounded(t), "k")
+		wantIs(t, err, manager.ErrNotAcquired)
+		release(t, writer)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/hashing"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -268,6 +269,10 @@ func TestSlotsRefuseBadInput(t *testing.T) {
 		if err := call(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q expected, the error is %v", want, err)
 		}
+	}
+	both := openOn(t, s, manager.WithHashes(hashing.Both(hashing.FNV1a, hashing.Postgres)))
+	if _, err := both.AcquireSlot(t.Context(), "k", 2); err == nil || !strings.Contains(err.Error(), "WithHashes is not for slots") {
+		t.Errorf("%v", err)
 	}
 	if left := held(t, s); len(left) > 0 {
 		t.Errorf("left at the server: %v", left)

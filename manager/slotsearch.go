@@ -31,7 +31,7 @@ func (s *slotting) tryAny() (number int, found bool, err error) {
 }
 
 func (s *slotting) tryThese(numbers []int) (number int, found bool, err error) {
-	t := actor.Terms{Try: true, Hold: s.terms.Hold}
+	t := actor.Terms{Try: true}
 	claims := make([]*actor.Claim, 0, len(numbers))
 	for _, i := range numbers {
 		c, failed := s.submit(s.slotKey(i), t)
@@ -67,7 +67,7 @@ func (s *slotting) await() (number int, err error) {
 	defer func() {
 		s.withdraw(slices.DeleteFunc(claims[:], func(c *actor.Claim) bool { return c == nil })...)
 	}()
-	t := actor.Terms{Hold: s.terms.Hold, PollOnly: true}
+	t := actor.Terms{PollOnly: true}
 	for i, n := range awaited {
 		if claims[i], err = s.submit(s.slotKey(n), t); err != nil {
 			claims[i] = nil

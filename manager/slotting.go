@@ -212,10 +212,7 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 
 // submit asks for one of the other locks. Its decision is for decided, or for await.
 func (s *slotting) submit(k Key, t actor.Terms) (*actor.Claim, error) {
-	t.Name, t.ID, t.Owner, t.MaxAttempts = k.name, k.id, s.set, 1
-	if t.Hold == actor.HoldWithContext {
-		t.Hold = actor.HoldDetached
-	}
+	t.Name, t.ID, t.Owner, t.MaxAttempts, t.Hold = k.name, k.id, s.set, 1, otherHold
 	c := &actor.Claim{Terms: t}
 	err := s.m.supervisor.Submit(c)
 	if err == nil {

@@ -11,7 +11,8 @@ import (
 
 // Stats is what a manager has and has done since it was opened.
 type Stats struct {
-	// Keys in use; Held locks; Waiting callers.
+	// Keys in use; Held locks; Waiting callers. With [WithHashes] a key that has two ids counts as two here, and as two grants and
+	// two waits below.
 	Keys, Held, Waiting int
 	Sessions            SessionStats
 	// GrantsLocal were handed from one local holder to the next, GrantsServer given by the server.

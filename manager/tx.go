@@ -38,17 +38,21 @@ func acquireTx(ctx context.Context, tx any, key string, held func(*txLock, conte
 	if err != nil {
 		return l.failure(err)
 	}
-	start := time.Now()
+	l.begun = time.Now()
+	return l.failure(l.lock(ctx, held))
+}
+
+// lockOne takes the lock of the id.
+func (l *txLock) lockOne(ctx context.Context, held func(*txLock, context.Context) error) error {
 	free, err := l.try(ctx)
 	if err == nil && !free {
 		err = held(l, ctx)
 	}
-	l.waited = time.Since(start)
-	return l.failure(err)
+	return err
 }
 
-// TxOption changes [AcquireTx] and [TryAcquireTx]: [WithNamespace] and [WithHash], which must be those of the managers whose locks are to be
-// excluded, [WithWaitTimeout] and [WithSharedTx]. Other options have no effect there.
+// TxOption changes [AcquireTx] and [TryAcquireTx]: [WithNamespace] and [WithHash] or [WithHashes], which must be those of the managers
+// whose locks are to be excluded, [WithWaitTimeout] and [WithSharedTx]. Other options have no effect there.
 type TxOption interface{ ofTx(o *txOptions) }
 
 type txOptions struct {
@@ -72,8 +76,9 @@ type txLock struct {
 	tx      transaction
 	key     string
 	id      int64
+	second  int64 // of WithHashes; else it is id
 	options txOptions
-	waited  time.Duration
+	begun   time.Time
 	tried   int
 }
 
@@ -82,7 +87,11 @@ func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLoc
 	for _, o := range opts {
 		o.ofTx(&l.options)
 	}
-	l.id = l.options.config.ids()(key)
+	first, second := l.options.config.ids()
+	l.id = first(key)
+	if l.second = l.id; second != nil {
+		l.second = second(key)
+	}
 	switch t := tx.(type) {
 	case pgx.Tx:
 		l.tx = pgxTx{t}
@@ -111,7 +120,11 @@ func (l *txLock) failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &AcquireError{Key: l.key, ID: l.id, Reason: err, Waited: l.waited, Attempts: l.tried}
+	e := &AcquireError{Key: l.key, ID: l.id, Reason: err, Attempts: l.tried}
+	if !l.begun.IsZero() {
+		e.Waited = time.Since(l.begun)
+	}
+	return e
 }
 
 // mode is the end of the server's functions' names.
@@ -140,7 +153,7 @@ const (
 func (l *txLock) bound(ctx context.Context) (bound time.Duration, over error) {
 	o := &l.options.acquire
 	if o.bounded {
-		bound, over = max(o.waitTimeout, time.Millisecond), ErrWaitTimeout
+		bound, over = max(o.waitTimeout-time.Since(l.begun), time.Millisecond), ErrWaitTimeout
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)

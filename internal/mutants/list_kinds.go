@@ -39,7 +39,7 @@ var ofKinds = []mutant{
 	{name: "an error of Elect's function after its term is lost", test: "manager TestElectReturnsWhatItsFunctionReturns", edits: []edit{
 		{"manager/elect.go", "\tcase err != nil && !errors.Is(err, cause)", "\tcase errors.Is(err, ErrClosed) && !errors.Is(err, cause)"}}},
 	{name: "a hold by Do is a term", test: "manager TestLeaderOfWhatIsNoElection", edits: []edit{
-		{"manager/leader.go", "ok && lock.leads && ", "ok && "}}},
+		{"manager/leader.go", "lock != nil && lock.leads && lock.claim", "lock != nil && lock.claim"}}},
 	{name: "who has resigned leads on", test: "manager TestResign", edits: []edit{
 		{"manager/leader.go", "hold.Err() != nil {", "hold.Err() != nil && !errors.Is(context.Cause(hold), ErrResigned) {"},
 		{"manager/leader.go", "\t\"context\"\n", "\t\"context\"\n\t\"errors\"\n"}}},
@@ -48,7 +48,7 @@ var ofKinds = []mutant{
 	{name: "a transaction's lock_timeout is not put back", test: "manager TestAcquireTxBoundedWait", edits: []edit{
 		{"manager/tx.go", "\t\terr = l.tx.exec(ctx, lockTimeout, before)\n", "\t\terr = l.tx.exec(ctx, \"SELECT 1\")\n"}}},
 	{name: "a transaction's lock has another id", test: "manager TestAcquireTxExcludes", edits: []edit{
-		{"manager/tx.go", "\tl.id = l.options.config.ids()(key)\n", "\tl.options.config.namespace = \"\"\n\tl.id = l.options.config.ids()(key)\n"}}},
+		{"manager/tx.go", "\tfirst, second := l.options.config.ids()\n", "\tl.options.config.namespace = \"\"\n\tfirst, second := l.options.config.ids()\n"}}},
 	{name: "a shared lock of a transaction is exclusive", test: "manager TestAcquireTxShared", edits: []edit{
 		{"manager/tx.go", "\t\treturn \"_shared\"\n", "\t\treturn \"\"\n"}}},
 	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{
@@ -64,7 +64,7 @@ var ofKinds = []mutant{
 	{name: "two keys of a set with one id are two locks", test: "manager TestAcquireAllFoldsCollisions", edits: []edit{
 		{"manager/keyset.go", "return a.id == b.id", "return a.name == b.name"}}},
 	{name: "a set tries its keys again and again", test: "manager TestAcquireAllTakesTheLocksInOrderAtLast", edits: []edit{
-		{"manager/keyset.go", "\t\tcase 1:\n", "\t\tcase 1, round:\n"}}},
+		{"manager/keyset.go", "\t\tcase 1:\n", "\t\tcase 1, g.round:\n"}}},
 	{name: "a reader joins while a writer waits here", test: "manager TestALocalWriterIsNotPassed", edits: []edit{
 		{"actor/share.go", "c.Shared && m.queue.n == 0 && ", "c.Shared && "}}},
 	{name: "a reader joins while a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
@@ -139,6 +139,36 @@ var ofKinds = []mutant{
 		{"pg/batch.go", "\t\treturn e.batch(f.shared, f.entries, nil)\n", "\t\treturn e.batch(false, f.entries, nil)\n"}}},
 	{name: "the modes of a statement's locks are mixed up", test: "pg TestStatementsOfBothModes", edits: []edit{
 		{"pg/statement.go", "appendModes(e.c[:0], unlocks), appendModes(e.d[:0], tries)", "appendModes(e.c[:0], tries), appendModes(e.d[:0], unlocks)"}}},
+	{name: "with two functions the new one's id is not locked", test: "manager TestBothExcludes", edits: []edit{
+		{"manager/manager.go", "\t\tk.second = m.config.secondHash(name)\n", ""}}},
+	{name: "the two ids of a key are taken in the functions' order", test: "manager TestBothNeverDeadlock", edits: []edit{
+		{"manager/both.go", "lower.id, upper.id = min(k.id, k.second), max(k.id, k.second)", "upper.id = k.second"}}},
+	{name: "the two ids of a key are tried at one time", test: "manager TestBothTriedByTwo", edits: []edit{
+		{"manager/both.go", "terms: t, round: lastRound}", "terms: t, round: min(lastRound, 0)}"}}},
+	{name: "of two ids the lead's alone is released", test: "manager TestBothExcludes", edits: []edit{
+		{"manager/lock.go", "\tif l.set != nil { // of both ids\n\t\treturn l.set.Release(ctx)\n\t}\n", ""}}},
+	{name: "the id shown is the lower of two", test: "manager TestBothShowsTheOldID", edits: []edit{
+		{"manager/lock.go", "return l.manager.Key(l.claim.Name).id", "return l.claim.ID"}}},
+	{name: "of two ids that of the hold outside is seen late", test: "manager TestBothCollide", edits: []edit{
+		{"manager/lock.go", " || k.second != k.id && l.has(k.second))", ")"}}},
+	{name: "Close releases one of two ids under the function of Do", test: "manager TestBothEndAsOne", edits: []edit{
+		{"manager/lockset.go", "l.claim.Over() != nil && cause", "cause"}}},
+	{name: "who waits for the second of two ids leads", test: "manager TestBothElect", edits: []edit{
+		{"manager/both.go", "o.set == nil || o.set.lead.Load() == o", "o.set == nil || o.set != nil"}}},
+	{name: "the leader is whoever has the first of two ids", test: "manager TestBothElect", edits: []edit{
+		{"manager/leader.go", "slices.Backward(l.key.single(nil))", "slices.All(l.key.single(nil))"}}},
+	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{
+		{"manager/leader.go", "range term.claims() {", "range term.claims()[:1] {"}}},
+	{name: "both ids have a session to themselves", test: "manager TestBothOnDedicatedSessions", edits: []edit{
+		{"manager/keyset.go", "o.detach, o.dedicated = true, false", "o.detach = true"}}},
+	{name: "a name with two ids is twice in a set", test: "manager TestBothShowsTheOldID", edits: []edit{
+		{"manager/keyset.go", "\t\tif !seen[k.name] {\n", "\t\tif len(seen) >= 0 {\n"}}},
+	{name: "a transaction keeps the first of two ids", test: "manager TestBothInATransaction", edits: []edit{
+		{"manager/both.go", "\"ROLLBACK TO SAVEPOINT lockkeeper_both\"", "\"SELECT 1\""}}},
+	{name: "a transaction locks the old one of two ids", test: "manager TestBothInATransaction", edits: []edit{
+		{"manager/tx.go", "\t\tl.second = second(key)\n", ""}}},
+	{name: "Once asks for the wrong one of two ids", test: "manager TestBothOnce", edits: []edit{
+		{"manager/once.go", "m.holderOf(ctx, refused.ID)", "m.holderOf(ctx, k.id)"}}},
 	{name: "Terminate does not look whose pid it is", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{

@@ -1,0 +1,227 @@
+package manager_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// However the hold ends, it ends as one, and both locks are released.
+func TestBothEndAsOne(t *testing.T) {
+	s := server(t)
+	for _, key := range []string{oneKey, otherKey} {
+		t.Run("context, "+key, func(t *testing.T) {
+			m := openOn(t, s, withBoth)
+			ctx, cancel := context.WithCancel(t.Context())
+			lock, err := m.Acquire(ctx, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			detached, err := m.Acquire(ctx, "detached", manager.WithDetachedHold())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			ended(t, "the end of the hold", lock.Done())
+			wantIs(t, lock.Err(), context.Canceled)
+			eventually(t, "both are released", func() bool { return len(held(t, s)) == 2 }) // of the other hold
+			wantHeld(t, detached)
+			release(t, detached)
+			wantHeldAtServer(t, s)
+		})
+		t.Run("loss of either, "+key, func(t *testing.T) {
+			m := openOn(t, s, withBoth, manager.WithMaxLocksPerSession(1)) // so that the two are on different sessions
+			for _, lost := range bothIDs(key) {
+				lock := acquire(t, m, key)
+				terminate(t, s, held(t, s)[lost])
+				ended(t, "the end of the hold", lock.Done())
+				wantIs(t, lock.Err(), manager.ErrLost)
+				wantIs(t, context.Cause(lock.Context()), manager.ErrLost)
+				wantIs(t, lock.Release(bounded(t)), manager.ErrLost)
+				eventually(t, "the other is released", func() bool { return len(held(t, s)) == 0 })
+				err := m.Do(bounded(t), key, func(ctx context.Context) error {
+					terminate(t, s, held(t, s)[lost])
+					ended(t, "the end of the context", ctx.Done())
+					return nil
+				})
+				wantIs(t, err, manager.ErrLost)
+				eventually(t, "the other is released", func() bool { return len(held(t, s)) == 0 })
+			}
+		})
+		t.Run("close, "+key, func(t *testing.T) {
+			c := openClosesLate(t, s, withBoth)
+			lock := acquire(t, c.m, key)
+			c.close(t, s, bothIDs(key)...)
+			wantIs(t, lock.Err(), manager.ErrClosed)
+		})
+		t.Run("close while Do works, "+key, func(t *testing.T) {
+			m := openOn(t, s, withBoth)
+			closed := make(chan struct{})
+			err := m.Do(bounded(t), key, func(ctx context.Context) error {
+				go func() { defer close(closed); closeNow(t, m) }()
+				ended(t, "the end of the context", ctx.Done())
+				for range 10 { // the server would take no longer to unlock
+					wantHeldAtServer(t, s, bothIDs(key)...)
+				}
+				return context.Cause(ctx)
+			})
+			wantIs(t, err, manager.ErrClosed)
+			ended(t, "the return of Close", closed)
+			wantHeldAtServer(t, s)
+		})
+	}
+}
+
+// Both locks are kept for a minimum hold, and neither is where the second could not be had.
+func TestBothForAMinimumHold(t *testing.T) {
+	s := server(t)
+	v := openVersions(t, s)
+	for _, key := range []string{oneKey, otherKey} {
+		theirs := acquire(t, map[bool]*manager.Manager{true: v.before, false: v.after}[bothIDs(key)[1] == hashing.FNV1a(key)], key)
+		_, err := v.between.TryAcquire(bounded(t), key, manager.WithMinHold(time.Hour))
+		wantIs(t, err, manager.ErrNotAcquired)
+		_, err = v.between.Acquire(bounded(t), key, manager.WithMinHold(time.Hour), manager.WithWaitTimeout(50*time.Millisecond))
+		wantIs(t, err, manager.ErrWaitTimeout)
+		ctx, cancel := context.WithCancel(t.Context())
+		waiting := acquiring(ctx, t, v.between, key, manager.WithMinHold(time.Hour))
+		eventually(t, "it waits", func() bool { return queued(t, s, theirs.ID()) == 1 })
+		cancel()
+		wantIs(t, ended(t, "the end of the wait", waiting).err, context.Canceled)
+		eventually(t, "nothing is kept", func() bool { return len(held(t, s)) == 1 })
+		release(t, theirs)
+		release(t, acquire(t, v.between, key, manager.WithMinHold(time.Hour)))
+		wantHeldAtServer(t, s, bothIDs(key)...)
+		closeNow(t, v.between)
+		wantHeldAtServer(t, s)
+		v.between = openOn(t, s, withBoth)
+	}
+}
+
+// A period is run by one replica, whichever of the programs of a deploy they have.
+func TestBothOnce(t *testing.T) {
+	s, clock := server(t), noonAnd(0, 0)
+	for name, replicas := range map[string][]manager.Option{
+		"old, then both": {withOld, withBoth, withSwapped}, "both, then old": {withBoth, withSwapped, withOld},
+		"new, then both": {withNew, withSwapped, withBoth}, "both, then new": {withSwapped, withBoth, withNew},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ran := 0
+			var all []*manager.Manager
+			for i, ids := range replicas {
+				m := openOn(t, s, ids, clock.option())
+				all = append(all, m)
+				for _, key := range []string{oneKey, otherKey} {
+					before := ran
+					err := m.Once(bounded(t), key, time.Hour, did(&ran))
+					if i == 0 && (err != nil || ran != before+1) {
+						t.Errorf("the first: %v", err)
+					} else if i > 0 {
+						wantIs(t, err, manager.ErrAlreadyRun)
+						if failure(t, err).Holder == nil {
+							t.Errorf("no holder is told: %v", err)
+						}
+					}
+				}
+			}
+			if ran != 2 {
+				t.Errorf("two jobs ran %d times", ran)
+			}
+			for _, m := range all {
+				closeNow(t, m) // else the locks stay until the period is over
+			}
+		})
+	}
+}
+
+// One leads of all, and nobody does who waits for the second lock.
+func TestBothElect(t *testing.T) {
+	s := server(t)
+	key := "leader" // of elect
+	for _, theirs := range []manager.Option{withOld, withNew, withSwapped} {
+		one, two := openOn(t, s, theirs, manager.WithApplicationName("lk one")), openOn(t, s, withBoth)
+		first := elect(t, one)
+		term := first.leads(t)
+		second := elect(t, two)
+		eventually(t, "the second waits", func() bool { return queued(t, s, bothIDs(key)[0])+queued(t, s, bothIDs(key)[1]) == 1 })
+		wantIs(t, two.Leader(key).IsLeader(t.Context()), manager.ErrNotLeader)
+		wantIs(t, two.Leader(key).Resign(t.Context()), manager.ErrNotLeader)
+		var h *manager.Holder
+		eventually(t, "it is known who leads", func() bool { h, _ = two.Leader(key).Current(bounded(t)); return h != nil })
+		if h.ApplicationName != "lk one" {
+			t.Errorf("the leader is %+v", h)
+		}
+		first.endThis(term, t)
+		term = second.leads(t)
+		if h, err := two.Leader(key).Current(bounded(t)); err != nil || !h.Local {
+			t.Errorf("the leader is %+v, %v", h, err)
+		}
+		second.endThis(term, t)
+		closeNow(t, one)
+		closeNow(t, two)
+	}
+}
+
+// Resign returns when both locks are released.
+func TestBothResign(t *testing.T) {
+	s, upper := server(t), bothIDs("leader")[1]
+	unlocks, mayUnlock := make(chan struct{}), make(chan struct{})
+	m := openOn(t, s, withBoth, manager.WithHook(func(id int64, step string) {
+		if id == upper && step == "unlock" {
+			close(unlocks)
+			<-mayUnlock
+		}
+	}))
+	c := elect(t, m)
+	term := c.leads(t)
+	resigned := make(chan error, 1)
+	go func() { resigned <- m.Leader("leader").Resign(bounded(t)) }()
+	c.endsTerm(term, t, manager.ErrResigned)
+	c.stop() // so that there is no other term
+	c.lets(t)
+	ended(t, "the release", unlocks)
+	eventually(t, "the lower is released", func() bool { return len(held(t, s)) == 1 })
+	for range 10 { // Resign would take no longer to return
+		if held(t, s)[upper] == 0 {
+			t.Fatal("the upper is released")
+		}
+	}
+	if isEnded(resigned) {
+		t.Error("Resign returned before both locks were released")
+	}
+	close(mayUnlock)
+	if err := ended(t, "the return of Resign", resigned); err != nil {
+		t.Error(err)
+	}
+	wantIs(t, ended(t, "the return of Elect", c.returned), context.Canceled)
+}
+
+// Sessions for one lock alone are fewer than callers: nobody waits for a second one.
+func TestBothOnDedicatedSessions(t *testing.T) {
+	s := server(t)
+	m := openOn(t, s, withBoth, manager.WithMaxSessions(3))
+	const callers = 6
+	done := make(chan error, callers)
+	for i := range callers {
+		go func() {
+			key := string(rune('a' + i))
+			lock, err := m.Acquire(bounded(t), key, manager.WithDedicatedSession())
+			if err == nil {
+				err = lock.Release(bounded(t))
+			}
+			done <- err
+		}()
+	}
+	for range callers {
+		if err := ended(t, "the release", done); err != nil {
+			t.Error(err)
+		}
+	}
+	lock := acquire(t, m, oneKey, manager.WithDedicatedSession())
+	if n := m.Stats().Sessions.Dedicated; n != 1 {
+		t.Errorf("%d sessions for one lock alone", n)
+	}
+	release(t, lock)
+}

@@ -177,6 +177,33 @@ func TestSlotsAreGivenInOrder(t *testing.T) {
 	}
 }
 
+// A try does not pass whoever has the gate, although slots are free.
+func TestATryDoesNotPassTheGate(t *testing.T) {
+	m := open(t)
+	gate := acquire(t, m, "k#gate")
+	_, err := m.TryAcquireSlot(bounded(t), "k", 2)
+	wantIs(t, err, manager.ErrNotAcquired)
+	release(t, gate)
+	freeSlot(t, acquireSlot(t, m, 2))
+}
+
+// A caller whose context ends when some of the locks are asked for, and none is decided, leaves none of them behind.
+func TestASlotThatIsGivenUpLeavesNothing(t *testing.T) {
+	s := server(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	id, arrived := openOn(t, s).Key("k#slots").ID(), 0
+	m := openOn(t, s, manager.WithHook(func(of int64, step string) {
+		if of == id && step == "message acquire" {
+			if arrived++; arrived == 2 { // after the look whether somebody has slots
+				cancel()
+			}
+		}
+	}))
+	_, err := m.AcquireSlot(ctx, "k", 2)
+	wantIs(t, err, context.Canceled)
+	eventually(t, "nothing is held", func() bool { return m.Stats().Held == 0 && len(held(t, s)) == 0 })
+}
+
 // The loss of a session is the loss of the slots on it, and they are free for others.
 func TestALostSlot(t *testing.T) {
 	s := server(t)

@@ -93,11 +93,11 @@ var ofKinds = []mutant{
 		{"manager/slotting.go", "\tcase several:\n", "\tcase several && s.n == 0:\n"}}},
 	{name: "whoever is about to release makes for an error", test: "manager TestSlotsUnderCancellation", edits: []edit{
 		{"manager/slotting.go", "pause > confirmLatest {", "pause > 0 {"}}},
-	{name: "a try passes those who wait for a slot", test: "manager TestSlotsAreGivenInOrder", edits: []edit{
+	{name: "a try passes those who wait for a slot", test: "manager TestATryDoesNotPassTheGate", edits: []edit{
 		{"manager/slotting.go", "\t\tbound = []AcquireOption{WithWaitTimeout(gatePatience)}\n\t}\n", "\t\treturn nil\n\t}\n"}}},
 	{name: "the gate stays shut", test: "manager TestSlots", edits: []edit{
 		{"manager/slotting.go", "\t\t\ts.gate.releaseLater()\n\t\t\ts.gate = nil\n", "\t\t\ts.gate = nil\n"}}},
-	{name: "what was asked for with a slot is forgotten", test: "manager TestSlotsUnderCancellation", edits: []edit{
+	{name: "what was asked for with a slot is forgotten", test: "manager TestASlotThatIsGivenUpLeavesNothing", edits: []edit{
 		{"manager/slotting.go", "\ts.withdraw(slices.Clone(s.asked)...)\n", ""}}},
 	{name: "Close frees a slot under its function", test: "manager TestDoSlot", edits: []edit{
 		{"manager/lockset.go", " && l.claim.Over() != nil && cause", " && cause"}}},

@@ -109,14 +109,21 @@ func (w *world) joinedRightly(c *claim, t *tenure) {
 	}
 }
 
-// readersShare: the first who waits is not one that might share the lock. A writer elsewhere keeps it out as long as that waits.
+// readersShare: the first who waits is not one that might share the lock. A writer elsewhere keeps it out as long as that waits. And it is
+// polled for in its own mode.
 func (w *world) readersShare(c *claim) {
 	key := keyOf{c.p, c.ID}
-	holders, _ := w.holdersOf(key)
-	if len(holders) == 0 || !c.Shared || c.Try || w.anyWaits(key, c) {
+	if w.anyWaits(key, c) || c.p.links[c.ID] == nil {
 		return
 	}
 	l := c.p.links[c.ID]
+	if o := l.busy; o != nil && o.kind == opPoll && !o.stopping && !o.tainted && o.shared != c.Shared {
+		w.violate("readers share", "%v waits for the answer to %v", c, o)
+	}
+	holders, _ := w.holdersOf(key)
+	if len(holders) == 0 || !c.Shared || c.Try {
+		return
+	}
 	if w.fitsIn(c, holders[0]) {
 		w.violate("readers share", "%v waits, and %v holds", c, holders[0])
 	}

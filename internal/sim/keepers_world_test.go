@@ -88,7 +88,7 @@ func newWorld(src *sim.Source) *world {
 	w.config = actor.Config{
 		Limits: actor.Limits{
 			MaxWaiters:    []int{50, 3, 1}[src.Pick(3)],
-			HandOffTime:   20 * time.Millisecond,
+			HandOffTime:   []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, time.Second}[src.Pick(3)],
 			HandOffGrants: []int{100, 1, 2, 3}[src.Pick(4)],
 		},
 		Intensity:   actor.IntensityLimit{Restarts: 1 + src.Pick(4), Window: 400 * time.Millisecond},

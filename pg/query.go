@@ -1,34 +1,93 @@
 package pg
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Query asks the server one question, on a connection of its own that is closed after it: sessions carry nothing but locks. The answer is
 // each row's values as text; a null is the empty text. what says what is asked, for the error. It blocks until the answer has come, ctx ends,
 // or nothing is heard for as long as ConnectTimeout.
-func (p *Pool) Query(ctx context.Context, what, sql string) (rows [][]string, err error) {
-	_, err = p.connector.attempt(ctx, func(ctx context.Context, a *attempt) (*connection, error) {
-		question := ask(sql)
-		w, err := p.connector.obtain(ctx, a, func(ctx context.Context, w *wire) error {
-			if err := p.connector.newSetUp(w).run(ctx); err != nil { // which makes sure that it is the server that has the locks
-				return err
-			}
-			return w.exchange(ctx, what, question)
-		})
-		if err != nil {
-			return nil, err
+func (p *Pool) Query(ctx context.Context, what, sql string) ([][]string, error) {
+	q := p.Questions()
+	defer q.Close()
+	return q.Ask(ctx, what, sql)
+}
+
+// Questions asks many questions on one connection, which it opens when it is first needed. One goroutine uses it at a time; it must be closed.
+type Questions struct {
+	connector *connector
+	conn      *connection // nil: none is open
+	opened    time.Time
+}
+
+// questionsFor bounds how long a connection for questions is kept: so that one to a server which has been replaced is not asked for long.
+const questionsFor = 30 * time.Second
+
+// Questions makes one. It has no connection yet.
+func (p *Pool) Questions() *Questions { return &Questions{connector: p.connector} }
+
+// Connected reports whether a connection is open.
+func (q *Questions) Connected() bool { return q.conn != nil }
+
+// Ask asks one question. See [Pool.Query]. Where the connection has ended since the last one, the question is asked on another.
+func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string, err error) {
+	if q.conn != nil && time.Since(q.opened) < questionsFor {
+		if rows, err = q.ask(ctx, what, sql); err == nil || ctx.Err() != nil {
+			return rows, err
 		}
-		w.hangUp()
-		for _, row := range question.rows {
-			texts := make([]string, len(row))
-			for i, value := range row {
-				texts[i] = string(value)
-			}
-			rows = append(rows, texts)
-		}
-		return nil, question.err
-	})
-	if err != nil {
+	}
+	q.Close()
+	if q.conn, err = q.connector.open(ctx); err != nil {
+		q.conn = nil
 		return nil, err
 	}
+	q.opened = time.Now()
+	return q.ask(ctx, what, sql)
+}
+
+// ask asks on the connection that is open. After an error there is none.
+func (q *Questions) ask(ctx context.Context, what, sql string) ([][]string, error) {
+	question, a := ask(sql), newAttempt(q.connector.config.ConnectTimeout)
+	w := q.wire(a)
+	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, question) }, discard)
+	if err == nil { // else the attempt's goroutine may still be at it
+		err = question.err
+	}
+	if err != nil {
+		discard(q.conn)
+		q.conn = nil
+		return nil, connectError(ctx, err)
+	}
+	rows := make([][]string, len(question.rows))
+	for i, row := range question.rows {
+		rows[i] = make([]string, len(row))
+		for j, value := range row {
+			rows[i][j] = string(value)
+		}
+	}
 	return rows, nil
+}
+
+// wire is the connection as an attempt uses it.
+func (q *Questions) wire(a *attempt) *wire {
+	return &wire{attempt: a, conn: q.conn.conn, front: q.conn.front, pid: q.conn.pid, status: 'I'}
+}
+
+// Close closes the connection, if one is open. It does not wait for the server.
+func (q *Questions) Close() {
+	if q.conn == nil {
+		return
+	}
+	w := q.wire(newAttempt(lateBound))
+	q.conn = nil
+	hungUp := make(chan struct{}, 1) // sent by the goroutine that hangs up; received below; never closed; capacity 1: it hangs up once
+	start(func() (struct{}, error) { w.hangUp(); return struct{}{}, nil }, func(struct{}, error) { hungUp <- struct{}{} })
+	timer := time.NewTimer(2 * lateBound) // for a connection of the user's own making that knows no deadlines
+	defer timer.Stop()
+	select {
+	case <-hungUp:
+	case <-timer.C:
+		closeSocket(w.conn)
+	}
 }

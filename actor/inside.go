@@ -7,38 +7,45 @@ import "slices"
 
 // Holding is a hold of a key in this process.
 type Holding struct {
-	Owner Owner
-	// Waits are the ids of the keys that work inside the hold waits for.
-	Waits []int64
+	Claim *Claim
+	// Waits are what work inside the hold waits for.
+	Waits []Wanted
 }
 
-// idList is nearly always nil, and costs a claim no more than that.
-type idList struct{ ids []int64 }
+// Wanted is a lock that somebody waits for.
+type Wanted struct {
+	ID int64
+	// Shared: whoever shares the lock is not in the way.
+	Shared bool
+}
 
-// changed is the list with an id more, or with one less.
-func (l *idList) changed(id int64, ends bool) *idList {
+// wantedList is nearly always nil, and costs a claim no more than that.
+type wantedList struct{ all []Wanted }
+
+// changed is the list with one more, or with one less.
+func (l *wantedList) changed(w Wanted, ends bool) *wantedList {
 	switch {
 	case !ends && l == nil:
-		return &idList{[]int64{id}}
+		return &wantedList{[]Wanted{w}}
 	case !ends:
-		l.ids = append(l.ids, id)
+		l.all = append(l.all, w)
 	case l != nil:
-		if i := slices.Index(l.ids, id); i >= 0 {
-			l.ids = slices.Delete(l.ids, i, i+1)
+		if i := slices.Index(l.all, w); i >= 0 {
+			l.all = slices.Delete(l.all, i, i+1)
 		}
-		if len(l.ids) == 0 {
+		if len(l.all) == 0 {
 			return nil
 		}
 	}
 	return l
 }
 
-// WaitBegins says that work inside the hold of c waits for the key with an id. It waits until the keeper has received that, so that
+// WaitBegins says that work inside the hold of c waits for a lock. It waits until the keeper has received that, so that
 // who asks later is told.
-func (c *Claim) WaitBegins(id int64) { c.send(inside{claim: c, id: id}) }
+func (c *Claim) WaitBegins(w Wanted) { c.send(inside{claim: c, wanted: w}) }
 
 // WaitEnds says that it waits no longer: once for each WaitBegins.
-func (c *Claim) WaitEnds(id int64) { c.send(inside{claim: c, id: id, ends: true}) }
+func (c *Claim) WaitEnds(w Wanted) { c.send(inside{claim: c, wanted: w, ends: true}) }
 
 // HoldersOf is who holds a key in this process, and for what work inside those holds waits. It asks the key's keeper, which always receives.
 func (s *Supervisor) HoldersOf(id int64) []Holding {
@@ -57,9 +64,9 @@ func (s *Supervisor) HoldersOf(id int64) []Holding {
 
 func (k *keeper) holding() (all []Holding) {
 	for c := k.machine.holders.head; c != nil; c = c.next {
-		h := Holding{Owner: c.Owner}
+		h := Holding{Claim: c}
 		if c.waits != nil {
-			h.Waits = slices.Clone(c.waits.ids)
+			h.Waits = slices.Clone(c.waits.all)
 		}
 		all = append(all, h)
 	}

@@ -90,7 +90,7 @@ func (k *keeper) consider(m message) bool {
 		e.claim.unused = true
 		return false
 	case inside:
-		e.claim.waits = e.claim.waits.changed(e.id, e.ends)
+		e.claim.waits = e.claim.waits.changed(e.wanted, e.ends)
 		return false
 	case Lost:
 		if !k.holdsOn(e.Session) {

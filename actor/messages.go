@@ -34,9 +34,9 @@ type whoHolds struct {
 
 // inside: work inside a hold begins to wait for another key, or has ended that.
 type inside struct {
-	claim *Claim
-	id    int64
-	ends  bool
+	claim  *Claim
+	wanted Wanted
+	ends   bool
 }
 
 // contextEnded: the context that the claim was made with has ended, for cause.

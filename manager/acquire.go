@@ -31,14 +31,15 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 		l.holdContext() // before Submit: from then on contextEnded and the keeper may end it
 	}
 	start := time.Now()
-	if l.outer != nil && !l.claim.Try {
-		inside, err := m.beginWait(l.outer, k)
-		if err != nil {
+	var inside *insideWait
+	if (l.outer != nil || len(o.before) > 0) && !l.claim.Try {
+		if inside, err = m.beginWait(l, k, o.before); err != nil {
 			return nil, m.failure(k, &l.claim, err, 0)
 		}
 		defer inside.end()
 	}
 	if err = m.supervisor.Submit(&l.claim); err == nil {
+		inside.watch()
 		err = l.wait(ctx, &o, retry)
 	}
 	waited := l.claim.Granted.Sub(start)

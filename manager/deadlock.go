@@ -4,35 +4,65 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
 // insideWait is a wait for a key by work inside of holds: the context that it came with is that of a hold, or derived from it. The keepers of
-// the keys that are held know of it. All of it runs on the caller's goroutine.
+// the keys that are held know of it. If it lasts, so do other processes: see watcher. It runs on the caller's goroutine.
 type insideWait struct {
-	m     *Manager
-	holds []*actor.Claim // that it is inside of, the innermost first
-	id    int64
+	m      *Manager
+	holds  []*actor.Claim // that it is inside of, the innermost first; and what a set holds that is taken in order
+	told   int            // of holds: those whose keepers know of the wait
+	set    *LockSet       // the set that is taken in order, which knows of the wait itself; nil if there is none
+	wanted actor.Wanted
+	claim  *actor.Claim // the claim that waits
+	timer  *time.Timer  // begins the watch; nil until the claim is submitted
+	// Closed by the timer's function when the watcher has received the wait, or has ended; received by end; nothing is sent.
+	watched chan struct{}
 }
 
-// beginWait registers the caller's wait for k, and fails if k's holder in this process waits for a key that the caller holds, directly or
-// over other holders. Every caller registers before it looks: the last of the callers that close a circle sees all of it.
-func (m *Manager) beginWait(outer *Lock, k Key) (*insideWait, error) {
-	w := &insideWait{m: m, id: k.id}
-	for l := outer; l != nil; l = l.outer {
-		if l.manager == m {
-			w.holds = append(w.holds, l.claims()...)
+// beginWait registers the wait of l's claim for k, and fails if k's holder in this process waits for a key that the caller holds, directly or
+// over other holders. Every caller registers before it looks: the last of the callers that close a circle sees all of it. before are the
+// locks that a set holds already which is taken in order.
+func (m *Manager) beginWait(l *Lock, k Key, before []*actor.Claim) (*insideWait, error) {
+	w := &insideWait{m: m, claim: &l.claim, wanted: actor.Wanted{ID: k.id, Shared: l.claim.Shared}}
+	for outer := l.outer; outer != nil; outer = outer.outer {
+		if outer.manager == m {
+			w.holds = append(w.holds, outer.claims()...)
 		}
 	}
+	w.told = len(w.holds)
 	for _, c := range w.holds {
-		c.WaitBegins(k.id)
+		c.WaitBegins(w.wanted)
 	}
-	if path := w.circle(k.id, make(map[*actor.Claim]bool)); path != nil {
+	if len(before) > 0 {
+		w.holds = append(w.holds, before...)
+		w.set = setOf(before[0])
+		w.set.wanted.Store(&w.wanted)
+	}
+	if path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {
 		w.end()
 		return nil, fmt.Errorf("%w: %s", ErrDeadlock, w.story(path))
 	}
 	return w, nil
+}
+
+// watch has the watcher take the wait when it has lasted. The claim has been submitted.
+func (w *insideWait) watch() {
+	if w == nil {
+		return
+	}
+	watcher := w.m.watcher
+	w.watched = make(chan struct{})
+	w.timer = time.AfterFunc(longWait, func() {
+		defer close(w.watched)
+		select {
+		case watcher.begins <- w:
+		case <-watcher.done:
+		}
+	})
 }
 
 // end says that the caller does not wait any more.
@@ -40,23 +70,38 @@ func (w *insideWait) end() {
 	if w == nil {
 		return
 	}
-	for _, c := range w.holds {
-		c.WaitEnds(w.id)
+	if w.timer != nil && !w.timer.Stop() {
+		<-w.watched
+		select {
+		case w.m.watcher.ends <- w:
+		case <-w.m.watcher.done:
+		}
+	}
+	if w.set != nil {
+		w.set.wanted.Store(nil)
+	}
+	for _, c := range w.holds[:w.told] {
+		c.WaitEnds(w.wanted)
 	}
 }
 
-// circle follows who waits for whom from the holder of a key on. It returns the holds on the way back to one of the caller's own; nil if
+// circle follows who waits for whom from the holders of a key on. It returns the holds on the way back to one of the caller's own; nil if
 // there is no way.
-func (w *insideWait) circle(id int64, seen map[*actor.Claim]bool) (path []*actor.Claim) {
-	for _, holding := range w.m.supervisor.HoldersOf(id) {
-		c := claimOf(holding.Owner, id)
-		if c == nil || seen[c] {
+func (w *insideWait) circle(wanted actor.Wanted, seen map[*actor.Claim]bool) (path []*actor.Claim) {
+	for _, holding := range w.m.supervisor.HoldersOf(wanted.ID) {
+		c := holding.Claim
+		if seen[c] || wanted.Shared && c.Shared { // not in the way; if somebody is who waits for all that share the lock, the watcher finds it
 			continue
 		}
 		if slices.Contains(w.holds, c) {
 			return []*actor.Claim{c}
 		}
 		seen[c] = true
+		if set := setOf(c); set != nil {
+			if next := set.wanted.Load(); next != nil {
+				holding.Waits = append(holding.Waits, *next)
+			}
+		}
 		for _, next := range holding.Waits {
 			if path := w.circle(next, seen); path != nil {
 				return append([]*actor.Claim{c}, path...)
@@ -66,19 +111,13 @@ func (w *insideWait) circle(id int64, seen map[*actor.Claim]bool) (path []*actor
 	return nil
 }
 
-// claimOf is an owner's claim of a key.
-func claimOf(o actor.Owner, id int64) *actor.Claim {
-	var claims []*actor.Claim
-	switch o := o.(type) {
+// setOf is the set that a claim is of; nil if it is of none.
+func setOf(c *actor.Claim) *LockSet {
+	switch owner := c.Owner.(type) {
 	case *Lock:
-		return &o.claim
+		return owner.set
 	case *LockSet:
-		if lead := o.lead.Load(); lead != nil {
-			claims = o.others
-		}
-	}
-	if i := slices.IndexFunc(claims, func(c *actor.Claim) bool { return c.ID == id }); i >= 0 {
-		return claims[i]
+		return owner
 	}
 	return nil
 }

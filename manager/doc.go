@@ -30,7 +30,7 @@
 // [Manager.AcquireAll] takes the locks of several keys, all or nothing. [Manager.Once] runs a function in one of all processes per period, and
 // [WithMinHold] keeps a lock for a minimum time. [Manager.Elect] runs one while this process leads; [Leader] says who does. [AcquireTx] takes
 // a lock in a transaction of the caller's. [WithHashes] holds two ids of each key, while the way to compute ids is changed. [Manager.Locks]
-// lists who holds what. An Acquire inside a hold that would wait in a circle of holders of this process returns [ErrDeadlock].
+// lists who holds what. An Acquire inside a hold that waits in a circle of holders, in this process or over several, returns [ErrDeadlock].
 //
 // # What is promised
 //

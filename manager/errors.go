@@ -54,7 +54,8 @@ var (
 	ErrResigned = errors.New("the leader has resigned")
 	// ErrSessionGone: there is no such session any more; its pid may be another's.
 	ErrSessionGone = errors.New("no session with this pid, beginning and application is there any more")
-	// ErrDeadlock: the caller holds a key and would wait for one whose holder, in this process, waits for it: directly, or over others.
+	// ErrDeadlock: the caller holds a key and would wait for one whose holder waits for it, directly or over others. Within a process the caller
+	// that closes the circle is told at once, over processes one of its members after about a second.
 	ErrDeadlock = errors.New("deadlock")
 	// ErrSlots: others use another number of slots for the key.
 	ErrSlots = errors.New("another number of slots is in use for this key")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -197,4 +198,31 @@ func ExampleManager_Locks() {
 	// Output:
 	// orders/42 is held by shop and waited for by 0
 	// <nil>
+}
+
+// Callers that wait for each other in a circle: one is told, and the others go on. They may be in one process, as here, or in several.
+func Example_deadlock() {
+	ctx := context.Background()
+	m, err := manager.Open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(ctx)
+
+	var both sync.WaitGroup
+	both.Add(2)
+	move := func(from, to string) error {
+		return m.Do(ctx, from, func(ctx context.Context) error {
+			both.Done()
+			both.Wait() // each holds its first account
+			return m.Do(ctx, to, func(context.Context) error { return nil })
+		})
+	}
+	errs := make(chan error, 2)
+	go func() { errs <- move("account/7", "account/42") }()
+	go func() { errs <- move("account/42", "account/7") }()
+	first, second := <-errs, <-errs
+	fmt.Println(errors.Is(errors.Join(first, second), manager.ErrDeadlock))
+	// Output:
+	// true
 }

@@ -47,7 +47,8 @@ func (m *Manager) AcquireAll(ctx context.Context, keys ...string) (*LockSet, err
 // Acquire takes the locks of all keys of the set, waiting for as long as somebody else holds one of them. ctx bounds the wait and the
 // hold. Where all are free it takes about one round trip. Else what was taken is given back while the first that is held is waited
 // for. A caller who still meets others after that takes the locks in the order of their ids, waiting for each: so that it is served at
-// last, and callers of AcquireAll never wait for each other in a circle. Those who hold one lock while they wait for another by Acquire may.
+// last, and callers of AcquireAll never wait for each other in a circle. Those who hold one lock while they wait for another by Acquire may:
+// one of the circle gets [ErrDeadlock].
 //
 // The options are those of Acquire but [WithDedicatedSession]. The error is an [*AcquireError] of the key that could not be had.
 func (s KeySet) Acquire(ctx context.Context, opts ...AcquireOption) (*LockSet, error) {
@@ -228,7 +229,8 @@ func (g *gathering) inOrder() error {
 		}
 		t := g.terms
 		t.Owner, t.Hold = g.set, otherHold
-		lock, err := g.acquire(k, t, func(o *acquireOptions) { o.detach, o.dedicated = true, false })
+		before := append([]*actor.Claim{&g.lead.claim}, g.others...)
+		lock, err := g.acquire(k, t, func(o *acquireOptions) { o.detach, o.dedicated, o.before = true, false, before })
 		if err != nil {
 			return err
 		}

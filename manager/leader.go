@@ -76,7 +76,7 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 // term is the hold by which this process leads; nil where it does not.
 func (l Leader) term() *Lock {
 	for _, h := range l.key.m.supervisor.HoldersOf(l.key.id) {
-		if lock := lockOf(h.Owner); lock != nil && lock.leads && lock.claim.Name == l.key.name {
+		if lock := lockOf(h.Claim.Owner); lock != nil && lock.leads && lock.claim.Name == l.key.name {
 			return lock
 		}
 	}

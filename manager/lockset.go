@@ -21,6 +21,8 @@ type LockSet struct {
 	others   []*actor.Claim
 	loss     atomic.Pointer[error] // written by the keeper of the first of others that is lost
 	released atomic.Bool           // written by whoever first releases the others
+	// What the acquirer waits for while it takes the locks in order; nil if nothing. Written by the acquirer.
+	wanted atomic.Pointer[actor.Wanted]
 }
 
 // Keys are the names of the keys, in the order of their ids, without those that were folded.

@@ -99,6 +99,12 @@ func (j *journal) campaign(key string, err error) {
 	j.write(func(l *slog.Logger) { l.Warn("lockkeeper: a campaign failed, and goes on", "key", key, "error", err) })
 }
 
+func (j *journal) watch(err error) {
+	j.write(func(l *slog.Logger) {
+		l.Warn("lockkeeper: looking for deadlocks over processes failed, and is tried again", "error", err)
+	})
+}
+
 func (j *journal) observer(key string, value any) {
 	j.write(func(l *slog.Logger) {
 		l.Error("lockkeeper: the function of WithTransitions failed", "key", key, "panic", value)

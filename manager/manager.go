@@ -22,6 +22,7 @@ type Manager struct {
 	config     config
 	pool       *pg.Pool
 	supervisor *actor.Supervisor
+	watcher    *watcher
 	log        journal
 	waits      latency.Histogram
 	refused    refusals       // written by whoever is refused
@@ -83,6 +84,8 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	}
 	m.pool = pool
 	m.supervisor = actor.NewSupervisor(m.config.supervisor(store{pool}, m.log.keeper))
+	m.watcher = newWatcher(m)
+	m.watcher.start()
 	return m, nil
 }
 
@@ -161,6 +164,7 @@ func (m *Manager) startClose() { go m.close() }
 func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
+	m.watcher.stop()            // who waits is refused from now on
 	_ = m.supervisor.Close(ctx)
 	_ = m.pool.Close(ctx)
 	m.background.Wait() // after all else: a function of a context's that blocks keeps nothing open

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/actor"
 )
 
 // AcquireOption changes one acquisition.
@@ -16,8 +18,9 @@ type acquireOptions struct {
 	detach      bool
 	dedicated   bool
 	minHold     time.Duration
-	leads       bool     // the call is Elect's
-	set         *LockSet // that the lock is to be the lead of
+	leads       bool           // the call is Elect's
+	set         *LockSet       // that the lock is to be the lead of
+	before      []*actor.Claim // that the same set holds: it is taken in order
 	transitions func(Transition)
 	retry       *RetryPolicy
 }

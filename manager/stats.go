@@ -12,7 +12,8 @@ import (
 // Stats is what a manager has and has done since it was opened.
 type Stats struct {
 	// Keys in use; Held locks; Waiting callers. With [WithHashes] a key that has two ids counts as two here, and as two grants and
-	// two waits below.
+	// two waits below. Waits inside of holds that last are shown to other processes by shared locks (see [ErrDeadlock]), which count here
+	// as any others do.
 	Keys, Held, Waiting int
 	Sessions            SessionStats
 	// GrantsLocal were handed from one local holder to the next, GrantsServer given by the server.

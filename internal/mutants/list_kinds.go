@@ -174,13 +174,43 @@ var ofKinds = []mutant{
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", "\t\tif row[1] == \"t\" {\n", "\t\tif row[1] != \"\" {\n"}}},
 	{name: "a circle is not looked for", test: "manager TestDeadlockIsTold", edits: []edit{
-		{"manager/deadlock.go", "\tif path := w.circle(k.id, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(k.id, make(map[*actor.Claim]bool)); path != nil && k.m == nil {\n"}}},
+		{"manager/deadlock.go", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil && k.m == nil {\n"}}},
 	{name: "circles of two alone are found", test: "manager TestDeadlockIsTold", edits: []edit{
-		{"manager/deadlock.go", "\tseen[c] = true\n", "\tif seen[c] = true; len(seen) > 1 {\n\t\treturn nil\n\t}\n"}}},
+		{"manager/deadlock.go", "\t\tseen[c] = true\n", "\t\tif seen[c] = true; len(seen) > 1 {\n\t\t\treturn nil\n\t\t}\n"}}},
 	{name: "a wait that has ended closes circles", test: "manager TestNoDeadlockWhereNobodyWaitsAnyMore", edits: []edit{
-		{"manager/deadlock.go", "\t\tc.WaitEnds(w.id)\n", "\t\t_ = c\n"}}},
+		{"manager/deadlock.go", "\t\tc.WaitEnds(w.wanted)\n", "\t\t_ = c\n"}}},
 	{name: "the other keys of a set close no circle", test: "manager TestDeadlockWithASet", edits: []edit{
 		{"manager/deadlock.go", "\t\tall = append(all, l.set.others...)\n", "\t\tall = append(all, l.set.others[:0]...)\n"}}},
+	{name: "those who share a lock are in each other's way", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
+		{"manager/deadlock.go", "\t\tif seen[c] || wanted.Shared && c.Shared {", "\t\tif seen[c] {"}}},
+	{name: "a set that is taken in order closes no circle", test: "manager TestDeadlockWithASetInOrder", edits: []edit{
+		{"manager/deadlock.go", "\tif len(before) > 0 {\n", "\tif len(before) > 1<<20 {\n"}}},
+	{name: "a set in order does not show what it waits for", test: "manager TestDeadlockWithASetInOrder", edits: []edit{
+		{"manager/deadlock.go", "\t\tw.set.wanted.Store(&w.wanted)\n", "\t\tw.set.wanted.Store(nil)\n"}}},
+	{name: "a long wait is not watched", test: "manager TestALongWaitIsShown", edits: []edit{
+		{"manager/acquire.go", "\t\tinside.watch()\n", ""}}},
+	{name: "a wait that is over is shown on", test: "manager TestALongWaitIsShown", edits: []edit{
+		{"manager/watcher.go", "\t\te.claim.ReleaseLater()\n", ""}}},
+	{name: "nobody is told of a circle over processes", test: "manager TestDeadlockOverProcesses", edits: []edit{
+		{"manager/watcher.go", "\t\ti.claim.Withdraw(err)\n", "\t\t_, _ = i, err\n"}}},
+	{name: "all members of a circle give up", test: "manager TestDeadlockOverProcesses", edits: []edit{
+		{"manager/watcher.go", "e.seen > looksEach*rank", "e.seen > 0*rank"}}},
+	{name: "what was seen once is a circle", test: "manager TestACircleSeenInPassing", edits: []edit{
+		{"manager/circle.go", "\t\tif earlier == nil || earlier.marks[m] {\n", "\t\tif earlier == nil || v.marks[m] {\n"}}},
+	{name: "what shows a wait is not shown again", test: "manager TestALostSessionHidesNoDeadlock", edits: []edit{
+		{"manager/watcher.go", "\t\tif e.claim != nil && e.claim.Over() != nil {\n", "\t\tif e.claim != nil && e.claim.Over() != nil && w.shown < 0 {\n"}}},
+	{name: "shared locks of anybody's are waits", test: "manager TestSharedLocksAreNoWaits", edits: []edit{
+		{"manager/round.go", "FROM held AS k)) IS TRUE\n AND (h.low", "FROM held AS k)) IS NOT NULL\n AND (h.low"},
+		{"manager/round.go", "FROM held AS k)) IS TRUE\n)", "FROM held AS k)) IS NOT NULL\n)"}}},
+	{name: "a hold that is over goes on waiting", test: "manager TestAHoldThatIsOverWaitsForNothing", edits: []edit{
+		{"manager/watcher.go", "return hold.Over() != nil })", "return hold == nil })"}}},
+	{name: "a connection for questions is never closed", test: "manager TestALongWaitIsShown", edits: []edit{
+		{"manager/watcher.go", "\tr.last = len(w.own) == 0\n", ""},
+		{"manager/watcher.go", "last: true})", "last: false})"}}},
+	{name: "a graph without circles is searched for them", test: "manager TestCirclesOfRandomGraphs", edits: []edit{
+		{"manager/circle.go", "\t\t\tif left[to] > 0 {\n", "\t\t\tif left[to] >= 0 {\n"}}},
+	{name: "two who see a circle disagree who is first", test: "manager TestCircleOf", edits: []edit{
+		{"manager/circle.go", "\t\tif e.less(other) {\n\t\t\trank++\n", "\t\tif other.less(e) {\n\t\t\trank++\n"}}},
 	{name: "a context that panics leaves keys of a set locked", test: "manager TestW21_AContextThatMisbehavesAndKinds", edits: []edit{
 		{"manager/keyset.go", "\t\t\tg.abandon()\n", ""}}},
 }

@@ -10,12 +10,14 @@ type Holding struct {
 	Claim *Claim
 	// Waits are what work inside the hold waits for.
 	Waits []Wanted
+	// Queued: somebody here waits for the key. Then those who would share it wait too, even if it is shared.
+	Queued bool
 }
 
 // Wanted is a lock that somebody waits for.
 type Wanted struct {
 	ID int64
-	// Shared: whoever shares the lock is not in the way.
+	// Shared: whoever shares the lock is not in the way, as long as nobody is queued.
 	Shared bool
 }
 
@@ -64,7 +66,7 @@ func (s *Supervisor) HoldersOf(id int64) []Holding {
 
 func (k *keeper) holding() (all []Holding) {
 	for c := k.machine.holders.head; c != nil; c = c.next {
-		h := Holding{Claim: c}
+		h := Holding{Claim: c, Queued: k.machine.queue.n > 0}
 		if c.waits != nil {
 			h.Waits = slices.Clone(c.waits.all)
 		}

@@ -42,17 +42,31 @@ func (m *Manager) beginWait(l *Lock, k Key, before []*actor.Claim) (*insideWait,
 		w.set = setOf(before[0])
 		w.set.wanted.Store(&w.wanted)
 	}
-	if path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {
+	if err := w.look(); err != nil {
 		w.end()
-		return nil, fmt.Errorf("%w: %s", ErrDeadlock, w.story(path))
+		return nil, err
 	}
 	return w, nil
 }
 
-// watch has the watcher take the wait when it has lasted. The claim has been submitted.
+// look fails if the wait is part of a circle.
+func (w *insideWait) look() error {
+	if path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {
+		return fmt.Errorf("%w: %s", ErrDeadlock, w.story(path))
+	}
+	return nil
+}
+
+// watch has the watcher take the wait when it has lasted. The claim has been submitted; where it is to share a lock that is shared, somebody may
+// have been queued before it since the caller looked.
 func (w *insideWait) watch() {
 	if w == nil {
 		return
+	}
+	if w.wanted.Shared {
+		if err := w.look(); err != nil {
+			w.claim.Withdraw(err)
+		}
 	}
 	watcher := w.m.watcher
 	w.watched = make(chan struct{})
@@ -90,7 +104,7 @@ func (w *insideWait) end() {
 func (w *insideWait) circle(wanted actor.Wanted, seen map[*actor.Claim]bool) (path []*actor.Claim) {
 	for _, holding := range w.m.supervisor.HoldersOf(wanted.ID) {
 		c := holding.Claim
-		if seen[c] || wanted.Shared && c.Shared { // not in the way; if somebody is who waits for all that share the lock, the watcher finds it
+		if seen[c] || wanted.Shared && c.Shared && !holding.Queued {
 			continue
 		}
 		if slices.Contains(w.holds, c) {

@@ -70,7 +70,7 @@ func TestDeadlockWithASetInOrder(t *testing.T) {
 	}
 }
 
-// Those who share a lock are not in the way of others who would share it.
+// Those who share a lock are not in the way of others who would share it, unless somebody is queued who would not.
 func TestNoDeadlockAmongThoseWhoShare(t *testing.T) {
 	m := open(t)
 	a, b := acquireShared(t, m, "a"), acquireShared(t, m, "b")
@@ -87,6 +87,12 @@ func TestNoDeadlockAmongThoseWhoShare(t *testing.T) {
 	release(t, inner)
 	_, err = m.Acquire(a.Context(), "b")
 	wantIs(t, err, manager.ErrDeadlock)
+	between, stop := context.WithCancel(t.Context())
+	writer := acquiring(between, t, m, "b") // then they are, since whoever comes later waits for it
+	_, err = m.AcquireShared(a.Context(), "b")
+	wantIs(t, err, manager.ErrDeadlock)
+	stop()
+	wantIs(t, ended(t, "the end of the writer's wait", writer).err, context.Canceled)
 	cancel()
 	wantIs(t, ended(t, "the end of the wait", waiting).err, context.Canceled)
 }

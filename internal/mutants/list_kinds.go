@@ -174,7 +174,7 @@ var ofKinds = []mutant{
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", "\t\tif row[1] == \"t\" {\n", "\t\tif row[1] != \"\" {\n"}}},
 	{name: "a circle is not looked for", test: "manager TestDeadlockIsTold", edits: []edit{
-		{"manager/deadlock.go", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil && k.m == nil {\n"}}},
+		{"manager/deadlock.go", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil && w.m == nil {\n"}}},
 	{name: "circles of two alone are found", test: "manager TestDeadlockIsTold", edits: []edit{
 		{"manager/deadlock.go", "\t\tseen[c] = true\n", "\t\tif seen[c] = true; len(seen) > 1 {\n\t\t\treturn nil\n\t\t}\n"}}},
 	{name: "a wait that has ended closes circles", test: "manager TestNoDeadlockWhereNobodyWaitsAnyMore", edits: []edit{
@@ -182,7 +182,9 @@ var ofKinds = []mutant{
 	{name: "the other keys of a set close no circle", test: "manager TestDeadlockWithASet", edits: []edit{
 		{"manager/deadlock.go", "\t\tall = append(all, l.set.others...)\n", "\t\tall = append(all, l.set.others[:0]...)\n"}}},
 	{name: "those who share a lock are in each other's way", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
-		{"manager/deadlock.go", "\t\tif seen[c] || wanted.Shared && c.Shared {", "\t\tif seen[c] {"}}},
+		{"manager/deadlock.go", "\t\tif seen[c] || wanted.Shared && c.Shared && !holding.Queued {", "\t\tif seen[c] {"}}},
+	{name: "those who share a lock are never in the way", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
+		{"manager/deadlock.go", " && !holding.Queued {", " {"}}},
 	{name: "a set that is taken in order closes no circle", test: "manager TestDeadlockWithASetInOrder", edits: []edit{
 		{"manager/deadlock.go", "\tif len(before) > 0 {\n", "\tif len(before) > 1<<20 {\n"}}},
 	{name: "a set in order does not show what it waits for", test: "manager TestDeadlockWithASetInOrder", edits: []edit{

@@ -91,6 +91,9 @@ func TestNoDeadlockAmongThoseWhoShare(t *testing.T) {
 	writer := acquiring(between, t, m, "b") // then they are, since whoever comes later waits for it
 	_, err = m.AcquireShared(a.Context(), "b")
 	wantIs(t, err, manager.ErrDeadlock)
+	if e := failure(t, err); e.Waited != 0 {
+		t.Errorf("it was not told at once: %v", err)
+	}
 	stop()
 	wantIs(t, ended(t, "the end of the writer's wait", writer).err, context.Canceled)
 	cancel()

@@ -53,7 +53,7 @@ func TestDeadlockOverProcesses(t *testing.T) {
 	for _, n := range []int{2, 3} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := server(t)
-			all, rounds := members(t, s, n), 3
+			all, rounds := members(t, s, n), 2
 			if os.Getenv("LOCKKEEPER_STRESS") != "" {
 				rounds = 100
 			}
@@ -263,7 +263,7 @@ func childMember(args []string) error {
 func TestNoDeadlockOverProcessesInOrder(t *testing.T) {
 	s := server(t)
 	leakFree(t, s)
-	d := 3 * time.Second
+	d := 2 * time.Second
 	if os.Getenv("LOCKKEEPER_STRESS") != "" {
 		d = time.Minute
 	}

@@ -215,7 +215,7 @@ func (w *watcher) startOne(r *round) {
 
 // judge takes the result of a round: who waits in a circle gives up, if it is its turn.
 func (w *watcher) judge(r *round) {
-	w.finished, w.soon = time.Now(), max(lookSoon, r.took)
+	w.finished, w.soon = time.Now(), min(max(lookSoon, r.took), lookOften)
 	for _, e := range w.own {
 		if e.asked && e.claim.Err != nil {
 			e.claim = nil

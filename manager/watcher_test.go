@@ -108,7 +108,7 @@ func TestAHungServerKeepsNoWaitInside(t *testing.T) {
 func TestStormOfWaitsInsideOfHolds(t *testing.T) {
 	s := server(t)
 	all := []*manager.Manager{openOn(t, s), openOn(t, s)}
-	d := 3 * time.Second
+	d := 2 * time.Second
 	if os.Getenv("LOCKKEEPER_STRESS") != "" {
 		d = time.Minute
 	}

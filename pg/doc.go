@@ -14,7 +14,8 @@
 // the end of the connection is seen when it comes. The reader decodes each answer and tells the clients. [Shared] has many locks: what
 // has queued goes as one statement over two arrays, unlocks and tries, and two statements may be in the air. [Solo] has one key, to
 // wait for it in the server's queue or since its holder wants a session to itself. [Pool] opens sessions as load asks, gives solo
-// sessions out, polls for keys that wait without one, and forgets sessions that have ended.
+// sessions out, polls for keys that wait without one, and forgets sessions that have ended. What is asked beside that has a connection
+// of its own ([Questions]).
 //
 //	channel            sent by                     received by        closed by  capacity
 //	session.requests   keepers, the pool           the owner          never      2,048 of a Shared, where requests wait without waking

@@ -52,13 +52,13 @@ func TestDeadlockWithASetInOrder(t *testing.T) {
 				closes := acquiring(locks[2].Context(), t, m, names[0]) // no circle yet
 				release(t, locks[1])                                    // then it holds two, and would wait for the third
 				got := ended(t, "the set's end", done)
-				wantIs(t, got.err, manager.ErrDeadlock)
+				toldAtOnce(t, got.err)
 				release(t, granted(t, closes))
 				release(t, locks[2])
 				return
 			}
 			_, err := m.Acquire(locks[1].Context(), names[0])
-			wantIs(t, err, manager.ErrDeadlock)
+			toldAtOnce(t, err)
 			release(t, locks[1])
 			release(t, locks[2])
 			got := ended(t, "the set", done)
@@ -90,12 +90,18 @@ func TestNoDeadlockAmongThoseWhoShare(t *testing.T) {
 	between, stop := context.WithCancel(t.Context())
 	writer := acquiring(between, t, m, "b") // then they are, since whoever comes later waits for it
 	_, err = m.AcquireShared(a.Context(), "b")
-	wantIs(t, err, manager.ErrDeadlock)
-	if e := failure(t, err); e.Waited != 0 {
-		t.Errorf("it was not told at once: %v", err)
-	}
+	toldAtOnce(t, err)
 	stop()
 	wantIs(t, ended(t, "the end of the writer's wait", writer).err, context.Canceled)
 	cancel()
 	wantIs(t, ended(t, "the end of the wait", waiting).err, context.Canceled)
+}
+
+// toldAtOnce wants an error of a caller that closed a circle in its own process, and did not begin to wait.
+func toldAtOnce(t *testing.T, err error) {
+	t.Helper()
+	wantIs(t, err, manager.ErrDeadlock)
+	if e := failure(t, err); e.Waited != 0 {
+		t.Errorf("it was not told at once: %v", err)
+	}
 }

@@ -57,7 +57,7 @@ func TestALostSessionHidesNoDeadlock(t *testing.T) {
 		}
 		return pid
 	}
-	eventually(t, "it is shown", func() bool { return pid() != "" })
+	eventually(t, "it is shown, and that is known here", func() bool { return pid() != "" && one.Stats().Held == 2 })
 	before := pid()
 	query(t, s, "SELECT pg_terminate_backend("+before+")")
 	eventually(t, "it is shown on another session", func() bool { return pid() != "" && pid() != before })

@@ -160,7 +160,7 @@ var ofKinds = []mutant{
 	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{
 		{"manager/leader.go", "range term.claims() {", "range term.claims()[:1] {"}}},
 	{name: "both ids have a session to themselves", test: "manager TestBothOnDedicatedSessions", edits: []edit{
-		{"manager/keyset.go", "o.detach, o.dedicated = true, false", "o.detach = true"}}},
+		{"manager/keyset.go", "o.detach, o.dedicated, o.before = true, false, before", "o.detach, o.before = true, before"}}},
 	{name: "a name with two ids is twice in a set", test: "manager TestBothShowsTheOldID", edits: []edit{
 		{"manager/keyset.go", "\t\tif !seen[k.name] {\n", "\t\tif len(seen) >= 0 {\n"}}},
 	{name: "a transaction keeps the first of two ids", test: "manager TestBothInATransaction", edits: []edit{

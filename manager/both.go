@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/hashing"
@@ -46,6 +47,17 @@ func (m *Manager) acquireBoth(ctx context.Context, k Key, t actor.Terms, opts []
 		return nil, err
 	}
 	return set.lead.Load(), nil
+}
+
+// holder asks the server who holds the key's lock; nil if that does not become known soon. Of two ids it is who has the second: who has
+// the first may wait for that.
+func (k Key) holder(ctx context.Context) *Holder {
+	for _, one := range slices.Backward(k.single(nil)) {
+		if h := k.m.holderOf(ctx, one.id); h != nil {
+			return h
+		}
+	}
+	return nil
 }
 
 // lockOf is the hold that an owner has the lock for; nil where that is not complete, since the lock of the other id is waited for.

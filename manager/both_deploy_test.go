@@ -40,6 +40,8 @@ type deploy struct {
 	s        *pgserver.Server
 	counters [4]unguarded
 	counted  [4]atomic.Int64
+	slots    [2]atomic.Int64 // who has each
+	slotted  atomic.Int64
 	storm    bool // contexts end at any time
 }
 
@@ -75,7 +77,7 @@ func (d *deploy) work(ctx context.Context, t *testing.T, m *manager.Manager, ran
 	}
 	// A hold that ends with its context may end in the midst of counting; that of Do does not, and a detached one.
 	var err error
-	switch random.IntN(3) {
+	switch random.IntN(4) {
 	case 0:
 		err = m.Do(ctx, fmt.Sprint("key ", n), func(ctx context.Context) error { count(ctx, n); return nil })
 	case 1:
@@ -84,6 +86,17 @@ func (d *deploy) work(ctx context.Context, t *testing.T, m *manager.Manager, ran
 			count(lock.Context(), n)
 			err = lock.Release(context.Background())
 		}
+	case 2:
+		err = m.DoSlot(ctx, "slots", len(d.slots), func(ctx context.Context) error {
+			number, _ := manager.SlotOf(ctx)
+			if d.slots[number].Add(1) != 1 {
+				t.Errorf("slot %d is held twice", number)
+			}
+			runtime.Gosched()
+			d.slots[number].Add(-1)
+			d.slotted.Add(1)
+			return nil
+		})
 	default:
 		var set *manager.LockSet
 		other := random.IntN(len(d.counters))
@@ -147,8 +160,55 @@ func TestRollingDeploy(t *testing.T) {
 					t.Errorf("key %d: counted %d of %d", i, got, want)
 				}
 			}
+			if d.slotted.Load() == 0 {
+				t.Error("nobody had a slot")
+			}
 			wantHeldAtServer(t, d.s)
 		})
+	}
+}
+
+// The slots of a key are the same for all programs of a deploy, and so is their number.
+func TestBothSlots(t *testing.T) {
+	s := server(t)
+	for name, versions := range map[string][]manager.Option{"before": {withOld, withBoth, withSwapped}, "after": {withNew, withBoth, withSwapped}} {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s, %d slots", name, n), func(t *testing.T) {
+				var all []*manager.Manager
+				for _, ids := range versions {
+					all = append(all, openOn(t, s, ids))
+				}
+				var slots []*manager.Slot
+				numbers := make(map[int]bool)
+				for i := range n {
+					slot := acquireSlot(t, all[i], n)
+					slots, numbers[slot.Number()] = append(slots, slot), true
+				}
+				if len(numbers) != n {
+					t.Errorf("%d slots have the numbers %v", n, numbers)
+				}
+				for i, m := range all {
+					_, err := m.TryAcquireSlot(bounded(t), "k", n)
+					wantIs(t, err, manager.ErrNotAcquired)
+					_, err = m.TryAcquireSlot(bounded(t), "k", 4)
+					wantIs(t, err, manager.ErrSlots)
+					_, err = m.TryAcquire(bounded(t), "k")
+					wantIs(t, err, manager.ErrNotAcquired)
+					waiting := make(chan *manager.Slot, 1)
+					go func() { waiting <- acquireSlot(t, m, n) }()
+					freed := slots[i%n]
+					freeSlot(t, freed)
+					slots[i%n] = ended(t, "the slot that was freed", waiting)
+					if slots[i%n].Number() != freed.Number() {
+						t.Errorf("slot %d was freed, and %d taken", freed.Number(), slots[i%n].Number())
+					}
+				}
+				for _, slot := range slots {
+					freeSlot(t, slot)
+				}
+				eventually(t, "nothing is held", func() bool { return len(held(t, s)) == 0 })
+			})
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package manager
 import (
 	"context"
 	"fmt"
-	"slices"
 )
 
 // Leader is the leadership of a key, as this process sees it. It is valid as long as its manager.
@@ -62,10 +61,8 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 	if term := l.term(); term != nil {
 		return term.holder(), nil
 	}
-	for _, k := range slices.Backward(l.key.single(nil)) { // who has the last leads: who has the first of two may wait for the other
-		if h := l.key.m.holderOf(ctx, k.id); h != nil {
-			return h, nil
-		}
+	if h := l.key.holder(ctx); h != nil {
+		return h, nil
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("leader of %s: %w", quoteKey(l.key.name), contextReason(ctx))

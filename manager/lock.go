@@ -140,6 +140,9 @@ func releaseFailed(c *actor.Claim, outcome error) error {
 func (l *Lock) releaseLater() {
 	l.releasing.Store(true)
 	l.claim.ReleaseUnused()
+	if l.set != nil && l.set.lead.Load() == l {
+		l.set.releaseOthers()
+	}
 	l.unregister()
 }
 

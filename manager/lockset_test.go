@@ -214,7 +214,7 @@ func openClosesLate(t *testing.T, s *pgserver.Server, opts ...manager.Option) *c
 			if c.closing <- id; id == c.id.Load() {
 				<-c.late
 			}
-		case step == "unlock" && !isEnded(c.late):
+		case step == "unlock" && c.id.Load() != 0 && !isEnded(c.late):
 			c.released <- id
 		}
 	}))...)

@@ -105,8 +105,6 @@ func (s *slotting) check() error {
 		return s.key.refused(ErrEmptyKey, 0)
 	case s.n < 1 || s.n > MaxSlots:
 		return s.key.refused(fmt.Errorf("the number of slots is %d: it must be between 1 and %d", s.n, MaxSlots), 0)
-	case s.key.second != s.key.id:
-		return s.key.refused(errors.New("WithHashes is not for slots"), 0)
 	case o.dedicated:
 		return s.key.refused(errors.New("WithDedicatedSession is not for slots"), 0)
 	case o.transitions != nil:

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/hashing"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -205,6 +204,21 @@ func TestASlotThatIsGivenUpLeavesNothing(t *testing.T) {
 }
 
 // The loss of a session is the loss of the slots on it, and they are free for others.
+func TestASlotReleasesNothingBeforeItsEnd(t *testing.T) {
+	s := server(t)
+	c := openClosesLate(t, s)
+	slot := acquireSlot(t, c.m, 2)
+	eventually(t, "the gate is released", func() bool { return len(held(t, s)) == 4 })
+	ids := []int64{c.m.Key("k").ID()} // the lead's
+	for id := range held(t, s) {
+		if id != ids[0] {
+			ids = append(ids, id)
+		}
+	}
+	c.close(t, s, ids...)
+	wantIs(t, slot.Err(), manager.ErrClosed)
+}
+
 func TestALostSlot(t *testing.T) {
 	s := server(t)
 	m := openOn(t, s)
@@ -296,10 +310,6 @@ func TestSlotsRefuseBadInput(t *testing.T) {
 		if err := call(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q expected, the error is %v", want, err)
 		}
-	}
-	both := openOn(t, s, manager.WithHashes(hashing.Both(hashing.FNV1a, hashing.Postgres)))
-	if _, err := both.AcquireSlot(t.Context(), "k", 2); err == nil || !strings.Contains(err.Error(), "WithHashes is not for slots") {
-		t.Errorf("%v", err)
 	}
 	if left := held(t, s); len(left) > 0 {
 		t.Errorf("left at the server: %v", left)

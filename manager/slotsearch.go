@@ -32,7 +32,7 @@ func (s *slotting) tryAny() (number int, found bool, err error) {
 
 func (s *slotting) tryThese(numbers []int) (number int, found bool, err error) {
 	t := actor.Terms{Try: true}
-	claims := make([]*actor.Claim, 0, len(numbers))
+	claims := make([][]*actor.Claim, 0, len(numbers))
 	for _, i := range numbers {
 		c, failed := s.submit(s.slotKey(i), t)
 		if failed != nil {
@@ -41,13 +41,15 @@ func (s *slotting) tryThese(numbers []int) (number int, found bool, err error) {
 		}
 		claims = append(claims, c)
 	}
-	for i, c := range claims {
-		switch failed := s.decided(c); {
+	for i, ofSlot := range claims {
+		switch granted, failed := s.allDecided(ofSlot); {
 		case failed == nil && !found:
 			number, found = numbers[i], true
-			s.others = append(s.others, c)
+			s.others = append(s.others, granted...)
 		case failed == nil:
-			c.ReleaseLater()
+			for _, c := range granted {
+				c.ReleaseLater()
+			}
 		case !errors.Is(failed, ErrNotAcquired):
 			err = failed
 		}
@@ -58,21 +60,24 @@ func (s *slotting) tryThese(numbers []int) (number int, found bool, err error) {
 	return number, found, err
 }
 
-// await waits until a slot is free.
+// await waits until a slot is free. Slots with two ids each are looked at now and then only.
 func (s *slotting) await() (number int, err error) {
 	order := rand.Perm(s.n)
 	awaited := order[:min(slotsAwaited, s.n)]
+	if s.m.config.secondHash != nil {
+		awaited = nil
+	}
 	var claims [slotsAwaited]*actor.Claim
 	var replies [slotsAwaited]<-chan actor.Reply
 	defer func() {
 		s.withdraw(slices.DeleteFunc(claims[:], func(c *actor.Claim) bool { return c == nil })...)
 	}()
-	t := actor.Terms{PollOnly: true}
 	for i, n := range awaited {
-		if claims[i], err = s.submit(s.slotKey(n), t); err != nil {
-			claims[i] = nil
+		only, err := s.submit(s.slotKey(n), actor.Terms{PollOnly: true})
+		if err != nil {
 			return 0, err
 		}
+		claims[i] = only[0]
 		replies[i] = claims[i].Replies()
 	}
 	again := time.NewTicker(slotsAgain)

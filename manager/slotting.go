@@ -105,10 +105,26 @@ func (s *slotting) takeOnly() (err error) {
 	return s.takeLead(s.terms, s.rest()...)
 }
 
+// takeLead takes the lock of the key. Of two ids the first is the lead.
 func (s *slotting) takeLead(t actor.Terms, more ...AcquireOption) (err error) {
+	ids := s.key.single(nil)
 	opts := append(more, func(o *acquireOptions) { o.set, o.detach, o.retry = s.set, s.options.detach, s.options.retry })
-	s.lead, err = s.m.acquire(s.ctx, s.key, t, opts)
-	return err
+	if s.lead, err = s.m.acquire(s.ctx, ids[0], t, opts); err != nil || len(ids) == 1 {
+		return err
+	}
+	t.Owner, t.Hold = s.set, otherHold
+	opts = append(opts, func(o *acquireOptions) { o.set, o.detach = nil, true })
+	if !t.Try {
+		opts = append(opts, s.rest()...)
+	}
+	second, err := s.m.acquire(s.ctx, ids[1], t, opts)
+	if err != nil {
+		s.lead.releaseLater()
+		s.lead = nil
+		return err
+	}
+	s.others = append(s.others, &second.claim)
+	return nil
 }
 
 // rest is the option that bounds a wait by what is left of the time.
@@ -164,16 +180,12 @@ func (s *slotting) compare() error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []*actor.Claim{several, count} {
-		switch err := s.decided(c); {
-		case errors.Is(err, ErrNotAcquired): // somebody who comes for the only slot has looked at this moment
-			return errLostMeanwhile
-		case err != nil:
-			return err
-		}
-		s.others = append(s.others, c)
+	granted, err := s.allDecided(append(several, count...))
+	if errors.Is(err, ErrNotAcquired) { // somebody who comes for the only slot has looked at this moment
+		return errLostMeanwhile
 	}
-	return nil
+	s.others = append(s.others, granted...)
+	return err
 }
 
 // confirmed asks until the answer is no, or has been yes for long enough: who is about to release, or only looks as this does, has done so by
@@ -210,15 +222,38 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 	}
 }
 
-// submit asks for one of the other locks. Its decision is for decided, or for await.
-func (s *slotting) submit(k Key, t actor.Terms) (*actor.Claim, error) {
-	t.Name, t.ID, t.Owner, t.MaxAttempts, t.Hold = k.name, k.id, s.set, 1, otherHold
-	c := &actor.Claim{Terms: t}
-	err := s.m.supervisor.Submit(c)
-	if err == nil {
-		s.asked = append(s.asked, c)
+// submit asks for one of the other locks, for each of its ids. The decision is for allDecided, or for await.
+func (s *slotting) submit(k Key, t actor.Terms) (claims []*actor.Claim, err error) {
+	t.Name, t.Owner, t.MaxAttempts, t.Hold = k.name, s.set, 1, otherHold
+	for _, one := range k.single(nil) {
+		t.ID = one.id
+		c := &actor.Claim{Terms: t}
+		if err = s.m.supervisor.Submit(c); err != nil {
+			s.withdraw(claims...)
+			return nil, err
+		}
+		s.asked, claims = append(s.asked, c), append(claims, c)
 	}
-	return c, err
+	return claims, nil
+}
+
+// allDecided waits for the decisions of tries: all are granted, or what was granted of them is released.
+func (s *slotting) allDecided(claims []*actor.Claim) (granted []*actor.Claim, err error) {
+	for _, c := range claims {
+		failed := s.decided(c)
+		if failed == nil {
+			granted = append(granted, c)
+		} else if err == nil || !errors.Is(failed, ErrNotAcquired) {
+			err = failed
+		}
+	}
+	if err != nil {
+		for _, c := range granted {
+			c.ReleaseLater()
+		}
+		return nil, err
+	}
+	return granted, nil
 }
 
 // decided waits for the decision of a try, which comes at the latest when the context or the time has ended.
@@ -313,7 +348,7 @@ func (s *slotting) failed(err error) error {
 	e.Key, e.ID, e.Shared, e.Waited = s.key.name, s.key.id, false, time.Since(s.begun)
 	contended := errors.Is(err, ErrNotAcquired) || errors.Is(err, ErrWaitTimeout) || errors.Is(err, ErrSlots)
 	if e.Holder = nil; contended { // whoever had the gate is none
-		e.Holder = s.m.holderOf(s.ctx, s.key.id)
+		e.Holder = s.key.holder(s.ctx)
 	}
 	return e
 }

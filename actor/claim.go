@@ -91,12 +91,12 @@ type Claim struct {
 
 	// The keeper's.
 	stage      stage
-	endedEarly bool        // the context ended while the claim held, or was being released
-	final      bool        // no more polling first: wait in the server's queue
-	askedPause bool        // AskPause was sent and has not been answered
-	unused     bool        // nobody has worked under the lock, and nobody will
-	retried    bool        // an attempt whose session had ended was repeated at once
-	waits      *wantedList // what work inside this hold waits for; nil if nothing
+	endedEarly bool      // the context ended while the claim held, or was being released
+	final      bool      // no more polling first: wait in the server's queue
+	askedPause bool      // AskPause was sent and has not been answered
+	unused     bool      // nobody has worked under the lock, and nobody will
+	retried    bool      // an attempt whose session had ended was repeated at once
+	waits      *wantList // what work inside this hold waits for; nil if nothing
 	joined     int32
 	next, prev *Claim  // in the queue of waiters, or the list of holders
 	own        release // the message of the one who releases: it is not allocated for each release

@@ -9,26 +9,26 @@ import "slices"
 type Holding struct {
 	Claim *Claim
 	// Waits are what work inside the hold waits for.
-	Waits []Wanted
+	Waits []Want
 	// Queued: somebody here waits for the key. Then those who would share it wait too, even if it is shared.
 	Queued bool
 }
 
-// Wanted is a lock that somebody waits for.
-type Wanted struct {
+// Want is a lock that somebody waits for.
+type Want struct {
 	ID int64
 	// Shared: whoever shares the lock is not in the way, as long as nobody is queued.
 	Shared bool
 }
 
-// wantedList is nearly always nil, and costs a claim no more than that.
-type wantedList struct{ all []Wanted }
+// wantList is nearly always nil, and costs a claim no more than that.
+type wantList struct{ all []Want }
 
 // changed is the list with one more, or with one less.
-func (l *wantedList) changed(w Wanted, ends bool) *wantedList {
+func (l *wantList) changed(w Want, ends bool) *wantList {
 	switch {
 	case !ends && l == nil:
-		return &wantedList{[]Wanted{w}}
+		return &wantList{[]Want{w}}
 	case !ends:
 		l.all = append(l.all, w)
 	case l != nil:
@@ -44,10 +44,10 @@ func (l *wantedList) changed(w Wanted, ends bool) *wantedList {
 
 // WaitBegins says that work inside the hold of c waits for a lock. It waits until the keeper has received that, so that
 // who asks later is told.
-func (c *Claim) WaitBegins(w Wanted) { c.send(inside{claim: c, wanted: w}) }
+func (c *Claim) WaitBegins(w Want) { c.send(inside{claim: c, wanted: w}) }
 
 // WaitEnds says that it waits no longer: once for each WaitBegins.
-func (c *Claim) WaitEnds(w Wanted) { c.send(inside{claim: c, wanted: w, ends: true}) }
+func (c *Claim) WaitEnds(w Want) { c.send(inside{claim: c, wanted: w, ends: true}) }
 
 // HoldersOf is who holds a key in this process, and for what work inside those holds waits. It asks the key's keeper, which always receives.
 func (s *Supervisor) HoldersOf(id int64) []Holding {

@@ -35,7 +35,7 @@ type whoHolds struct {
 // inside: work inside a hold begins to wait for another key, or has ended that.
 type inside struct {
 	claim  *Claim
-	wanted Wanted
+	wanted Want
 	ends   bool
 }
 

@@ -16,7 +16,7 @@ type insideWait struct {
 	holds  []*actor.Claim // that it is inside of, the innermost first; and what a set holds that is taken in order
 	told   int            // of holds: those whose keepers know of the wait
 	set    *LockSet       // the set that is taken in order, which knows of the wait itself; nil if there is none
-	wanted actor.Wanted
+	wanted actor.Want
 	claim  *actor.Claim // the claim that waits
 	timer  *time.Timer  // begins the watch; nil until the claim is submitted
 	// Closed by the timer's function when the watcher has received the wait, or has ended; received by end; nothing is sent.
@@ -27,7 +27,7 @@ type insideWait struct {
 // over other holders. Every caller registers before it looks: the last of the callers that close a circle sees all of it. before are the
 // locks that a set holds already which is taken in order.
 func (m *Manager) beginWait(l *Lock, k Key, before []*actor.Claim) (*insideWait, error) {
-	w := &insideWait{m: m, claim: &l.claim, wanted: actor.Wanted{ID: k.id, Shared: l.claim.Shared}}
+	w := &insideWait{m: m, claim: &l.claim, wanted: actor.Want{ID: k.id, Shared: l.claim.Shared}}
 	for outer := l.outer; outer != nil; outer = outer.outer {
 		if outer.manager == m {
 			w.holds = append(w.holds, outer.claims()...)
@@ -101,7 +101,7 @@ func (w *insideWait) end() {
 
 // circle follows who waits for whom from the holders of a key on. It returns the holds on the way back to one of the caller's own; nil if
 // there is no way.
-func (w *insideWait) circle(wanted actor.Wanted, seen map[*actor.Claim]bool) (path []*actor.Claim) {
+func (w *insideWait) circle(wanted actor.Want, seen map[*actor.Claim]bool) (path []*actor.Claim) {
 	for _, holding := range w.m.supervisor.HoldersOf(wanted.ID) {
 		c := holding.Claim
 		if seen[c] || wanted.Shared && c.Shared && !holding.Queued {

@@ -22,7 +22,7 @@ type LockSet struct {
 	loss     atomic.Pointer[error] // written by the keeper of the first of others that is lost
 	released atomic.Bool           // written by whoever first releases the others
 	// What the acquirer waits for while it takes the locks in order; nil if nothing. Written by the acquirer.
-	wanted atomic.Pointer[actor.Wanted]
+	wanted atomic.Pointer[actor.Want]
 }
 
 // Keys are the names of the keys, in the order of their ids, without those that were folded.

@@ -333,9 +333,7 @@ func (k *call) returnedRightly() {
 
 // locate notes on which connection the lock is that was granted just now. With mu.
 func (k *call) locate() {
-	if k.wire = k.w.lock(k.id).of(k.p); k.wire == nil || k.wire.closed {
-		k.wire = k.p.excused[k.id] // the session ended while the answer was on its way
-	}
+	k.wire = k.w.lock(k.id).of(k.p).orLater(k.id, k.p.excused[k.id]) // whose session ended while the answer was on its way
 }
 
 func (k *call) grantedRightly() {

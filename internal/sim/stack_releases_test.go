@@ -89,7 +89,7 @@ func (k *call) freeRightly() {
 		return
 	}
 	// What an earlier statement takes on a connection that the program has given up goes when the server hears of its end.
-	if c := w.lock(k.id).of(k.p); c != nil && !c.closed && !w.othersOf(k) {
+	if c := k.wire; c != nil && w.lock(k.id).has(c.backend) && !c.closed && !w.othersOf(k) {
 		w.violate("released means free", "%v, and the server has the lock for %v", k, c)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 // advisory is one lock at the server.
 type advisory struct {
+	id     int64
 	owners []*backend // one, or any number that share the lock
 	shared bool       // its mode, where it has an owner
 	queue  []*statement
@@ -19,18 +20,23 @@ type advisory struct {
 func (l *advisory) has(b *backend) bool { return slices.Contains(l.owners, b) }
 
 // of is the connection on which a program has the lock, nil if it has not. Where it shares the lock with itself, since the server has
-// yet to hear that it has hung up, it is the one that it uses.
+// yet to hear that it has left a connection, it is the one that it asked on last.
 func (l *advisory) of(p *program) (c *wire) {
 	for _, b := range l.owners {
-		if b.c != nil && b.c.p == p && (c == nil || !b.c.left()) {
-			c = b.c
+		if b.c != nil && b.c.p == p {
+			c = b.c.orLater(l.id, c)
 		}
 	}
 	return c
 }
 
-// left reports whether the client is done with the connection.
-func (c *wire) left() bool { return c.closed || c.goodbye || c.hangUpOut }
+// orLater is that of two connections on which a lock was asked for later. Either may be nil.
+func (c *wire) orLater(id int64, other *wire) *wire {
+	if c == nil || other != nil && other.lastAsked[id] > c.lastAsked[id] {
+		return other
+	}
+	return c
+}
 
 // conflicts reports whether a lock in a mode cannot be granted beside those that are.
 func (l *advisory) conflicts(shared bool) bool { return len(l.owners) > 0 && !(l.shared && shared) }
@@ -95,7 +101,7 @@ func (b *backend) whose() string {
 func (w *stack) lock(id int64) *advisory {
 	l := w.locks[id]
 	if l == nil {
-		l = &advisory{}
+		l = &advisory{id: id}
 		w.locks[id] = l
 	}
 	return l
@@ -260,7 +266,11 @@ func (b *backend) end(excuse bool) {
 	for _, id := range b.w.lockIDs() {
 		if b.w.lock(id).has(b) {
 			if excuse && b.c != nil && !b.c.told() {
-				b.c.p.excused[id] = b.c
+				if old := b.c.p.excused[id]; old != nil && !old.told() {
+					b.c.p.excused[id] = b.c.orLater(id, old)
+				} else {
+					b.c.p.excused[id] = b.c
+				}
 			}
 			b.w.free(id, b)
 		}

@@ -29,14 +29,15 @@ type wire struct {
 	pending []*statement // arrived, or on their way, and not executed; they are in their order
 	replies []reply      // executed, and not delivered
 
-	cut       bool // nothing gets through any more
-	cutSoon   bool // from the next question on
-	doubtful  bool // the client has reason to give it up
-	slow      bool // health questions are not answered at once either
-	closed    bool // by the client
-	goodbye   bool // the client has said so before
-	hungUp    bool // by the server: an end of file comes after the replies
-	hangUpOut bool // it has come,
+	cut       bool          // nothing gets through any more
+	cutSoon   bool          // from the next question on
+	lastAsked map[int64]int // when each lock was asked for on it the last time, in the order of all that the stack was asked
+	doubtful  bool          // the client has reason to give it up
+	slow      bool          // health questions are not answered at once either
+	closed    bool          // by the client
+	goodbye   bool          // the client has said so before
+	hungUp    bool          // by the server: an end of file comes after the replies
+	hangUpOut bool          // it has come,
 	hungUpAt  time.Time
 	heard     time.Time // when the last statement was sent whose answer has come,
 	heardLate bool      // one of them took long
@@ -180,6 +181,10 @@ func (c *wire) asked(r *pgfake.Request) {
 	}
 	s := &statement{Statement: last, c: c, request: r, sent: time.Now()}
 	s.settles = slices.ContainsFunc(s.Unlocks(), func(l pgfake.Lock) bool { return c.backend.doubt[l.ID] })
+	for _, l := range s.Locks() {
+		c.w.asked++
+		c.lastAsked[l.ID] = c.w.asked
+	}
 	if s.Kind == pgfake.Ask {
 		c.w.seen.add("health question")
 		if !c.backend.holds() && len(c.pending)+len(c.replies) == 0 {

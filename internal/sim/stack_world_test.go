@@ -46,6 +46,7 @@ type stack struct {
 
 	// With mu.
 	backoffs    int
+	asked       int     // locks were asked for so often
 	wires       []*wire // all that were opened, in the order of their pids
 	locks       map[int64]*advisory
 	outsiders   map[int64]*backend
@@ -133,7 +134,7 @@ func (p *program) connect(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 	w.lastPID++
-	c := &wire{Stream: pgfake.NewStream(), w: w, p: p, cut: w.hangs}
+	c := &wire{Stream: pgfake.NewStream(), w: w, p: p, cut: w.hangs, lastAsked: map[int64]int{}}
 	c.backend = &backend{Session: pgfake.Session{PID: w.lastPID}, w: w, c: c, doubt: map[int64]bool{}, idle: time.Now()}
 	w.wires = append(w.wires, c)
 	w.say("          %v opens %v", p, c)

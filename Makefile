@@ -7,8 +7,7 @@
 TEST_ENV = GORACE=atexit_sleep_ms=50 LOCKKEEPER_PG_TEMPLATES="$$PWD/.bin/templates"
 # What the tests of one package take at most; the whole of it takes four minutes on two quiet processors, and has to fit into six.
 TIMEOUT = 340s
-# The packages of all modules. Those whose tests take longest stand first, since they begin in this order: else they are
-# the last two, and one processor waits for them (3 m 40 s; 5 m 10 s with "work" alone).
+# The packages of all modules. Those whose tests take longest stand first, since they begin in this order.
 PACKAGES = ./manager ./cmd/demo ./pg work
 # Which tests, for "test", "race" and "stress".
 RUN = .
@@ -82,7 +81,7 @@ soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SO
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL
-	race=$$(scripts/race-flag) && $(TEST_ENV) go test $$race -p 3 -timeout $(TIMEOUT) -run '$(RUN)' $(PACKAGES)
+	@scripts/run-tests $(TIMEOUT) '$(RUN)'
 
 .PHONY: race
 race: setup ## run the concurrency tests COUNT times under the race detector

@@ -254,7 +254,10 @@ func (w *world) answered(c *claim) {
 	if c.Local && c.Shared {
 		w.joinedRightly(c, t)
 	}
-	if !c.Local && t.grants != 1 {
+	if !c.Local {
+		t.first++
+	}
+	if !c.Local && (t.first != 1 || !c.Shared && t.grants != 1) { // of those who share a lock the others may be heard of first
 		w.violate("exclusion", "%v is grant %d of one of the server's", c, t.grants)
 	}
 	if c.tenure <= c.p.failTenure[c.ID] {

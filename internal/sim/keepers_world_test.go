@@ -55,6 +55,7 @@ type keyOf struct {
 type tenure struct {
 	began  time.Time // when the answer came
 	grants int
+	first  int // those that are not by hand
 }
 
 // process is one program with a lock manager.

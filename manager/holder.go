@@ -8,10 +8,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/pg"
 )
 
-// A question fails where its session ends; and it waits for its turn, a second at most. So one is asked again when its answer has not come.
+// A question waits for its turn, a second at most where the server is slow, and fails where its session ends: then it is asked once more.
 const (
-	askPatience = 300 * time.Millisecond
-	askTimes    = 4
+	askPatience = 1200 * time.Millisecond
+	askTimes    = 2
 )
 
 // holderOf asks the server who holds a lock; nil if that does not become known soon. It runs on the caller's goroutine.

@@ -11,6 +11,9 @@ func (m *machine) answered(a *Answer) {
 	if m.before.op == opNone {
 		panic("BUG: an answer, and nothing is under way")
 	}
+	if m.server.held {
+		m.offerTaken()
+	}
 	switch {
 	case m.before.op == opUnlock || inherited && !m.server.held:
 		m.unlocked(a)
@@ -49,6 +52,8 @@ func (m *machine) tried(a *Answer) {
 // notGranted: another process holds the lock, and c, the first waiter, has to wait for it.
 func (m *machine) notGranted(c *Claim) {
 	switch {
+	case m.before.op != opWait && m.takeOffer(c):
+		m.try(c, fxTry)
 	case m.before.op != opPoll:
 		if m.before.op == opWait && !c.Dedicated {
 			m.returnOwn() // its slice is over: others may queue for the session
@@ -82,6 +87,11 @@ func (m *machine) contended(c *Claim) {
 		return
 	}
 	m.wakeAt = time.Time{}
+	if m.server.own != ownHave && m.announces(c) {
+		m.noSession()
+		m.pollForHint(c)
+		return
+	}
 	m.reserve(c)
 	switch {
 	case m.server.own == ownHave:
@@ -229,7 +239,7 @@ func (m *machine) reserved(a *Answer) {
 			m.cancelOwn()
 		case m.server.own == ownHave:
 			m.stopPolling()
-		case withdrawn:
+		case withdrawn && !m.announces(c):
 			m.reserve(c)
 		}
 	case stTrying: // if the lock is found held, the session is there to wait on

@@ -31,13 +31,15 @@ type instantLink struct {
 var yes = &Answer{OK: true}
 
 func (l *instantLink) Try(_ bool)              { l.events <- Answered{yes} }
-func (l *instantLink) Unlock()                 { l.events <- Answered{yes} }
+func (l *instantLink) Unlock(*Hint)            { l.events <- Answered{yes} }
 func (l *instantLink) TryOwn(_ bool)           { l.events <- Answered{yes} }
 func (l *instantLink) Wait(_ bool)             { l.events <- Answered{yes} }
-func (l *instantLink) Poll(_ bool)             { l.events <- Answered{yes} }
+func (l *instantLink) Poll(_, _, _ bool)       { l.events <- Answered{yes} }
 func (l *instantLink) Reserve(_, _ bool)       { l.events <- Reserved{yes} }
 func (l *instantLink) Withdraw()               {}
 func (l *instantLink) StopPolling()            {}
+func (l *instantLink) Pace(bool)               {}
+func (l *instantLink) Tell(*Hint)              {}
 func (l *instantLink) Return()                 {}
 func (l *instantLink) Ask()                    {}
 func (l *instantLink) Unsent() <-chan struct{} { return nil }

@@ -8,6 +8,7 @@ type Counters struct {
 	claims, refusals, ends    atomic.Uint64 // received; refused; holds that are over
 	GrantsLocal, GrantsServer atomic.Uint64
 	Attempts                  atomic.Uint64
+	LateGrants                atomic.Uint64 // by a poll, where a hint was expected and did not come
 	Failures                  atomic.Uint64 // holds lost because their keeper failed
 
 	// Written by the supervisor.

@@ -56,7 +56,11 @@
 // A hold that ends before its minimum (Terms.MinHold) goes from held to kept: the lock is ours and nobody's until the time is over, and then
 // unlocking (minhold.go). One that is given back, since nobody has worked under it, has no minimum.
 //
-// A waiting key is polled for ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time. A claim
+// Processes tell each other when to try (peers.go, [Hint]): one that waits tells that it wants the lock and is polled for, rarely; whoever
+// holds the lock offers it to the first in the queue as it releases. All hear all hints in one order, so that their queues agree. Who has released
+// without knowing of anybody answers one who tells of itself too late. Nothing depends on a hint but how soon a waiter tries.
+//
+// Where nobody answers within a tenth of a second, since the holder is another program, a waiting key is polled for ([Link].Poll) until there is a session to wait on in the server's queue, for a slice at a time. A claim
 // that wants a session to itself pauses until there is one.
 //
 // # Failures

@@ -4,6 +4,7 @@ package actor
 type effect struct {
 	claim  *Claim
 	err    error
+	hint   *Hint // of fxTell; of an fxPoll that the other processes are told of, an fxUnlock that they are to be
 	kind   effectKind
 	server server // as it is once the effect was carried out
 }
@@ -18,6 +19,8 @@ const (
 	fxWait
 	fxPoll
 	fxStopPolling
+	fxPace // the poll under way is to ask often, or rarely
+	fxTell // the other processes are told
 	fxUnlock
 	fxReturn
 	fxAsk
@@ -31,6 +34,6 @@ const (
 )
 
 func (k effectKind) String() string {
-	return [...]string{"try", "reserve", "withdraw", "try-own", "wait", "poll", "stop-polling", "unlock", "return", "ask",
+	return [...]string{"try", "reserve", "withdraw", "try-own", "wait", "poll", "stop-polling", "pace", "tell", "unlock", "return", "ask",
 		"ask-pause", "grant", "refuse", "notify", "over", "settle", "exit"}[k]
 }

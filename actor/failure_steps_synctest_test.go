@@ -142,6 +142,20 @@ func life(r *rig, mode func(*Terms)) {
 			done(c)
 			<-known
 		}
+		// Other processes that tell when to try.
+		r.s.config.Limits.Hints = true
+		r.store.lockOutside(1)
+		c = r.submit(key(1))
+		sleep(ms)
+		r.s.Hear(1, &Hint{Held, []Peer{Here}})
+		sleep(2 * answerAge) // until that answer is old, and no other has come
+		r.s.Hear(1, &Hint{Wanted, []Peer{1}})
+		r.s.Hear(1, &Hint{Offered, []Peer{Here, 2}})
+		r.store.unlockOutside(1)
+		c.wait()
+		sleep(20 * ms)
+		done(c)
+		r.s.config.Limits.Hints = false
 		// The loss of a session of its own.
 		sleep(ms)
 		c = get(dedicated)
@@ -199,7 +213,7 @@ var modes = map[string]func(*Terms){"exclusive": exclusive, "shared": shared}
 
 // allSteps are the steps of a keeper's life: each message that it gets and each effect that it carries out.
 func allSteps() (steps []string) {
-	for _, m := range []message{acquire{}, &release{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, Answered{},
+	for _, m := range []message{acquire{}, &release{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, heard{}, Answered{},
 		Reserved{}, Lost{}, Told{}} {
 		steps = append(steps, "message "+m.String())
 	}

@@ -215,14 +215,30 @@ func (l *fakeLink) Wait(shared bool) {
 	l.begin(fxWait, l.own, l.waited)
 }
 
-func (l *fakeLink) Poll(shared bool) {
+func (l *fakeLink) Pace(bool) {}
+
+// Tell gives a hint to the others, if the test has any.
+func (l *fakeLink) Tell(n *Hint) {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.store.record(l, fxTell)
+	l.store.told(l, n)
+}
+
+func (l *fakeLink) Poll(shared, announce, _ bool) {
+	if announce {
+		l.Tell(&Hint{Kind: Wanted, Peers: []Peer{Here}})
+	}
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.shared = shared
 	l.begin(fxPoll, l.store.shared, l.polled)
 }
 
-func (l *fakeLink) Unlock() {
+func (l *fakeLink) Unlock(offer *Hint) {
+	if offer != nil {
+		defer l.Tell(offer)
+	}
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxUnlock, l.heldOn, l.unlocked)

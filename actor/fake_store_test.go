@@ -14,11 +14,12 @@ import (
 //
 // It has one session that many keys share, some for one key alone, and other processes that take locks too ("outside").
 type fakeStore struct {
-	trust  time.Duration      // that a session has from its start
-	slice  time.Duration      // of a wait
-	script func(call) verdict // asked once for each call, with mu held; nil: nothing is out of the ordinary
-	attach func(id int64)     // called when a keeper is tied to the store; may be nil
-	atOnce bool               // answers come before the call has returned, where they take no time
+	trust  time.Duration              // that a session has from its start
+	slice  time.Duration              // of a wait
+	script func(call) verdict         // asked once for each call, with mu held; nil: nothing is out of the ordinary
+	hints  func(l *fakeLink, n *Hint) // is given what keepers tell, with mu held; may be nil
+	attach func(id int64)             // called when a keeper is tied to the store; may be nil
+	atOnce bool                       // answers come before the call has returned, where they take no time
 
 	mu      sync.Mutex
 	owners  map[int64]*fakeLink   // who of ours holds an id
@@ -87,6 +88,13 @@ func (s *fakeStore) session() *fakeSession {
 	until := time.Now().Add(s.trust)
 	f.until.Store(&until)
 	return f
+}
+
+// told gives a hint on. With mu.
+func (s *fakeStore) told(l *fakeLink, n *Hint) {
+	if s.hints != nil {
+		s.hints(l, n)
+	}
 }
 
 func (s *fakeStore) complain(format string, args ...any) {

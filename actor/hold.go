@@ -13,6 +13,7 @@ func (m *machine) grant() {
 	if c := m.nextHolder(); c != nil {
 		m.assign(c, false)
 		m.shareOut()
+		m.tellSoon()
 		return
 	}
 	m.unlock()
@@ -46,6 +47,7 @@ func (m *machine) unlock() {
 	m.wakeAt, m.askAt = time.Time{}, time.Time{}
 	m.server.op = opUnlock
 	m.do(fxUnlock, nil, nil)
+	m.leaveLock()
 }
 
 // release: the holder ends its hold, unless that is over already. Where it gives back what was kept for it, its minimum hold is over.
@@ -139,6 +141,7 @@ func (m *machine) unlocked(a *Answer) {
 		m.returnOwn()
 	}
 	m.server.onOwn = false
+	m.offer()
 	m.drive()
 }
 
@@ -169,6 +172,7 @@ func (m *machine) lost(on Session) {
 		m.do(fxSettle, c, cause)
 	}
 	m.leftSession()
+	m.offer()
 	m.drive()
 }
 

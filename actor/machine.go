@@ -13,6 +13,8 @@ type Limits struct {
 	// processes get their turn at the server.
 	HandOffTime   time.Duration
 	HandOffGrants int
+	// Hints: processes tell each other when to try for a lock. Otherwise each waits in the server's queue.
+	Hints bool
 }
 
 const (
@@ -46,6 +48,8 @@ type machine struct {
 	pausing   bool   // between two attempts, or until there is a session to wait on
 	inherited bool   // the operation under way is of an earlier incarnation: a grant is given back
 	closing   bool
+	peers     *peers // nil until the key is wanted here and elsewhere at one time
+	owes      bool   // this process was the last known to hold the lock, or to be offered it: it answers those who want it
 
 	grantedAt time.Time // by the server
 	handOffs  int       // since then
@@ -121,6 +125,8 @@ func (m *machine) step(known server, e message, now, trusted time.Time) []effect
 		m.lost(e.Session)
 	case Told:
 		m.told(e)
+	case heard:
+		m.heard(e.Hint)
 	case due:
 		m.due()
 	case closing:
@@ -135,7 +141,7 @@ func (m *machine) step(known server, e message, now, trusted time.Time) []effect
 //
 //go:noinline
 func (m *machine) do(kind effectKind, c *Claim, err error) {
-	m.effects = append(m.effects, effect{c, err, kind, m.server})
+	m.effects = append(m.effects, effect{claim: c, err: err, kind: kind, server: m.server})
 }
 
 // refuse takes a waiter out of the queue, where it is there, and refuses it.
@@ -181,6 +187,9 @@ func (m *machine) drive() {
 	case c == nil:
 		m.clearWait()
 		m.cancelOwn()
+		if m.owes {
+			m.offer()
+		}
 		if m.closing && m.server.idle() {
 			m.do(fxExit, nil, nil)
 		}
@@ -191,6 +200,8 @@ func (m *machine) drive() {
 		m.try(c, fxTryOwn)
 	case c.PollFirst && !c.Try && !c.final && c.lastAttempt():
 		m.contended(c) // the only attempt it has left is the one that waits
+	case m.peers != nil && m.peers.listed && m.announces(c):
+		m.contended(c) // the lock has just been offered to others
 	default:
 		m.try(c, fxTry)
 	}
@@ -205,11 +216,15 @@ func (m *machine) refuseAll(err error) {
 // clearWait forgets what those who wait would have been told.
 func (m *machine) clearWait() {
 	m.remote, m.failures = nil, nil
+	m.endHint()
 }
 
 func (m *machine) try(c *Claim, kind effectKind) {
 	c.Attempts++
 	m.server.op, m.server.shared, m.server.onOwn = opTry, c.Shared, kind == fxTryOwn
+	if m.peers != nil {
+		m.peers.offered = false
+	}
 	m.do(kind, c, nil)
 }
 
@@ -220,12 +235,14 @@ func (c *Claim) lastAttempt() bool { return c.Attempts+1 >= max(1, c.MaxAttempts
 func (m *machine) nextDue() time.Time {
 	switch state := m.state(); {
 	case state == stKept:
-		return m.kept.keptUntil()
+		return sooner(m.kept.keptUntil(), m.tellHeldAt())
 	case state == stHeld:
-		return m.askReadersAt()
+		return sooner(m.askReadersAt(), m.tellHeldAt())
+	case state == stWaiting:
+		return sooner(m.askAt, m.fallAt())
 	case state != stPausing && state != stWaiting:
 		return time.Time{}
-	case state == stWaiting || m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt):
+	case m.wakeAt.IsZero() || !m.askAt.IsZero() && m.askAt.Before(m.wakeAt):
 		return m.askAt
 	default:
 		return m.wakeAt
@@ -239,12 +256,14 @@ func (m *machine) due() {
 	switch state {
 	case stPausing, stWaiting:
 	case stKept:
+		m.tellHeld()
 		m.keptEnough()
 		return
 	case stHeld:
 		if passed(m.askReadersAt()) {
 			m.askWaiters()
 		}
+		m.tellHeld()
 		return
 	case stIdle, stTrying, stUnlocking, stSettling:
 		return
@@ -252,9 +271,12 @@ func (m *machine) due() {
 	if passed(m.askAt) {
 		m.askAt = m.now.Add(askAgain)
 		m.do(fxAsk, nil, nil)
-		if m.server.op == opPoll && !m.server.stopping {
-			m.reserve(m.queue.head) // no session could be opened before: those who poll are not in the server's queue
+		if c := m.queue.head; m.server.op == opPoll && !m.server.stopping && !m.announces(c) {
+			m.reserve(c) // no session could be opened before: those who poll are not in the server's queue
 		}
+	}
+	if passed(m.fallAt()) {
+		m.hintFailed()
 	}
 	if state == stPausing && passed(m.wakeAt) {
 		askAt := m.askAt
@@ -270,6 +292,14 @@ func (m *machine) told(t Told) {
 	case state != stKept && m.queue.n > 0:
 		m.remote = t.Holder
 	}
+}
+
+// sooner is the sooner of two times that are not zero.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // close: the supervisor closes. Waiters are refused, the holder's lock is released, and the keeper ends when all that is

@@ -21,7 +21,7 @@ func TestRandomHistories(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"acquire": w.acquire, "end": w.end, "endFirst": w.endFirst, "answer": w.answerAny, "answerOK": w.answerOK,
 			"reserved": w.reservedAny, "lost": w.lost, "told": w.hearsay, "toldNow": w.hearsNow, "due": w.dueAny, "dueNow": w.dueNow, "time": w.timePasses,
-			"trust": w.trustChanges, "pause": w.pause, "late": w.late, "close": w.maybeClose,
+			"trust": w.trustChanges, "pause": w.pause, "late": w.late, "hint": w.hearsHint, "hint too": w.hearsHint, "close": w.maybeClose,
 		})
 		if rapid.Bool().Draw(t, "all goes well") && !w.closed {
 			w.goesWell()
@@ -55,6 +55,7 @@ func newModel(t *rapid.T) *model {
 		MaxWaiters:    rapid.IntRange(1, 4).Draw(t, "max waiters"),
 		HandOffGrants: rapid.IntRange(1, 3).Draw(t, "hand-offs"),
 		HandOffTime:   20 * time.Millisecond,
+		Hints:         rapid.Bool().Draw(t, "hints"),
 	}
 	if rapid.Bool().Draw(t, "after a restart") {
 		w.inherited, w.busy, w.m.inherited = true, true, true

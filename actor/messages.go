@@ -57,6 +57,9 @@ type paused struct {
 	pause time.Duration
 }
 
+// heard: another process has told something of the key.
+type heard struct{ *Hint }
+
 // due: the keeper's timer has fired.
 type due struct{}
 
@@ -72,6 +75,7 @@ func (inside) String() string       { return "inside" }
 func (contextEnded) String() string { return "context ended" }
 func (withdraw) String() string     { return "withdraw" }
 func (paused) String() string       { return "paused" }
+func (heard) String() string        { return "heard" }
 func (due) String() string          { return "due" }
 func (closing) String() string      { return "closing" }
 

@@ -35,5 +35,6 @@ func (m *machine) keptEnough() {
 func (m *machine) keptLost() {
 	m.kept = nil
 	m.leftSession()
+	m.offer()
 	m.drive()
 }

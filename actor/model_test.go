@@ -38,6 +38,8 @@ type model struct {
 	unsettled *Claim          // whose hold is over
 	kept      *Claim          // whose minimum hold goes on after its hold
 
+	others others
+
 	tenure   time.Time // when the server granted the lock
 	grants   int       // since then, but for those who joined a holder
 	asked    time.Time // when it was last asked, since then, whether somebody elsewhere waits; when it was granted, if never
@@ -112,6 +114,7 @@ func (w *model) answered(a *Answer) {
 	if a.OK {
 		w.tenure, w.grants, w.session = w.now, 0, &driverSession{}
 		w.asked, w.draining, w.lapsed = w.now, false, false
+		w.others.responsible = true
 	}
 	if a.Err == nil || w.inherited {
 		return
@@ -137,6 +140,7 @@ func (w *model) carryOut(fx effect) {
 	if w.exited {
 		w.fail("%v after exit", fx.kind)
 	}
+	w.tells(fx)
 	switch fx.kind {
 	case fxTry, fxTryOwn, fxWait, fxPoll, fxUnlock:
 		w.operate(fx)
@@ -160,6 +164,11 @@ func (w *model) carryOut(fx effect) {
 			w.fail("give back with own %d busy %v held %v", w.own, w.busy, w.held)
 		}
 		w.own = ownNone
+	case fxPace:
+		if !w.busy || w.op != opPoll || w.stopped {
+			w.fail("pace, and no poll is under way")
+		}
+	case fxTell:
 	case fxAsk:
 		w.asked = w.now
 	case fxAskPause:
@@ -256,6 +265,7 @@ func (w *model) look() {
 		w.fail("%d wait, and the machine knows of %d", n, w.m.queue.n)
 	}
 	w.lookAtServer()
+	w.lookAtOthers()
 	w.lookAtReaders()
 	for i, c := range w.queue {
 		if c.Try && (i > 0 || len(w.holders) > 0 || w.kept != nil) {
@@ -285,15 +295,15 @@ func (w *model) lookAtServer() {
 	}
 	switch {
 	case w.kept != nil:
-		if w.busy || !w.held || !alarm.Equal(w.kept.Granted.Add(w.kept.MinHold)) || w.own == ownHave && !w.onOwn {
+		if w.busy || !w.held || alarm.IsZero() || alarm.After(w.kept.Granted.Add(w.kept.MinHold)) || w.own == ownHave && !w.onOwn {
 			w.fail("a minimum hold: busy %v held %v own %d, and the alarm is at %v", w.busy, w.held, w.own, alarm)
 		}
 	case w.draining && !w.busy && len(w.holders) > 0:
-		if !alarm.Equal(w.asked.Add(askAgain)) {
+		if alarm.IsZero() || alarm.After(w.asked.Add(askAgain)) {
 			w.fail("somebody elsewhere is known to wait, and the alarm is at %v", alarm)
 		}
 	case !w.idle():
-		if !alarm.IsZero() && !(w.busy && (w.op == opWait || w.op == opPoll)) {
+		if !alarm.IsZero() && !(w.held && !w.busy && w.m.limits.Hints) && !(w.busy && (w.op == opWait || w.op == opPoll)) {
 			w.fail("the alarm is set, and nothing can be due")
 		}
 	case w.held:

@@ -21,7 +21,7 @@ func (k *keeper) perform(fx *effect) {
 		counters.Attempts.Add(1)
 		k.ask(fx)
 	case fxUnlock:
-		k.link.Unlock()
+		k.link.Unlock(fx.hint)
 	case fxReserve:
 		k.link.Reserve(fx.server.dedicated, fx.claim.Try)
 	case fxWithdraw:
@@ -30,6 +30,10 @@ func (k *keeper) perform(fx *effect) {
 		k.link.StopPolling()
 	case fxReturn:
 		k.link.Return()
+	case fxPace:
+		k.link.Pace(k.machine.hinted())
+	case fxTell:
+		k.link.Tell(fx.hint)
 	case fxAsk:
 		k.link.Ask()
 	case fxAskPause:
@@ -38,6 +42,9 @@ func (k *keeper) perform(fx *effect) {
 	case fxGrant:
 		fx.claim.Session = k.link.Session()
 		counters.grant(fx.claim.Local)
+		if !fx.claim.Local && k.machine.cameLate() {
+			counters.LateGrants.Add(1)
+		}
 		fx.claim.decide(nil)
 	case fxRefuse:
 		fx.claim.Holder = k.knownHolder()
@@ -66,7 +73,7 @@ func (k *keeper) ask(fx *effect) {
 	case fxWait:
 		k.link.Wait(shared)
 	default:
-		k.link.Poll(shared)
+		k.link.Poll(shared, fx.hint != nil, k.machine.hinted())
 	}
 }
 

@@ -61,7 +61,8 @@ func (k *keeper) report(value any) {
 // there is another grant.
 func (k *keeper) clearUp(f *failure) {
 	old := k.machine
-	k.machine = machine{limits: old.limits, queue: old.queue, failed: old.failed, failures: old.failures, closing: old.closing}
+	k.machine = machine{limits: old.limits, queue: old.queue, failed: old.failed, failures: old.failures, closing: old.closing,
+		peers: old.peers, owes: old.owes}
 	k.alarm.at, k.alarm.idle = time.Time{}, false
 	for c := old.holders.head; c != nil; c = old.holders.head {
 		old.holders.remove(c)
@@ -197,7 +198,7 @@ func (k *keeper) settleServer() {
 		k.link.StopPolling()
 	case s.op == opNone && s.held:
 		s.op = opUnlock
-		k.link.Unlock()
+		k.link.Unlock(nil)
 	case s.op != opNone:
 	case s.own == ownHave:
 		s.own = ownNone

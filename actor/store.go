@@ -24,12 +24,18 @@ type Link interface {
 	// Wait waits in the server's queue on the key's own session, for one slice. Answered with neither OK nor Err when the
 	// slice is over.
 	Wait(shared bool)
-	// Poll asks for the lock on a session with other locks, again and again, until it is granted, fails or is stopped.
-	Poll(shared bool)
+	// Poll asks for the lock on a session with other locks, again and again, until it is granted, fails or is stopped. With announce the
+	// other processes are told first that this one waits. It asks rarely where a hint is expected.
+	Poll(shared, announce, rarely bool)
+	// Pace has the poll under way ask rarely, or often again.
+	Pace(rarely bool)
+	// Tell tells the other processes. They need not hear.
+	Tell(n *Hint)
 	// StopPolling ends the poll under way soon. Its answer has neither OK nor Err, or is still a grant.
 	StopPolling()
 	// Unlock releases the lock on the session where it was granted, in the mode in which it was.
-	Unlock()
+	// The other processes are told right after it: offer may be nil, and is where the lock is on the key's own session.
+	Unlock(offer *Hint)
 	// Return returns the key's own session, which must hold nothing.
 	Return()
 	// Ask asks who holds the lock, and whether anybody waits for it. Answered by [Told], once for all questions that came before it was sent;

@@ -191,6 +191,21 @@ func (s *Supervisor) Submit(c *Claim) error {
 	return nil
 }
 
+// Hear gives a hint of another process's to the keeper of its key, and reports whether there is one. It waits until the keeper has received
+// it, so nobody that a keeper waits for may call it.
+func (s *Supervisor) Hear(id int64, n *Hint) bool {
+	k, ok := s.find(id)
+	if !ok {
+		return false
+	}
+	select {
+	case k.requests <- heard{n}:
+		return true
+	case <-k.done:
+		return false
+	}
+}
+
 // NameOf is the name of a key in use, by its id; empty where none with that id is.
 func (s *Supervisor) NameOf(id int64) string {
 	if k, ok := s.find(id); ok {

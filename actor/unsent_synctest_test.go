@@ -108,7 +108,7 @@ func (l *scriptedLink) Attach(_ int64, events chan<- Event) Link {
 
 func (l *scriptedLink) Try(_ bool) { l.tries++ }
 
-func (l *scriptedLink) Unlock() {
+func (l *scriptedLink) Unlock(*Hint) {
 	l.unlocks++
 	l.events <- Answered{&Answer{OK: true}}
 }
@@ -122,7 +122,9 @@ func (l *scriptedLink) Unsent() <-chan struct{} {
 
 func (l *scriptedLink) TryOwn(_ bool)     {}
 func (l *scriptedLink) Wait(_ bool)       {}
-func (l *scriptedLink) Poll(_ bool)       {}
+func (l *scriptedLink) Poll(_, _, _ bool) {}
+func (l *scriptedLink) Pace(bool)         {}
+func (l *scriptedLink) Tell(*Hint)        {}
 func (l *scriptedLink) Reserve(_, _ bool) {}
 func (l *scriptedLink) Withdraw()         {}
 func (l *scriptedLink) StopPolling()      {}

@@ -24,6 +24,7 @@ type config struct {
 	handOffTime   time.Duration
 	handOffGrants int
 	idleKeyTime   time.Duration
+	notify        bool
 	restarts      int
 	restartWindow time.Duration
 	clockSkew     time.Duration
@@ -92,6 +93,13 @@ func WithSharedSessions(n int) Option { return func(c *config) { c.sessions.Shar
 
 // WithWaitingSessions sets the most sessions that wait in the server's queue. Default 16.
 func WithWaitingSessions(n int) Option { return func(c *config) { c.sessions.WaitingSessions = n } }
+
+// WithNotify has managers tell each other by NOTIFY when to try for a lock, instead of waiting for it in the server's queue: a contended key
+// needs no session and holds no snapshot, and any number of keys wait on one connection. Locks are granted nearly in the order in which
+// processes asked for them. All processes that contend should have it: who waits for one that has not waits in the server's queue after 0.1 s. By
+// default each contended key waits in that queue, on a session of its own, at most as many as [WithWaitingSessions] says, in slices of
+// [WithWaitSlice]: in strict order over all processes.
+func WithNotify() Option { return func(c *config) { c.notify = true } }
 
 // WithMaxSessions bounds all sessions together. Default 64.
 func WithMaxSessions(n int) Option { return func(c *config) { c.sessions.MaxSessions = n } }
@@ -203,8 +211,9 @@ func (c *config) ids() (first, second hashing.Func) {
 
 func (c *config) supervisor(s actor.Store, failed func(actor.KeeperFailure)) actor.Config {
 	return actor.Config{
-		Store:       s,
-		Limits:      actor.Limits{MaxWaiters: c.maxWaiters, HandOffTime: c.handOffTime, HandOffGrants: c.handOffGrants},
+		Store: s,
+		Limits: actor.Limits{MaxWaiters: c.maxWaiters, HandOffTime: c.handOffTime, HandOffGrants: c.handOffGrants,
+			Hints: c.notify},
 		Intensity:   actor.IntensityLimit{Restarts: c.restarts, Window: c.restartWindow},
 		MaxKeys:     c.maxKeys,
 		IdleTimeout: c.idleKeyTime,

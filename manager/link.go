@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"slices"
+
 	"github.com/lockkeeper/lockkeeper/actor"
 	"github.com/lockkeeper/lockkeeper/pg"
 )
@@ -40,20 +42,44 @@ func (l *link) onOwn(op pg.Op, shared bool) {
 	l.unsent = l.own.Submit(&l.request)
 }
 
-func (l *link) Unlock() {
+func (l *link) Unlock(offer *actor.Hint) {
 	l.begin(pg.OpUnlock)
+	if offer != nil {
+		l.request.Offer = l.hint(offer)
+	}
 	l.unsent = l.request.Session.Submit(&l.request)
 }
 
-func (l *link) Poll(shared bool) {
+func (l *link) Poll(shared, announce, rarely bool) {
 	l.begin(pg.OpTry)
-	l.request.Shared = shared
+	l.request.Shared, l.request.Announce, l.request.Rarely = shared, announce, rarely
 	l.pool.Poll(&l.request)
+}
+
+func (l *link) Pace(rarely bool) { l.pool.Pace(&l.request, rarely) }
+
+func (l *link) Tell(n *actor.Hint) {
+	l.pool.Tell(l.hint(n))
+}
+
+func (l *link) hint(n *actor.Hint) *pg.Hint {
+	return &pg.Hint{Kind: hintKinds[n.Kind], ID: l.request.ID, Peers: n.Peers}
+}
+
+// hintKinds are those of package pg, by those of package actor.
+var hintKinds = [...]pg.HintKind{actor.Wanted: pg.HintWanted, actor.Offered: pg.HintOffered, actor.Held: pg.HintHeld, actor.Shared: pg.HintShared}
+
+// hear gives a hint to the keeper of its key. An offer that comes when there is none any more goes to the next.
+func (m *Manager) hear(n *pg.Hint) {
+	kind := actor.HintKind(slices.Index(hintKinds[:], n.Kind))
+	if !m.supervisor.Hear(n.ID, &actor.Hint{Kind: kind, Peers: n.Peers}) && kind == actor.Offered && n.Peers[0] == actor.Here && len(n.Peers) > 1 {
+		m.pool.Tell(&pg.Hint{Kind: n.Kind, ID: n.ID, Peers: n.Peers[1:]})
+	}
 }
 
 func (l *link) begin(op pg.Op) {
 	l.request.Op, l.request.OK, l.request.Again, l.request.Err = op, false, false, nil
-	l.unsent = nil
+	l.request.Offer, l.unsent = nil, nil
 }
 
 func (l *link) StopPolling() { l.pool.StopPolling(&l.request) }

@@ -86,6 +86,9 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	m.supervisor = actor.NewSupervisor(m.config.supervisor(store{pool}, m.log.keeper))
 	m.watcher = newWatcher(m)
 	m.watcher.start()
+	if m.config.notify {
+		pool.Hints(m.hear)
+	}
 	return m, nil
 }
 

@@ -31,6 +31,7 @@ type Stats struct {
 	// Collisions counts acquisitions whose key has the id of another key in use: they exclude each other needlessly.
 	Collisions uint64
 	Batches    BatchStats
+	Hints      HintStats
 	// Wait is how long Acquire took, successful or not. RoundTrip is of statements that do not wait.
 	Wait, RoundTrip Percentiles
 	// SettingsRefused names the session settings that this server does not take, with its reason.
@@ -81,6 +82,11 @@ type BatchStats struct {
 	Largest           int
 }
 
+// HintStats is about what managers tell each other of locks that are waited for, by NOTIFY: Sent statements, Heard hints of others, Lost
+// ones that could not be sent or passed on. LateGrants counts the grants for which a hint was expected that did not come: a poll found the lock
+// free. A process that was killed while it held or was offered the lock leaves such.
+type HintStats struct{ Sent, Heard, Lost, LateGrants uint64 }
+
 // Percentiles of a duration. Each is at most 1.6 % above the true value.
 type Percentiles struct {
 	Count                    uint64
@@ -102,6 +108,7 @@ func (m *Manager) Stats() Stats {
 		Losses: losses(p), Restarts: c.Restarts.Load(), Collisions: c.Collisions.Load(),
 		Batches: BatchStats{Count: p.Batches, Operations: p.Operations, Largest: p.Largest},
 		Wait:    percentiles(m.waits.Percentiles()), RoundTrip: percentiles(p.RoundTrip),
+		Hints:   HintStats{Sent: p.HintsSent, Heard: p.HintsHeard, Lost: p.HintsLost, LateGrants: c.LateGrants.Load()},
 		Refused: m.refused.read(), Timeline: p.Timeline, SettingsRefused: p.Refused, LogDropped: m.log.dropped.Load(),
 	}
 	if n := c.Failures.Load(); n > 0 {

@@ -27,7 +27,7 @@ type sending struct {
 	shared   bool     // some of the entries are for shared locks
 	single   bool     // a plain statement, answered with a boolean and not with letters
 	plain    bool     // a wait whose answer is void and not a letter
-	whole    *Request // where the entries are no requests of their own: an opPoll, or an opWho
+	whole    *Request // where the entries are no requests of their own: an opPoll, opWho, opHint or opListen
 
 	// The answer.
 	rows      int
@@ -50,6 +50,7 @@ const (
 	sendSettle             // unlocks of ids in doubt: both letters are an answer
 	sendAsk                // the health question
 	sendWho
+	sendHint // or listen
 )
 
 // entry is what a session keeps of a request that it sent: once it is answered the request may be in use again.
@@ -133,6 +134,7 @@ func (f *sending) row(values [][]byte) {
 		}
 	case sendWho:
 		f.whoRow(values)
+	case sendHint: // pg_notify returns void
 	case sendLocks, sendSettle:
 		f.lockRow(values)
 	}

@@ -15,16 +15,19 @@
 // has queued goes as one statement over two arrays, unlocks and tries, and two statements may be in the air. [Solo] has one key, to
 // wait for it in the server's queue or since its holder wants a session to itself. [Pool] opens sessions as load asks, gives solo
 // sessions out, polls for keys that wait without one, and forgets sessions that have ended. What is asked beside that has a connection
-// of its own ([Questions]).
+// of its own ([Questions]). It also tells other managers' pools which locks
+// are waited for and which have come free, by NOTIFY, and has one of its shared sessions LISTEN (hints.go): a goroutine for that session gives
+// what the reader hears to keepers. All of it is hints of when to try.
 //
 //	channel            sent by                     received by        closed by  capacity
 //	session.requests   keepers, the pool           the owner          never      2,048 of a Shared, where requests wait without waking
 //	                                                                             anybody; 1 of a Solo, whose one client has one under way
 //	Shared.crowded     who finds requests full     the owner          never      1: one wish is enough
-//	session.sent       the owner                   the reader         never      2: as many statements are in the air (maxInAir)
-//	session.answered   the reader                  the owner          never      2: likewise
-//	session.failed     the reader                  the owner          never      2: likewise
+//	session.sent       the owner                   the reader         never      3: as many statements are in the air (mostInAir)
+//	session.answered   the reader                  the owner          never      3: likewise
+//	session.failed     the reader                  the owner          never      3: likewise
 //	session.lastWord   the reader                  the owner          never      1: a server has one last word
+//	session.heard      the reader                  Pool.listen        never      1: the reader takes what is unread and adds to it
 //	session.readEnded  -                           the owner          reader     nothing is sent
 //	session.orders     the pool                    the owner          never      2: one to stop, one of a failover
 //	session.gone       -                           senders            the owner  nothing is sent
@@ -33,12 +36,14 @@
 //	Pool.opened        opening goroutines          Pool.run           never      0: run waits for each
 //	Pool.ended         sessions' owners            Pool.run           never      0: run waits for each
 //	Pool.polled        readers and owners          Pool.run           never      2: as many batches are under way (maxPollBatches)
+//	Pool.hinted        readers and owners          Pool.run           never      3: two statements of hints are under way (maxHintBatches), and
+//	                                                                             one that listens
 //	Pool.told          readers and owners          Pool.run           never      1: one question is under way
 //	Pool.stop          Close                       Pool.run           never      1: one wish to close is enough
 //	Pool.done          -                           callers, sessions  Pool.run   nothing is sent
 //
 // The pool sends to sessions only where that does not wait; sessions send to the pool, and readers to owners, into room that is there,
-// or as their last act. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
+// or as their last act. A listening goroutine may wait for keepers, and nobody waits for it but Close. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
 //
 // # A session's end
 //

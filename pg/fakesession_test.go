@@ -21,7 +21,8 @@ type fakeSession struct {
 	gone     chan struct{}        // closed when the client has hung up
 	requests chan *pgfake.Request // so that a blocked statement sees the client go
 	inXact   []int64              // what is unlocked at the end of the transaction
-	hung     atomic.Bool          // it answers nothing any more, not even a goodbye
+	listens  atomic.Bool
+	hung     atomic.Bool // it answers nothing any more, not even a goodbye
 }
 
 // question is one statement. A meddler may fill in the answer, and then says so by answered; else the server does what was
@@ -150,6 +151,16 @@ func (s *fakeSession) TryXact(id int64) bool {
 	}
 	return granted
 }
+
+func (s *fakeSession) Notify(text string) {
+	for _, other := range s.server.all() {
+		if other.listens.Load() {
+			_ = other.say(pgfake.Notification(text))
+		}
+	}
+}
+
+func (s *fakeSession) Listen() { s.listens.Store(true) }
 
 func (s *fakeSession) EndXact() {
 	for _, id := range s.inXact {

@@ -1,5 +1,7 @@
 package pg
 
+import "slices"
+
 // poolRequest is what keepers, and Stats, send to the pool.
 type poolRequest interface {
 	do(p *Pool) // runs on the pool's goroutine
@@ -22,8 +24,12 @@ type (
 	returnSolo struct{ session *Solo }
 	startPoll  struct{ request *Request }
 	stopPoll   struct{ request *Request }
-	askHolder  struct{ wish wish }
-	readStats  struct {
+	pacePoll   struct {
+		request *Request
+		rarely  bool
+	}
+	askHolder struct{ wish wish }
+	readStats struct {
 		reply chan Stats // sent by the pool; received by Stats; never closed; capacity 1: one answer
 	}
 )
@@ -34,6 +40,7 @@ func (m withdraw) do(p *Pool)   { p.withdraw(m.reservation) }
 func (m returnSolo) do(p *Pool) { p.returned(m.session) }
 func (m startPoll) do(p *Pool)  { p.startPoll(m.request) }
 func (m stopPoll) do(p *Pool)   { p.stopPoll(m.request) }
+func (m pacePoll) do(p *Pool)   { p.pacePoll(m.request, m.rarely) }
 func (m askHolder) do(p *Pool)  { p.askHolder(m.wish) }
 func (m readStats) do(p *Pool)  { m.reply <- p.snapshot() }
 
@@ -43,6 +50,7 @@ func (m reserve) refuse()    { m.reservation.refuse(ErrClosed) }
 func (withdraw) refuse()     {}
 func (returnSolo) refuse()   {}
 func (stopPoll) refuse()     {}
+func (pacePoll) refuse()     {}
 func (askHolder) refuse()    {}
 func (readStats) refuse()    {} // Stats looks itself
 
@@ -53,14 +61,24 @@ func (p *Pool) Poll(r *Request) { p.send(startPoll{r}) }
 // StopPolling asks that a poll end soon. Its answer has neither OK nor Err, or is still a grant.
 func (p *Pool) StopPolling(r *Request) { p.send(stopPoll{r}) }
 
+// Pace has a poll asked rarely, since a hint is expected, or often again.
+func (p *Pool) Pace(r *Request, rarely bool) { p.send(pacePoll{r, rarely}) }
+
 func (p *Pool) startPoll(r *Request) {
 	r.Op = OpTry
-	r.poll = &poll{request: r, id: r.ID, shared: r.Shared, client: r.Client, at: -1}
+	r.poll = &poll{request: r, id: r.ID, shared: r.Shared, client: r.Client}
 	if p.closing {
 		r.answer(nil, false, ErrClosed)
 		return
 	}
-	p.poller.add(r.poll)
+	to := &p.poller.often
+	if r.Rarely {
+		to = &p.poller.rarely
+	}
+	p.poller.add(r.poll, to)
+	if r.Announce && p.hints.hear != nil {
+		p.hints.announce(r.poll)
+	}
 }
 
 // unsentTo deals with what the pool gave to a session that has ended, and which was not answered: all that was answered lies in
@@ -72,14 +90,22 @@ func (p *Pool) unsentTo(s *Shared) {
 			p.batchBack(b)
 		case q := <-p.told:
 			p.toldNow(q)
+		case b := <-p.hinted:
+			p.hintBack(b)
 		default:
 			drained = true
 		}
 	}
-	for _, b := range append([]*pollBatch(nil), p.poller.under...) {
+	for _, b := range slices.Clone(p.poller.under) {
 		if b.on == s {
 			b.request.Err = s.Lost()
 			p.batchBack(b)
+		}
+	}
+	for _, b := range slices.Clone(p.hints.under) {
+		if b.on == s {
+			b.request.Err = s.Lost()
+			p.hintBack(b)
 		}
 	}
 	if q := p.asking; q != nil && q.on == s {

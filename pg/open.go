@@ -168,6 +168,7 @@ func (p *Pool) endedNow(ended Session) {
 	switch s := ended.(type) {
 	case *Shared:
 		delete(p.sharedAll, s)
+		p.listenerEnded(s)
 		rest := slices.DeleteFunc(slices.Clone(*p.shared.Load()), func(other *Shared) bool { return other == s })
 		p.shared.Store(&rest)
 		p.unsentTo(s)

@@ -216,13 +216,13 @@ func TestPollsTakeTurns(t *testing.T) {
 func TestPollInterval(t *testing.T) {
 	for n, want := range map[int]time.Duration{1: pollSoonest, 2000: 20 * time.Millisecond, 10_000: 100 * time.Millisecond,
 		50_000: 500 * time.Millisecond, 1_000_000: pollLatest} {
-		l := poller{list: make([]*poll, n)}
+		l := round{share: pollShare, soonest: pollSoonest, list: make([]*poll, n)}
 		if got := l.interval(); got != want {
 			t.Errorf("%d are asked for within %v, should be %v", n, got, want)
 		}
 		asked := 0
 		for range 100 * int(want/pollTick) {
-			portion := l.portion()
+			portion := l.portion(pollTick, maxPollBatches*maxBatch)
 			if asked += portion; portion > maxPollBatches*maxBatch {
 				t.Fatalf("%d polls at a tick", portion)
 			}

@@ -124,15 +124,15 @@ func TestWhatAnEndedSessionNeverReceived(t *testing.T) {
 	p.shared.Store(&[]*Shared{s})
 	c := newCaller(1)
 	p.startPoll(&c.r)
-	b := p.poller.batch(1)
-	b.pool, b.on = p, s
+	b := &pollBatch{polls: p.poller.often.nextPolls(1), ok: make([]bool, 1), pool: p, on: s}
+	b.polls[0].asking = true
 	p.poller.under = append(p.poller.under, b)
 	p.asking = &inquiry{on: s}
 	p.endedNow(s)
 	if a := c.await(t); a.ok || causeOf(t, a.err) != CauseConnection {
 		t.Errorf("%+v", a)
 	}
-	if p.asking != nil || len(p.poller.under)+len(p.poller.list)+len(p.sharedAll) > 0 {
+	if p.asking != nil || len(p.poller.under)+len(p.poller.often.list)+len(p.sharedAll) > 0 {
 		t.Error("the pool still waits for it")
 	}
 	c.quiet(t)

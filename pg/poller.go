@@ -11,11 +11,6 @@ import (
 const (
 	// pollTick is how often some of the polls are sent.
 	pollTick = 10 * time.Millisecond
-	// Each poll is sent once in pollShare times their number: it bounds the part of the server's time that goes there,
-	// however many they are. pollSoonest and pollLatest bound what comes of it.
-	pollShare   = 10 * time.Microsecond
-	pollSoonest = 20 * time.Millisecond
-	pollLatest  = time.Second
 	// maxPollBatches bounds the statements of polls under way: a slow server is asked less often.
 	maxPollBatches = 2
 )
@@ -28,7 +23,9 @@ type poll struct {
 	client  Client
 	asking  bool // in a batch under way
 	stopped bool
-	at      int // in the poller's list; -1 where it is not
+	in      *round // nil where it has ended
+	at      int    // in the round's list
+	fresh   bool   // in hints.fresh
 }
 
 // pollBatch is the polls of one statement. The session that has it may write ok; then it is the pool's again.
@@ -55,14 +52,17 @@ func (b *pollBatch) Lost(Session, int64) {}
 
 // poller has the polls. The pool's goroutine owns it.
 type poller struct {
-	list  []*poll
-	next  int           // whose turn it is
-	owed  time.Duration // the part of a poll's turn that has yet to come, in intervals times their number
-	tick  *time.Timer   // runs while there are any
-	under []*pollBatch  // under way
+	often  round // of polls of which nobody has said that a hint will come
+	rarely round
+	tick   *time.Timer   // runs while there are any
+	ticked time.Duration // what the tick was set to
+	under  []*pollBatch  // under way
 }
 
-func newPoller() poller { return poller{tick: newStoppedTimer()} }
+func newPoller() poller {
+	return poller{often: round{share: pollShare, soonest: pollSoonest}, rarely: round{share: seldomShare, soonest: seldomSoonest},
+		tick: newStoppedTimer()}
+}
 
 func newStoppedTimer() *time.Timer {
 	t := time.NewTimer(time.Hour)
@@ -70,85 +70,71 @@ func newStoppedTimer() *time.Timer {
 	return t
 }
 
-// interval is the time in which each is asked for once.
-func (l *poller) interval() time.Duration {
-	return min(max(time.Duration(len(l.list))*pollShare, pollSoonest), pollLatest)
-}
-
-func (l *poller) add(p *poll) {
-	if len(l.list) == 0 {
-		l.tick.Reset(pollTick)
+// setTick has the tick come as soon as the polls there are need it.
+func (l *poller) setTick() {
+	if l.ticked = l.often.tick(); l.ticked == 0 {
+		l.ticked = l.rarely.tick()
 	}
-	p.at = len(l.list)
-	l.list = append(l.list, p)
-}
-
-// remove forgets a poll. The last one takes its place.
-func (l *poller) remove(old *poll) {
-	last := len(l.list) - 1
-	l.list[old.at] = l.list[last]
-	l.list[old.at].at = old.at
-	l.list[last] = nil
-	l.list = l.list[:last]
-	old.at = -1
-}
-
-// portion is how many have their turn at this tick. What the server cannot keep up with is not made up for.
-func (l *poller) portion() int {
-	interval := l.interval()
-	l.owed += time.Duration(len(l.list)) * pollTick
-	n := int(l.owed / interval)
-	l.owed %= interval
-	return min(n, len(l.list), (maxPollBatches-len(l.under))*maxBatch)
-}
-
-// batch is the next polls whose turn it is, at most n.
-func (l *poller) batch(n int) *pollBatch {
-	b := &pollBatch{}
-	for range n {
-		if l.next >= len(l.list) {
-			l.next = 0
-		}
-		p := l.list[l.next]
-		l.next++
-		if !p.asking {
-			p.asking = true
-			b.polls = append(b.polls, p)
-		}
+	if l.ticked > 0 {
+		l.tick.Reset(l.ticked)
 	}
-	b.ok = make([]bool, len(b.polls))
-	return b
+}
+
+func (l *poller) add(p *poll, to *round) {
+	to.add(p)
+	if l.ticked == 0 || to.tick() < l.ticked {
+		l.setTick()
+	}
+}
+
+// pace moves a poll to the other round.
+func (l *poller) pace(p *poll, rarely bool) {
+	to := &l.often
+	if rarely {
+		to = &l.rarely
+	}
+	if p.in != nil && p.in != to {
+		p.in.remove(p)
+		l.add(p, to)
+	}
 }
 
 // sendPolls sends those whose turn it is.
 func (p *Pool) sendPolls() {
 	l := &p.poller
-	if len(l.list) == 0 {
-		return
-	}
-	l.tick.Reset(pollTick)
-	for rest := l.portion(); rest > 0; rest -= maxBatch {
-		s := p.choose()
-		if s == nil {
-			if p.mayOpen() && !time.Now().Before(p.noGrowth) {
-				p.open(UseShared)
+	for _, r := range [...]*round{&l.often, &l.rarely} {
+		for rest := r.portion(l.ticked, (maxPollBatches-len(l.under))*maxBatch); rest > 0; rest -= maxBatch {
+			s := p.choose()
+			if s == nil {
+				if p.mayOpen() && !time.Now().Before(p.noGrowth) {
+					p.open(UseShared)
+				}
+				break // where all sessions are full they wait for room
 			}
-			return // where all sessions are full they wait for room
+			room := p.config.MaxLocksPerSession - int(s.locks.Load())
+			polls := r.nextPolls(min(rest, maxBatch, max(room, 1)))
+			if len(polls) == 0 || !p.sendPoll(s, &pollBatch{polls: polls}) {
+				break
+			}
 		}
-		room := p.config.MaxLocksPerSession - int(s.locks.Load())
-		b := l.batch(min(rest, maxBatch, max(room, 1)))
-		if len(b.polls) == 0 {
-			return
-		}
-		b.pool, b.on = p, s
-		b.request = Request{Op: opPoll, Client: b, polls: b}
-		l.under = append(l.under, b)
-		select {
-		case s.requests <- &b.request: // one that has ended meanwhile is seen when its end is told
-		default:
-			p.batchBack(b) // it is busy: another time
-			return
-		}
+	}
+	l.setTick()
+}
+
+// sendPoll sends a batch, and reports whether the session had room for it.
+func (p *Pool) sendPoll(s *Shared, b *pollBatch) bool {
+	b.ok, b.pool, b.on = make([]bool, len(b.polls)), p, s
+	b.request = Request{Op: opPoll, Client: b, polls: b}
+	for _, each := range b.polls {
+		each.asking = true
+	}
+	p.poller.under = append(p.poller.under, b)
+	select {
+	case s.requests <- &b.request: // one that has ended meanwhile is seen when its end is told
+		return true
+	default:
+		p.batchBack(b) // it is busy: another time
+		return false
 	}
 }
 
@@ -172,7 +158,7 @@ func (p *Pool) batchBack(b *pollBatch) {
 }
 
 func (p *Pool) endPoll(each *poll, s *Shared, ok bool, err error) {
-	p.poller.remove(each)
+	each.in.remove(each)
 	if s == nil {
 		each.request.answer(nil, ok, err)
 		return
@@ -183,7 +169,7 @@ func (p *Pool) endPoll(each *poll, s *Shared, ok bool, err error) {
 // stopPoll ends a poll; one that is being asked for ends with its answer. One that has ended is left alone.
 func (p *Pool) stopPoll(r *Request) {
 	each := r.poll
-	if each == nil || each.at < 0 {
+	if each == nil || each.in == nil {
 		return
 	}
 	each.stopped = true
@@ -192,9 +178,16 @@ func (p *Pool) stopPoll(r *Request) {
 	}
 }
 
+// pacePoll has a poll asked rarely, or often again.
+func (p *Pool) pacePoll(r *Request, rarely bool) {
+	if r.poll != nil {
+		p.poller.pace(r.poll, rarely)
+	}
+}
+
 // failPolls ends those that are not being asked for: there is no session to ask on.
 func (p *Pool) failPolls(err error) {
-	for _, each := range slices.Clone(p.poller.list) {
+	for _, each := range slices.Concat(p.poller.often.list, p.poller.rarely.list) {
 		if !each.asking {
 			p.endPoll(each, nil, false, err)
 		}

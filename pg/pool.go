@@ -28,6 +28,7 @@ func (u Use) String() string { return [...]string{"shared", "waiting", "dedicate
 // to it. It sends to sessions only where that does not wait.
 type Pool struct {
 	config    Config
+	self      uint32 // this manager's number in hints; written by Hints, before any hint
 	connector *connector
 	stats     stats
 	plainWait atomic.Bool               // written by the owners of solo sessions: the server has no PL/pgSQL, so that a wait's end is logged
@@ -47,15 +48,19 @@ type Pool struct {
 	polled chan *pollBatch
 	// Sent by sessions' readers and owners; received by run; never closed; capacity 1: one question is under way.
 	told chan *inquiry
+	// Sent by sessions' readers and owners; received by run; never closed; capacity maxHintBatches + 1: as many statements of hints are
+	// under way, and one that listens.
+	hinted chan *hintBatch
 	// Sent by Close; received by run; never closed; capacity 1: one wish to close is as good as many.
 	stop chan struct{}
 	// Closed by run at its end: no session is left; received by callers and sessions; nothing is sent.
 	done chan struct{}
 
-	life    context.Context //nolint:containedctx // bounds whatever opens sessions; ends CloseTimeout after the pool has begun to close
-	endLife context.CancelFunc
-	openers sync.WaitGroup
-	puddle  *puddle.Pool[*Solo]
+	life      context.Context //nolint:containedctx // bounds whatever opens sessions; ends CloseTimeout after the pool has begun to close
+	endLife   context.CancelFunc
+	openers   sync.WaitGroup
+	listeners sync.WaitGroup
+	puddle    *puddle.Pool[*Solo]
 
 	// ---- run's
 	sharedAll map[*Shared]bool
@@ -65,6 +70,7 @@ type Pool struct {
 	opening   [uses]int
 	inUse     [uses]int
 	poller    poller
+	hints     hints
 	wishes    map[wish]bool // to know who holds a lock, which no question is under way for
 	asking    *inquiry      // under way
 	askedAt   time.Time     // when the last question was sent
@@ -102,7 +108,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 	p := &Pool{
 		config: config, connector: newConnector(source, config),
 		requests: make(chan poolRequest), grow: make(chan struct{}, 1), opened: make(chan opened), ended: make(chan Session),
-		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1), stop: make(chan struct{}, 1),
+		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1), hinted: make(chan *hintBatch, maxHintBatches+1), stop: make(chan struct{}, 1),
 		done: make(chan struct{}), sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(), wishes: make(map[wish]bool), askTimer: newStoppedTimer(),
 	}
 	p.shared.Store(new([]*Shared))
@@ -161,6 +167,8 @@ func (p *Pool) run() {
 			p.batchBack(b)
 		case q := <-p.told:
 			p.toldNow(q)
+		case b := <-p.hinted:
+			p.hintBack(b)
 		case <-p.askTimer.C:
 			p.sendQuestion()
 		case <-p.poller.tick.C:
@@ -169,6 +177,7 @@ func (p *Pool) run() {
 			stop = nil
 			p.closeNow()
 		}
+		p.sendHints()
 	}
 	p.openers.Wait() // all have reported
 	p.lateTimer.Stop()
@@ -185,6 +194,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	select {
 	case <-p.done:
+		p.listeners.Wait() // each has seen its session's end
 		p.puddle.Close()
 		return nil
 	case <-ctx.Done():

@@ -55,7 +55,10 @@ func (s *session) readAll() error {
 			continue // nothing counts after a last word but that the server hangs up
 		}
 		switch m := message.(type) {
-		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
+		case *pgproto3.NotificationResponse:
+			s.hear(m)
+			continue
+		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
 			continue // not asked for, and allowed at any time
 		case *pgproto3.ErrorResponse:
 			if last = lastWordOf(m); last != nil {
@@ -79,6 +82,27 @@ func (s *session) readAll() error {
 	}
 }
 
+// maxUnheard bounds the notifications that nobody has received yet. Those beyond it are dropped.
+const maxUnheard = 10_000
+
+// hear passes a notification on, with those that have not been received.
+func (s *session) hear(m *pgproto3.NotificationResponse) {
+	if s.heard == nil || m.Channel != hintChannel {
+		return // a user's function had the connection listen
+	}
+	var texts []string
+	select {
+	case texts = <-s.heard:
+	default:
+	}
+	if len(texts) < maxUnheard {
+		texts = append(texts, m.Payload)
+	} else {
+		s.pool.stats.hintsLost.Add(1)
+	}
+	s.heard <- texts
+}
+
 func lastWordOf(m *pgproto3.ErrorResponse) *serverEndError {
 	server := pgconn.ErrorResponseToPgError(m)
 	if !isLastWord(server) {
@@ -97,7 +121,7 @@ func (s *session) deliver(f *sending) {
 	s.trust(f.sent)
 	s.inAir.Add(-1)
 	s.pool.stats.roundTrip(time.Since(f.sent), f)
-	if f.err != nil && f.kind != sendWho || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle {
+	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle {
 		s.failed <- f
 		return
 	}
@@ -122,6 +146,13 @@ func (s *session) tell(f *sending) {
 		if f.err == nil { // else nothing is known, nor that nobody waits
 			f.whole.inquiry.copyAnswers(f)
 		}
+		f.whole.answer(s.self, f.err == nil, f.err)
+		return
+	}
+	if f.kind == sendHint && f.whole == nil {
+		return // nobody waits for it
+	}
+	if f.kind == sendHint {
 		f.whole.answer(s.self, f.err == nil, f.err)
 		return
 	}

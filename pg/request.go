@@ -12,9 +12,13 @@ const (
 	OpUnlock           // release
 	opWho              // who holds some ids; best effort
 	opPoll             // OpTry for all of a batch
+	opHint             // tell other managers of locks
+	opListen           // hear what they tell
 )
 
-func (o Op) String() string { return [...]string{"try", "wait", "unlock", "who", "poll"}[o] }
+func (o Op) String() string {
+	return [...]string{"try", "wait", "unlock", "who", "poll", "hint", "listen"}[o]
+}
 
 // Client is who asks for a lock. Its methods must not block: a send to a channel with room is all that they may do. They are called
 //
@@ -37,6 +41,8 @@ type Request struct {
 	Op     Op
 	// Shared: the lock is to be shared, or is; else it is exclusive. The unlock of a lock has it as its try had.
 	Shared bool
+	// Offer, of an OpUnlock on a shared session, is told to the other managers right after the release.
+	Offer *Hint
 
 	// OK is the server's answer: granted, or released. For a wait, false without Err says that its slice is over.
 	OK bool
@@ -50,7 +56,12 @@ type Request struct {
 
 	polls   *pollBatch // of opPoll
 	inquiry *inquiry   // of opWho
+	hint    *hintBatch // of opHint and opListen
 	poll    *poll      // the pool's, while it polls for the request
+
+	// Of [Pool.Poll]. Announce: the other managers are told first that this one waits. Rarely: a hint is expected, so that it is asked for
+	// rarely.
+	Announce, Rarely bool
 }
 
 // answer gives the request back to its client.

@@ -12,6 +12,9 @@ import (
 // statement gains nothing.)
 const maxInAir = 2
 
+// mostInAir is how many there are with a hint that goes right behind a release.
+const mostInAir = maxInAir + 1
+
 // session is what both kinds of session are made of: a connection, the goroutine that reads it, and how far it is trusted. Two
 // goroutines belong to it: the owner, which is run of [Shared] or [Solo], and the reader, which is read.
 type session struct {
@@ -23,12 +26,12 @@ type session struct {
 
 	// Sent by keepers and the pool; received by the owner; never closed; capacity as the kind says.
 	requests chan *Request
-	// Sent by the owner; received by the reader; never closed; capacity maxInAir: as many statements are in the air at most.
+	// Sent by the owner; received by the reader; never closed; capacity mostInAir: as many statements are in the air at most.
 	sent chan *sending
 	// Sent by the reader: statements whose clients it has told; received by the owner, when it next has a use for them; never
-	// closed; capacity maxInAir, as before.
+	// closed; capacity mostInAir, as before.
 	answered chan *sending
-	// Sent by the reader: statements that the owner must look at soon; received by the owner; never closed; capacity maxInAir.
+	// Sent by the reader: statements that the owner must look at soon; received by the owner; never closed; capacity mostInAir.
 	failed chan *sending
 	// Sent by the reader; received by the owner; never closed; capacity 1: a server has one last word.
 	lastWord chan *serverEndError
@@ -37,6 +40,9 @@ type session struct {
 	readErr   error
 	// Sent by the pool; received by the owner; never closed; capacity 2: one order to stop and one failover at most.
 	orders chan order
+	// Of a Shared. Sent by the reader, which takes what is unread and sends it together with what is new; received by the goroutine that passes
+	// it on (Pool.listen); never closed; capacity 1: there is one sender, which has just made room.
+	heard chan []string
 	// Closed by the owner at its end: all that it received is answered; received by senders of requests; nothing is sent.
 	gone chan struct{}
 
@@ -63,8 +69,8 @@ func newSession(p *Pool, c *connection, use Use, room int) session {
 	now := time.Now()
 	return session{
 		pool: p, config: &p.config, connection: *c, use: use,
-		requests: make(chan *Request, room), sent: make(chan *sending, maxInAir), answered: make(chan *sending, maxInAir),
-		failed: make(chan *sending, maxInAir), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
+		requests: make(chan *Request, room), sent: make(chan *sending, mostInAir), answered: make(chan *sending, mostInAir),
+		failed: make(chan *sending, mostInAir), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
 		orders: make(chan order, 2), gone: make(chan struct{}),
 		timer: time.NewTimer(p.config.HealthInterval), armed: now.Add(p.config.HealthInterval), askedAt: c.asked, usedAt: now,
 	}
@@ -291,7 +297,7 @@ func (s *session) write(f *sending, message []byte, err error, deadline time.Tim
 		return
 	}
 	s.inAir.Add(1)
-	s.sent <- f // it has room: no more than maxInAir are in the air
+	s.sent <- f // it has room: no more than mostInAir are in the air
 	if _, err := s.conn.Write(message); err != nil {
 		// The server may have said why, and the reader is about to read it. Its end tells, or the statement's deadline.
 		_ = s.conn.SetReadDeadline(deadline)

@@ -44,6 +44,8 @@ func (c *Config) settings() []setting {
 		{name: "tcp_keepalives_interval", value: strconv.Itoa(interval), tcp: true},
 		{name: "tcp_keepalives_count", value: strconv.Itoa(probes), tcp: true},
 		{name: "tcp_user_timeout", value: ms(c.SessionTimeout), tcp: true},
+		// A hint to other managers is a transaction of its own, and need outlive nothing.
+		{name: "synchronous_commit", value: "off"},
 		// The statements are few and always the same: planning them anew for their parameters gains nothing.
 		{name: "plan_cache_mode", value: "force_generic_plan"},
 	}

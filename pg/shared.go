@@ -17,7 +17,8 @@ type Shared struct {
 
 	// The owner's.
 	ids     map[int64]lockOn
-	held    int // of ids: those that it holds
+	held    int     // of ids: those that it holds
+	offers  []*Hint // of releases that were sent
 	backlog []*Request
 }
 
@@ -34,6 +35,7 @@ const sharedRoom = 4 * maxBatch
 func startShared(p *Pool, c *connection, lone bool) *Shared {
 	s := &Shared{session: newSession(p, c, UseShared, sharedRoom), lone: lone, crowded: make(chan struct{}, 1),
 		ids: make(map[int64]lockOn)}
+	s.heard = make(chan []string, 1)
 	s.self = s
 	s.trust(c.asked)
 	s.start()
@@ -172,9 +174,11 @@ func (s *Shared) sendNext() {
 		switch {
 		case len(s.ids) > 0 && time.Since(s.askedAt) >= s.config.HealthInterval:
 			s.ask()
+		case len(s.offers) > 0:
+			s.sendOffers()
 		case len(s.backlog) == 0:
 			return
-		case s.backlog[0].Op == opWho || s.backlog[0].Op == opPoll:
+		case s.backlog[0].Op >= opWho:
 			r := s.backlog[0]
 			s.takeBacklog(1)
 			s.sendWhole(r)
@@ -207,10 +211,35 @@ func (s *Shared) sendBatch() {
 	}
 	f.add(s.backlog[:n], OpUnlock)
 	f.unlocks = len(f.entries)
+	s.takeOffers(s.backlog[:n])
 	f.add(s.backlog[:n], OpTry)
 	s.takeBacklog(n)
 	s.pool.stats.batch(n) // before it goes: whoever has its answer finds it counted
 	s.sendLocks(f)
+	if len(s.offers) > 0 && s.loss == nil {
+		s.sendOffers()
+	}
+}
+
+func (s *Shared) takeOffers(requests []*Request) {
+	for _, r := range requests {
+		if r.Offer != nil && r.Op == OpUnlock {
+			s.offers = append(s.offers, r.Offer)
+		}
+	}
+}
+
+// sendOffers tells the other managers of releases that are on their way to the server before it.
+func (s *Shared) sendOffers() {
+	text := hintText(s.pool.self)
+	for fits := true; fits && len(s.offers) > 0; {
+		if text, fits = s.offers[0].append(text, s.pool.self); fits {
+			s.offers = slices.Delete(s.offers, 0, 1)
+		}
+	}
+	message, err := s.enc.hint(string(text))
+	s.write(s.newSending(sendHint), message, err, s.answerBy())
+	s.pool.stats.hintsSent.Add(1)
 }
 
 // takeBacklog takes the first n requests out of the backlog.
@@ -226,12 +255,21 @@ func (s *Shared) noRoom() {
 
 // sendWhole sends a request that is a statement of its own.
 func (s *Shared) sendWhole(r *Request) {
-	if r.Op == opWho {
+	switch r.Op {
+	case opWho:
 		f := s.newSending(sendWho)
 		f.whole = r
 		message, err := s.enc.who(r.inquiry.wishes)
 		s.write(f, message, err, s.answerBy())
 		return
+	case opHint, opListen:
+		f := s.newSending(sendHint)
+		f.whole = r
+		message, err := s.enc.hint(r.hint.text)
+		s.write(f, message, err, s.answerBy())
+		s.usedAt = f.sent
+		return
+	default:
 	}
 	f := s.newSending(sendLocks)
 	f.whole = r

@@ -23,6 +23,8 @@ type Stats struct {
 	RoundTrip latency.Percentiles
 	// Timeline of the server's cluster, as far as it was seen; 0 where it does not tell. Each promotion counts it up.
 	Timeline uint32
+	// HintsSent counts statements of hints; HintsHeard hints of other managers'; HintsLost those that could not be sent, or passed on.
+	HintsSent, HintsHeard, HintsLost uint64
 	// Refused names the settings that the server did not take, with its reason.
 	Refused map[string]string
 }
@@ -36,6 +38,11 @@ type stats struct {
 	largest             atomic.Int64
 	losses              [len(causes)]atomic.Uint64
 	trips               latency.Histogram
+
+	// Written by the pool, and by sessions.
+	hintsSent, hintsLost atomic.Uint64
+	// Written by listening goroutines.
+	hintsHeard atomic.Uint64
 }
 
 func (s *stats) batch(n int) {
@@ -91,6 +98,7 @@ func (p *Pool) snapshot() Stats {
 func (p *Pool) counters() Stats {
 	out := Stats{Batches: p.stats.batches.Load(), Operations: p.stats.operations.Load(),
 		Largest: int(p.stats.largest.Load()), Losses: make(map[Cause]uint64), RoundTrip: p.stats.trips.Percentiles(),
+		HintsSent: p.stats.hintsSent.Load(), HintsHeard: p.stats.hintsHeard.Load(), HintsLost: p.stats.hintsLost.Load(),
 		Refused: make(map[string]string)}
 	for i := range causes {
 		if n := p.stats.losses[i].Load(); n > 0 {

@@ -87,7 +87,7 @@ var oldBugs = []mutant{
 	{name: "a second release unlocks again", edits: []edit{
 		{"actor/hold.go", "\tcase c.stage == stageHolding:\n\t\tm.endHold(c, ErrReleased)\n\tcase c == m.kept", "\tcase c.stage == stageHolding || c.stage == stageReleasing:\n\t\tm.endHold(c, ErrReleased)\n\tcase c == m.kept"}}},
 	{name: "old bug 8: a lock that nobody wants any more is kept", edits: []edit{
-		{"actor/hold.go", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.drive()"}}},
+		{"actor/hold.go", "\t\tm.tellSoon()\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.drive()"}}},
 	{name: "a session that nobody wants any more is kept", edits: []edit{
 		{"actor/machine.go", "\t\tm.clearWait()\n\t\tm.cancelOwn()\n", "\t\tm.clearWait()\n"}}},
 	{name: "a connection that is there too late is left open", test: "pg TestW20_ADialThatReturnsLate", edits: []edit{

@@ -99,5 +99,5 @@ var ofFailures = []mutant{
 		{"actor/keeper.go", "\tk.server = known.after(m)\n", ""},
 		{"actor/keeper.go", "\tnow, trusted := k.clock(m)\n", "\tk.server = known.after(m)\n\tnow, trusted := k.clock(m)\n"}}},
 	{name: "a key that is given up for a while keeps its lock", edits: []edit{
-		{"actor/recovery.go", "\tcase s.op == opNone && s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock()\n", ""}}},
+		{"actor/recovery.go", "\tcase s.op == opNone && s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock(nil)\n", ""}}},
 }

@@ -219,4 +219,20 @@ var ofKinds = []mutant{
 		{"manager/circle.go", "\t\tif e.less(other) {\n\t\t\trank++\n", "\t\tif other.less(e) {\n\t\t\trank++\n"}}},
 	{name: "a context that panics leaves keys of a set locked", test: "manager TestW21_AContextThatMisbehavesAndKinds", edits: []edit{
 		{"manager/keyset.go", "\t\t\tg.abandon()\n", ""}}},
+	{name: "who has released tells nobody that waited meanwhile", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
+		{"actor/peers.go", "\t\tif m.owes { // ", "\t\tif m.owes && m.closing { // "}}},
+	{name: "an offer that comes during an unlock is forgotten", test: "actor TestAnOfferDuringAnUnlock", edits: []edit{
+		{"actor/peers.go", "\tcase stTrying, stUnlocking, stSettling:\n\t\tp.offered", "\tcase stUnlocking, stSettling:\n\tcase stTrying:\n\t\tp.offered"}}},
+	{name: "an offer that nobody wants goes no further", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
+		{"actor/peers.go", "\tcase stIdle, stPausing:\n\t\tm.offer()", "\tcase stIdle, stPausing:\n\t\tm.peers.offered = false"}}},
+	{name: "those who wait here are not named in an offer", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
+		{"actor/peers.go", "append(slices.Clip(to), Here), true", "slices.Clip(to), true"}}},
+	{name: "a holder does not say that it knows who waits", test: "manager TestKilledProcessLetsGo", edits: []edit{
+		{"actor/peers.go", "\t\tif len(m.peers.queue) > 0 {\n\t\t\tm.tell(", "\t\tif len(m.peers.queue) > 1000 {\n\t\t\tm.tell("}}},
+	{name: "a poll is asked for before it is announced", test: "pg TestAPollIsAnnouncedBeforeItIsAskedFor", edits: []edit{
+		{"pg/hints.go", "\t\tif !p.sendHint(b, opHint) {\n", "\t\tif p.sendPoll(s, &pollBatch{polls: polls}); !p.sendHint(b, opHint) {\n"}}},
+	{name: "an offer goes before its release", test: "pg TestAnOfferFollowsTheRelease", edits: []edit{
+		{"pg/shared.go", "\ts.takeOffers(s.backlog[:n])\n", "\ts.takeOffers(s.backlog[:n])\n\tif len(s.offers) > 0 {\n\t\ts.sendOffers()\n\t}\n"}}},
+	{name: "when the session that listened has ended nobody listens", test: "pg TestAnotherSessionListens", edits: []edit{
+		{"pg/open.go", "\t\tp.listenerEnded(s)\n", ""}}},
 }

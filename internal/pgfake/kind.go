@@ -30,6 +30,8 @@ const (
 	ReadOnly     = "read only"
 	Begin        = "begin"
 	Rollback     = "rollback"
+	Notify       = "notify"
+	Listen       = "listen"
 )
 
 // kinds are recognised by a part of their text. The first that fits counts.
@@ -43,6 +45,7 @@ var kinds = []struct{ part, kind string }{
 	{"current_setting('application_name')", NameSession}, {"current_database", DatabaseName},
 	{"pg_postmaster_start_time", WhoAmI}, {"pg_backend_pid", PID}, {"pg_control_system", Timeline}, {"version()", Version},
 	{"pg_is_in_recovery", Recovery}, {"transaction_read_only", ReadOnly}, {"BEGIN", Begin}, {"ROLLBACK", Rollback},
+	{"pg_notify", Notify}, {"LISTEN", Listen},
 }
 
 // kindOf returns the text itself for a statement that is not known.

@@ -28,6 +28,8 @@ func (t table) Unlock(l Lock) bool {
 
 func (t table) TryXact(id int64) bool { return t.Try(Lock{ID: id}) }
 func (t table) EndXact()              { clear(t) }
+func (t table) Notify(string)         {}
+func (t table) Listen()               {}
 
 // said is an answer in short.
 func said(messages []pgproto3.BackendMessage) string {

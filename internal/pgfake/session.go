@@ -31,6 +31,9 @@ type Locks interface {
 	TryXact(id int64) bool
 	// Unlock answers false where the session has not the lock, or has it in the other mode.
 	Unlock(l Lock) bool
+	// Notify tells all sessions that listen, the sender too.
+	Notify(text string)
+	Listen()
 	// EndXact releases what TryXact has locked.
 	EndXact()
 }
@@ -197,10 +200,20 @@ func (s *Session) Do(q *Statement, f Facts, locks Locks) bool {
 		q.Bool(locks.Unlock(q.Lock()))
 	case Batch:
 		q.Rows = append(q.Rows, [][]byte{letters(q.Unlocks(), locks.Unlock), letters(q.Locks(), locks.Try)})
+	case Notify:
+		locks.Notify(string(q.Params[0]))
+		q.Text("")
+	case Listen:
+		locks.Listen()
 	default:
 		return false
 	}
 	return true
+}
+
+// Notification is what a session that listens is told.
+func Notification(text string) pgproto3.BackendMessage {
+	return &pgproto3.NotificationResponse{PID: 1, Channel: "lockkeeper", Payload: text}
 }
 
 // set answers with the settings that there are, after it has given them new values if asked to.

@@ -34,6 +34,9 @@ func newStatement(name, sql string, m *pgproto3.Bind) *Statement {
 
 // newSimple is a wait, whose id is in its text.
 func newSimple(sql string) *Statement {
+	if kindOf(sql) == Listen {
+		return &Statement{Kind: Listen, Name: "lockkeeper_listen", SQL: sql, Simple: true}
+	}
 	id, _, _ := strings.Cut(sql, "'::pg_catalog.int8")
 	id = id[strings.LastIndex(id, "'")+1:]
 	return &Statement{Kind: kindOf(sql), Name: "lockkeeper_wait", SQL: sql, Simple: true, Params: [][]byte{[]byte(id)}}

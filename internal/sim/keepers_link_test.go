@@ -29,6 +29,8 @@ type op struct {
 	queued   bool // at the server
 	ok       bool
 	stopping bool          // a poll, asked to stop
+	asked    bool          // a poll, once
+	offer    *actor.Hint   // goes right behind an unlock
 	tainted  bool          // the incarnation that began it has failed
 	unsent   chan struct{} // it was given to a session that had ended; closed when it is known whether that received it
 	sliceEnd time.Time
@@ -136,7 +138,28 @@ func (l *link) alive(what string) {
 func (l *link) Try(shared bool)    { l.begin(opTry, l.choose(shared, false)) }
 func (l *link) TryOwn(shared bool) { l.begin(opTry, l.choose(shared, true)) }
 func (l *link) Wait(shared bool)   { l.begin(opWait, l.choose(shared, true)) }
-func (l *link) Poll(shared bool)   { l.begin(opPoll, l.choose(shared, false)) }
+func (l *link) Poll(shared, announce, _ bool) {
+	if announce {
+		l.Tell(&actor.Hint{Kind: actor.Wanted, Peers: []actor.Peer{actor.Here}})
+	}
+	l.begin(opPoll, l.choose(shared, false))
+}
+
+func (l *link) Pace(bool) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.busy == nil || l.busy.kind != opPoll || l.busy.stopping {
+		l.w.violate("one operation a key", "%v: no poll of %d is there to be paced", l.p, l.id)
+	}
+}
+
+func (l *link) Tell(n *actor.Hint) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if !l.p.dead {
+		l.w.tell(l.p, l.id, n)
+	}
+}
 
 // choose notes the mode, and says on which session to ask.
 func (l *link) choose(shared, own bool) *session {
@@ -149,11 +172,16 @@ func (l *link) choose(shared, own bool) *session {
 	return l.p.shared
 }
 
-func (l *link) Unlock() {
+func (l *link) Unlock(offer *actor.Hint) {
 	l.w.mu.Lock()
 	s := l.granted
 	l.w.mu.Unlock()
 	l.begin(opUnlock, s)
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.busy != nil {
+		l.busy.offer = offer
+	}
 }
 
 func (l *link) StopPolling() {

@@ -150,7 +150,12 @@ func (v *server) execute(o *op) {
 			v.w.violate("unlock what is locked", "%v unlocks %d, which it does not hold", o.s, l.id)
 		} else {
 			v.release(l, o.s)
+			if o.offer != nil {
+				v.w.tell(o.l.p, l.id, o.offer)
+			}
 		}
+	case o.kind == opPoll && o.asked && v.w.hintsOnly && !o.stopping:
+		return
 	case l.free(o.shared):
 		v.grant(l, o.s, o.shared)
 		o.ok = true
@@ -160,6 +165,7 @@ func (v *server) execute(o *op) {
 		l.queue = append(l.queue, o)
 		return
 	case o.kind == opPoll && !o.stopping:
+		o.asked = true
 		return // it asks again
 	}
 	o.executed = true

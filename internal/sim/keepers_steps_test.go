@@ -29,6 +29,8 @@ var actions = []action[*world]{
 	{3, (*world).notice},
 	{1, (*world).serverEnds},
 	{4, (*world).lightFuse},
+	{6, (*world).hearSome},
+	{1, (*world).goDeaf},
 	{2, (*world).outsiderLocks},
 	{2, (*world).outsiderUnlocks},
 	{2, func(w *world) { w.sleep("", []time.Duration{110 * time.Millisecond, 250 * time.Millisecond}) }},

@@ -19,7 +19,7 @@ func TestKeepers(t *testing.T) {
 		"over: released", "over: cancelled", "over: lost", "over: closed", "over: keeper failed",
 		"settled: confirmed", "settled: unknown", "settled: lost", "keeper panics", "keeper exits", "asked for a pause",
 		"given to a session that had ended", "never sent", "work told of the close", "process killed", "session killed",
-		"kept for a minimum hold")
+		"kept for a minimum hold", "hint heard")
 	explore(t, "TestKeepers", 120, seen, func(_ *testing.T, src *sim.Source) error {
 		w := newWorld(src)
 		w.seen = seen

@@ -42,7 +42,10 @@ type world struct {
 	opFailures map[keyOf]int      // errors of operations
 	permanent  map[keyOf]bool
 	tenures    map[keyOf]*tenure
-	overtaken  bool // a claim has come in the middle of a step, and its order is nobody's choice
+	hints      []hint // in the order in which the server committed them
+	told       int    // of hints: those that have their order
+	hintsOnly  bool   // polls are asked once
+	overtaken  bool   // a claim has come in the middle of a step, and its order is nobody's choice
 }
 
 // keyOf is a key in a process.
@@ -70,6 +73,8 @@ type process struct {
 	injected   map[int64]bool  // it has done so
 	failTenure map[int64]int   // the server's grant that a failed incarnation had
 	closing    bool
+	hints      bool // it tells others, and hears
+	heard      int  // of world.hints
 	dead       bool // killed: what its claims believe counts no more
 	closed     chan struct{}
 }
@@ -79,7 +84,10 @@ func (p *process) String() string { return fmt.Sprintf("process %d", p.n) }
 // injected is the value of a panic that a history wanted.
 type injected struct{ step string }
 
-func newWorld(src *sim.Source) *world {
+func newWorld(src *sim.Source) *world { return newWorldOf(src, func(*world) {}) }
+
+// newWorldOf is newWorld with a change to its config.
+func newWorldOf(src *sim.Source, change func(w *world)) *world {
 	w := &world{outside: map[int64]*session{}, noes: map[keyOf]int{}, sharedNoes: map[keyOf]int{},
 		failures: map[keyOf]int{}, opFailures: map[keyOf]int{}, permanent: map[keyOf]bool{}, tenures: map[keyOf]*tenure{}}
 	w.begin(src)
@@ -96,6 +104,7 @@ func newWorld(src *sim.Source) *world {
 		MaxKeys:     []int{100, 2}[src.Pick(2)],
 		IdleTimeout: []time.Duration{time.Second, 50 * time.Millisecond}[src.Pick(2)],
 	}
+	change(w)
 	for range 1 + src.Pick(3) {
 		w.procs = append(w.procs, w.newProcess())
 	}
@@ -107,7 +116,9 @@ func (w *world) newProcess() *process {
 		injected: map[int64]bool{}, failTenure: map[int64]int{}, closed: make(chan struct{})}
 	w.all = append(w.all, p)
 	p.shared = w.server.openShared(p)
+	p.hints, p.heard = w.hintsOnly || w.src.Chance(2), len(w.hints)
 	c := w.config
+	c.Limits.Hints = p.hints
 	c.Store, c.Hook, c.Failed = p, p.hook, p.failed
 	c.IdleTimeout += time.Duration(p.n) * time.Microsecond // no two look at their keys at one time, which would have no order
 	p.sup = actor.NewSupervisor(c)
@@ -229,6 +240,7 @@ func (w *world) settle() {
 	w.mu.Lock()
 	w.calls = 0
 	w.order()
+	w.orderHints()
 	// What two keepers did at one time has no order, and a history needs one.
 	slices.SortStableFunc(w.ops, func(a, b *op) int { return byKey(a.l, b.l) })
 	slices.SortStableFunc(w.asking, func(a, b *reservation) int { return byKey(a.l, b.l) })

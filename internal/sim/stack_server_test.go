@@ -51,12 +51,13 @@ func (l *advisory) grant(b *backend, shared bool) { l.owners, l.shared = append(
 // backend is the server's end of a connection.
 type backend struct {
 	pgfake.Session
-	w     *stack
-	c     *wire     // nil: a program that does without us
-	idle  time.Time // since when it waits for the client
-	over  bool
-	xact  []int64        // the locks of a transaction
-	doubt map[int64]bool // ids of statements that failed: whether they are held is for an unlock to find out
+	w       *stack
+	c       *wire     // nil: a program that does without us
+	idle    time.Time // since when it waits for the client
+	over    bool
+	listens bool
+	xact    []int64        // the locks of a transaction
+	doubt   map[int64]bool // ids of statements that failed: whether they are held is for an unlock to find out
 }
 
 // TryXact implements pgfake.Locks, as do Try, Unlock and EndXact.
@@ -68,6 +69,17 @@ func (b *backend) TryXact(id int64) bool {
 	l.grant(b, false)
 	b.xact = append(b.xact, id)
 	return true
+}
+
+func (b *backend) Listen() { b.listens = true }
+
+// Notify tells all that listen, at once where their connections let anything through.
+func (b *backend) Notify(text string) {
+	for _, c := range b.w.wires {
+		if c.backend.listens && !c.backend.over && !c.cut && !c.hungUp {
+			c.deliver(pgfake.Encode(pgfake.Notification(text)))
+		}
+	}
 }
 
 func (b *backend) EndXact() {

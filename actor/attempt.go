@@ -115,6 +115,9 @@ func (m *machine) poll(c *Claim) {
 	c.Attempts++
 	m.pausing = false
 	m.server.op, m.server.shared, m.server.onOwn, m.server.stopping = opPoll, c.Shared, false, false
+	if m.peers != nil {
+		m.peers.fallAt = time.Time{} // of an earlier poll
+	}
 	m.do(fxPoll, c, nil)
 }
 

@@ -290,10 +290,10 @@ func (m *machine) pollForHint(c *Claim) {
 	if half := c.Deadline.Sub(m.now) / 2; !c.Deadline.IsZero() && half < wait {
 		wait = half
 	}
+	m.poll(c)
 	if p.fallAt = m.now.Add(wait); listed {
 		p.fallAt = m.staleAt()
 	}
-	m.poll(c)
 	if !listed {
 		m.announce()
 	}

@@ -10,7 +10,7 @@ import (
 func TestEveryWishIsAnswered(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	p := openDSN(t, d.dsn(), quick())
+	p := openDSN(t, d.dsn(), patient())
 	const n = 3*maxBatch/2 + 1
 	holders, askers := newCallers(span(1, 10)), newCallers(span(1, n))
 	for _, c := range holders {

@@ -31,7 +31,7 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 			var done atomic.Bool
 			// Some steps are only come to in some orders of events, so that the story may have to be told again.
 			for told := 0; !done.Load(); told++ {
-				if told == 20 {
+				if told == 200 {
 					t.Fatalf("the story, told %d times, did not come to that step again", told)
 				}
 				failures(t, manager.WithHook(func(_ int64, at string) {

@@ -98,7 +98,7 @@ func TestAHungServerKeepsNoWaitInside(t *testing.T) {
 		cancel()
 		wantIs(t, ended(t, "the end of the wait", inside).err, context.Canceled)
 		thaw()
-		eventually(t, "nothing is shown", func() bool { return marks(t, s) == 0 })
+		eventually(t, "nothing is shown", func() bool { return marks(t, s) == 0 && m.Stats().Waiting == 0 })
 	}
 	release(t, b)
 	release(t, a)

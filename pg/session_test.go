@@ -43,9 +43,7 @@ func TestManyLocksOnOneSession(t *testing.T) {
 			t.Errorf("lock %d is held by backend %d, the session's is %d", id, locks[id], session.PID())
 		}
 	}
-	if n := d.backends(t); n != 1 {
-		t.Errorf("%d connections, where one is enough", n)
-	}
+	eventually(t, "there is one connection", func() bool { return d.backends(t) == 1 }) // a closed one may be seen for a moment
 	stats := p.Stats()
 	if stats.Largest > maxBatch || stats.Operations != uint64(len(ids)) || stats.Batches >= stats.Operations {
 		t.Errorf("batches: %+v", stats)

@@ -81,7 +81,7 @@ soak: ## 20 minutes of chaos at full load: is memory flat? (writes soak.html; SO
 
 .PHONY: test
 test: setup ## run all tests of all modules under the race detector, against a real PostgreSQL
-	@scripts/run-tests $(TIMEOUT) '$(RUN)'
+	@$(TEST_ENV) scripts/run-tests $(TIMEOUT) '$(RUN)'
 
 .PHONY: race
 race: setup ## run the concurrency tests COUNT times under the race detector

@@ -131,6 +131,15 @@ func (c *Claim) Received() {
 	c.reply = nil
 }
 
+// Decision waits for the keeper's decision, receives it, and returns Err. It answers no AskPause. Only the submitter calls it, once.
+func (c *Claim) Decision() error {
+	for <-c.reply == AskPause {
+		continue
+	}
+	c.Received()
+	return c.Err
+}
+
 // Pause answers AskPause. It waits until the keeper has received it.
 func (c *Claim) Pause(d time.Duration) { c.send(paused{c, d}) }
 

@@ -137,6 +137,27 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 	return err
 }
 
+// decision waits for the keeper's decision on a try, receives it, and returns the claim's error. It comes at the latest when ctx has ended, or
+// over is closed: that is nil if there is no such time.
+func decision(ctx context.Context, over <-chan struct{}, c *actor.Claim) error {
+	done := ctx.Done()
+	for {
+		select {
+		case r := <-c.Replies():
+			if r == actor.Decided {
+				c.Received()
+				return c.Err
+			}
+		case <-done:
+			done = nil
+			c.Withdraw(contextReason(ctx))
+		case <-over:
+			over = nil
+			c.Withdraw(ErrWaitTimeout)
+		}
+	}
+}
+
 func (m *Manager) failure(k Key, c *actor.Claim, reason error, waited time.Duration) error {
 	err := &AcquireError{Key: k.name, ID: k.id, Shared: c.Shared, Reason: reason, Attempts: c.Attempts, Waited: waited, Holder: c.Holder,
 		Failures: c.Failures}

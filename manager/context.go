@@ -125,10 +125,7 @@ func (m *Manager) unregisterSoon(l *Lock) {
 func (l *Lock) abandon() {
 	if l.claim.Replies() != nil { // else the decision was received
 		l.claim.Withdraw(context.Canceled)
-		for <-l.claim.Replies() == actor.AskPause {
-			continue
-		}
-		l.claim.Received()
+		_ = l.claim.Decision()
 	}
 	if l.claim.Err == nil {
 		l.claim.ReleaseUnused()

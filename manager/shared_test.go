@@ -143,6 +143,20 @@ func TestReadersGoOnWhenTheWriterGivesUp(t *testing.T) {
 	release(t, reader)
 }
 
+// readersAreKeptOut waits until nobody joins those who share "k".
+func readersAreKeptOut(t *testing.T, m *manager.Manager) {
+	t.Helper()
+	eventually(t, "no reader is let in any more", func() bool {
+		lock, err := m.TryAcquireShared(bounded(t), "k")
+		if err == nil {
+			release(t, lock)
+			return false
+		}
+		wantIs(t, err, manager.ErrNotAcquired)
+		return true
+	})
+}
+
 // A writer in another process is in the server's queue: those who come later are not let in, there or here, once that is known here.
 func TestARemoteWriterIsNotPassed(t *testing.T) {
 	s := server(t)
@@ -152,15 +166,7 @@ func TestARemoteWriterIsNotPassed(t *testing.T) {
 	defer cancel()
 	writer := acquiring(ctx, t, two, "k")
 	eventually(t, "the writer is in the server's queue", func() bool { return queued(t, s, reader.ID()) == 1 })
-	eventually(t, "no reader is let in any more", func() bool {
-		lock, err := one.TryAcquireShared(bounded(t), "k")
-		if err == nil {
-			release(t, lock)
-			return false
-		}
-		wantIs(t, err, manager.ErrNotAcquired)
-		return true
-	})
+	readersAreKeptOut(t, one)
 	_, err := three.TryAcquireShared(bounded(t), "k")
 	wantIs(t, err, manager.ErrNotAcquired)
 	later := sharing(t, one)
@@ -180,13 +186,7 @@ func TestReadersGoOnWhenARemoteWriterGivesUp(t *testing.T) {
 	reader := acquireShared(t, one, "k")
 	ctx, cancel := context.WithCancel(t.Context())
 	writer := acquiring(ctx, t, two, "k")
-	eventually(t, "no reader is let in any more", func() bool {
-		lock, err := one.TryAcquireShared(bounded(t), "k")
-		if err == nil {
-			release(t, lock)
-		}
-		return err != nil
-	})
+	readersAreKeptOut(t, one)
 	later := sharing(t, one)
 	cancel()
 	wantIs(t, ended(t, "the writer", writer).err, context.Canceled)

@@ -108,6 +108,7 @@ func (s *slotting) await() (number int, err error) {
 		}
 		c := claims[which]
 		claims[which], replies[which] = nil, nil
+		c.Received()
 		if err := s.received(c); err != nil {
 			return 0, err
 		}

@@ -258,26 +258,12 @@ func (s *slotting) allDecided(claims []*actor.Claim) (granted []*actor.Claim, er
 
 // decided waits for the decision of a try, which comes at the latest when the context or the time has ended.
 func (s *slotting) decided(c *actor.Claim) error {
-	done, over := s.ctx.Done(), s.over
-	for {
-		select {
-		case r := <-c.Replies():
-			if r == actor.Decided {
-				return s.received(c)
-			}
-		case <-done:
-			done = nil
-			c.Withdraw(contextReason(s.ctx))
-		case <-over:
-			over = nil
-			c.Withdraw(ErrWaitTimeout)
-		}
-	}
+	_ = decision(s.ctx, s.over, c)
+	return s.received(c)
 }
 
 // received notes that the decision on a claim has been received.
 func (s *slotting) received(c *actor.Claim) error {
-	c.Received()
 	s.asked = slices.DeleteFunc(s.asked, func(other *actor.Claim) bool { return other == c })
 	if c.Err == nil || c.Err == ErrNotAcquired { //nolint:errorlint // that very value; others have more to say
 		return c.Err
@@ -291,9 +277,7 @@ func (s *slotting) withdraw(claims ...*actor.Claim) {
 		c.Withdraw(errTaken)
 	}
 	for _, c := range claims {
-		for <-c.Replies() == actor.AskPause {
-			continue
-		}
+		_ = c.Decision()
 		if s.received(c) == nil {
 			c.ReleaseLater()
 		}

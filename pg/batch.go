@@ -159,7 +159,7 @@ func (f *sending) lockRow(values [][]byte) {
 	}
 }
 
-// whoRow reads one of those who hold a lock, or wait for it.
+// whoRow reads a row: a holder of a lock, or a waiter for it.
 func (f *sending) whoRow(values [][]byte) {
 	if len(values) != 6 {
 		return

@@ -131,13 +131,19 @@ func (c *Claim) Received() {
 	c.reply = nil
 }
 
-// Decision waits for the keeper's decision, receives it, and returns Err. It answers no AskPause. Only the submitter calls it, once.
-func (c *Claim) Decision() error {
-	for <-c.reply == AskPause {
-		continue
+// Abandon withdraws the claim with cause and receives the decision, unless that was received before, and releases what was granted. Only the
+// submitter calls it.
+func (c *Claim) Abandon(cause error) {
+	if c.reply != nil {
+		c.Withdraw(cause)
+		for <-c.reply == AskPause {
+			continue
+		}
+		c.Received()
 	}
-	c.Received()
-	return c.Err
+	if c.Err == nil {
+		c.ReleaseUnused()
+	}
 }
 
 // Pause answers AskPause. It waits until the keeper has received it.

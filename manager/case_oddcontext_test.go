@@ -79,6 +79,20 @@ func TestW21_AContextThatMisbehavesAndKinds(t *testing.T) {
 	})
 }
 
+// W21. The same for slots, which are several locks, and a gate.
+func TestW21_AContextThatMisbehavesAndSlots(t *testing.T) {
+	m := open(t)
+	misbehave(t, m, 30, map[string]func(ctx context.Context, key string) error{
+		"AcquireSlot": func(ctx context.Context, key string) error {
+			slot, err := m.AcquireSlot(ctx, key, 2)
+			if err == nil {
+				err = slot.Release(t.Context())
+			}
+			return err
+		},
+	})
+}
+
 // misbehave makes each call with contexts of which each method fails, from its first use or from one of the next, up to the last. A call
 // may lock the key that it is given, and that with " too" at its end.
 func misbehave(t *testing.T, m *manager.Manager, last int64, calls map[string]func(ctx context.Context, key string) error) {

@@ -123,13 +123,7 @@ func (m *Manager) unregisterSoon(l *Lock) {
 // abandon gives up a claim, or releases what it was granted, where a method of the context panicked, or ended the caller's goroutine:
 // nobody would do so later.
 func (l *Lock) abandon() {
-	if l.claim.Replies() != nil { // else the decision was received
-		l.claim.Withdraw(context.Canceled)
-		_ = l.claim.Decision()
-	}
-	if l.claim.Err == nil {
-		l.claim.ReleaseUnused()
-	}
+	l.claim.Abandon(context.Canceled)
 	l.unregister()
 }
 

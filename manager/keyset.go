@@ -311,21 +311,19 @@ func (g *gathering) complete() error {
 // abandon gives up what was asked for, and releases what is held: nobody would do so later.
 func (g *gathering) abandon() {
 	for _, c := range g.asked {
-		c.Withdraw(context.Canceled)
-		if c.Decision() == nil {
-			g.others = append(g.others, c)
-		}
+		c.Abandon(context.Canceled)
 	}
 	g.releaseAll()
 }
 
-// releaseAll releases all that is held, without waiting for the outcome.
+// releaseAll releases all that is held, without waiting for the outcome. The lead is last: a method of its context may panic.
 func (g *gathering) releaseAll() {
-	if g.lead != nil {
-		g.lead.releaseLater()
-	}
 	for _, c := range g.others {
 		c.ReleaseUnused()
 	}
+	lead := g.lead
 	g.lead, g.others = nil, nil
+	if lead != nil {
+		lead.releaseLater()
+	}
 }

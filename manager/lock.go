@@ -138,12 +138,17 @@ func releaseFailed(c *actor.Claim, outcome error) error {
 
 // releaseLater releases a lock that nobody has been given, without waiting for the outcome.
 func (l *Lock) releaseLater() {
+	l.beginRelease()
+	l.unregister()
+}
+
+// beginRelease is releaseLater that leaves the acquiring context alone.
+func (l *Lock) beginRelease() {
 	l.releasing.Store(true)
 	l.claim.ReleaseUnused()
 	if l.set != nil && l.set.lead.Load() == l {
 		l.set.releaseOthers()
 	}
-	l.unregister()
 }
 
 // toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it

@@ -87,7 +87,7 @@ func (m *Manager) acquireSlot(ctx context.Context, key string, n int, t actor.Te
 	returned := false
 	defer func() {
 		if !returned { // a method of the context panicked, or ended the goroutine
-			s.abandon()
+			s.releaseAll()
 		}
 	}()
 	slot, err := s.run()

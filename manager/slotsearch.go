@@ -109,7 +109,8 @@ func (s *slotting) await() (number int, err error) {
 		c := claims[which]
 		claims[which], replies[which] = nil, nil
 		c.Received()
-		if err := s.received(c); err != nil {
+		s.removeAsked(c)
+		if err := s.refusal(c); err != nil {
 			return 0, err
 		}
 		s.others = append(s.others, c)

@@ -52,11 +52,8 @@ func (s *slotting) run() (*Slot, error) {
 		if err == nil {
 			err = s.complete()
 		}
-		if s.gate != nil {
-			s.gate.releaseLater()
-			s.gate = nil
-		}
 		if err == nil {
+			s.leaveGate()
 			return &Slot{set: s.set, number: number}, nil
 		}
 		s.releaseAll()
@@ -212,14 +209,21 @@ func (s *slotting) confirmed(ask func() (bool, error)) (bool, error) {
 // isHeld reports whether somebody holds the lock of a key, here or elsewhere: it takes it for a moment where nobody does.
 func (s *slotting) isHeld(k Key) (bool, error) {
 	lock, err := s.m.acquire(s.ctx, k, actor.Terms{Try: true}, nil)
-	switch {
-	case err == nil:
-		return false, lock.Release(s.ctx)
-	case errors.Is(err, ErrNotAcquired):
+	if errors.Is(err, ErrNotAcquired) {
 		return true, nil
-	default:
+	}
+	if err != nil {
 		return false, err
 	}
+	returned := false
+	defer func() {
+		if !returned { // a method of the context panicked, or ended the goroutine
+			lock.beginRelease()
+		}
+	}()
+	err = lock.Release(s.ctx)
+	returned = true
+	return false, err
 }
 
 // submit asks for one of the other locks, for each of its ids. The decision is for allDecided, or for await.
@@ -240,48 +244,47 @@ func (s *slotting) submit(k Key, t actor.Terms) (claims []*actor.Claim, err erro
 // allDecided waits for the decisions of tries: all are granted, or what was granted of them is released.
 func (s *slotting) allDecided(claims []*actor.Claim) (granted []*actor.Claim, err error) {
 	for _, c := range claims {
-		failed := s.decided(c)
-		if failed == nil {
-			granted = append(granted, c)
-		} else if err == nil || !errors.Is(failed, ErrNotAcquired) {
+		if failed := s.decided(c); failed != nil && (err == nil || !errors.Is(failed, ErrNotAcquired)) {
 			err = failed
 		}
 	}
-	if err != nil {
-		for _, c := range granted {
+	s.removeAsked(claims...)
+	if err == nil {
+		return claims, nil
+	}
+	for _, c := range claims {
+		if c.Err == nil {
 			c.ReleaseLater()
 		}
-		return nil, err
 	}
-	return granted, nil
+	return nil, err
 }
 
 // decided waits for the decision of a try, which comes at the latest when the context or the time has ended.
 func (s *slotting) decided(c *actor.Claim) error {
 	_ = decision(s.ctx, s.over, c)
-	return s.received(c)
+	return s.refusal(c)
 }
 
-// received notes that the decision on a claim has been received.
-func (s *slotting) received(c *actor.Claim) error {
-	s.asked = slices.DeleteFunc(s.asked, func(other *actor.Claim) bool { return other == c })
+// refusal is why a claim was refused; nil if it was granted.
+func (s *slotting) refusal(c *actor.Claim) error {
 	if c.Err == nil || c.Err == ErrNotAcquired { //nolint:errorlint // that very value; others have more to say
 		return c.Err
 	}
 	return s.m.failure(s.key, c, c.Err, time.Since(s.begun))
 }
 
-// withdraw withdraws claims that are not decided. What they were granted all the same is released.
+// removeAsked takes claims off those that were asked for: they are refused, or their locks are somebody's to release.
+func (s *slotting) removeAsked(claims ...*actor.Claim) {
+	s.asked = slices.DeleteFunc(s.asked, func(c *actor.Claim) bool { return slices.Contains(claims, c) })
+}
+
+// withdraw gives claims up. What they were granted all the same is released.
 func (s *slotting) withdraw(claims ...*actor.Claim) {
 	for _, c := range claims {
-		c.Withdraw(errTaken)
+		c.Abandon(errTaken)
 	}
-	for _, c := range claims {
-		_ = c.Decision()
-		if s.received(c) == nil {
-			c.ReleaseLater()
-		}
-	}
+	s.removeAsked(claims...)
 }
 
 // errTaken is why claims are withdrawn when another has been granted.
@@ -300,24 +303,29 @@ func (s *slotting) complete() error {
 	return nil
 }
 
-// abandon gives everything up: nobody would do so later.
-func (s *slotting) abandon() {
+// leaveGate releases the gate, without waiting for the outcome.
+func (s *slotting) leaveGate() {
 	if s.gate != nil {
 		s.gate.releaseLater()
 	}
-	s.releaseAll()
+	s.gate = nil
 }
 
-// releaseAll gives up what was asked for, and releases all that is held but the gate, without waiting for the outcome.
+// releaseAll gives up what was asked for, and releases all that is held, without waiting for the outcome. What touches the context comes last: its
+// methods may panic.
 func (s *slotting) releaseAll() {
 	s.withdraw(slices.Clone(s.asked)...)
-	if s.lead != nil {
-		s.lead.releaseLater()
-	}
 	for _, c := range s.others {
 		c.ReleaseLater()
 	}
-	s.lead, s.others = nil, nil
+	held := slices.DeleteFunc([]*Lock{s.lead, s.gate}, func(l *Lock) bool { return l == nil })
+	s.lead, s.gate, s.others = nil, nil, nil
+	for _, l := range held {
+		l.beginRelease()
+	}
+	for _, l := range held {
+		l.unregister()
+	}
 }
 
 // failed is the error of the whole acquisition, whichever of the locks could not be had.

@@ -96,8 +96,8 @@ var ofKinds = []mutant{
 	{name: "a try passes those who wait for a slot", test: "manager TestATryDoesNotPassTheGate", edits: []edit{
 		{"manager/slotting.go", "\t\tbound = []AcquireOption{WithWaitTimeout(gatePatience)}\n\t}\n", "\t\treturn nil\n\t}\n"}}},
 	{name: "the gate stays shut", test: "manager TestSlots", edits: []edit{
-		{"manager/slotting.go", "\t\t\ts.gate.releaseLater()\n\t\t\ts.gate = nil\n", "\t\t\ts.gate = nil\n"}}},
-	{name: "what was asked for with a slot is forgotten", test: "manager TestASlotThatIsGivenUpLeavesNothing", edits: []edit{
+		{"manager/slotting.go", "\t\ts.gate.releaseLater()\n\t}\n\ts.gate = nil\n", "\t\ts.gate.unregister()\n\t}\n\ts.gate = nil\n"}}},
+	{name: "what was asked for with a slot is forgotten", test: "manager TestW21_AContextThatMisbehavesAndSlots", edits: []edit{
 		{"manager/slotting.go", "\ts.withdraw(slices.Clone(s.asked)...)\n", ""}}},
 	{name: "Close frees a slot under its function", test: "manager TestDoSlot", edits: []edit{
 		{"manager/lockset.go", " && l.claim.Over() != nil && cause", " && cause"}}},

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ must read the same twice. A set of keys is one hold of each. A minimum hold, and
 of a period of Once, must not be granted again before its time is over, unless a fault may
 have ended its session. A leader is a holder for as long as its function runs and its context
 lives; its observer is told of each transition.
+
+Waiting. By default every second worker process has hints by NOTIFY tell it when to try for
+a lock, and the others wait in the server's queue; --wait has all of them do one or the other.
 
 What is allowed. Where the server itself ends a session (terminate, a killed backend,
 restart, failover) the next holder may be granted the lock before the old one has heard:
@@ -96,6 +100,7 @@ func newChaos(status *int) *cobra.Command {
 	flags.Uint64VarP(&f.plan.Seed, "seed", "s", 0, "determines the schedule of faults (default: a new one, which is printed)")
 	flags.StringVarP(&f.faults, "faults", "f", "all", "kinds of faults, separated by commas; -KIND leaves one out; none is none")
 	flags.StringVar(&f.kinds, "kinds", "all", "kinds of locks, separated by commas; -KIND leaves one out")
+	flags.StringVar(&f.plan.Wait, "wait", plan.Mixed, "how keys that another process holds are waited for: "+strings.Join(plan.Waits, ", "))
 	flags.IntVarP(&f.plan.Processes, "processes", "p", 4, "worker processes, each with a lock manager of its own")
 	flags.IntVarP(&f.plan.Workers, "workers", "w", 8, "goroutines in each process that take locks")
 	flags.IntVarP(&f.plan.Keys, "keys", "k", 32, "keys that all of them take")
@@ -161,6 +166,9 @@ func (f *chaosFlags) check(cmd *cobra.Command) error {
 	p.Faults = kinds
 	if p.Uses, err = plan.ParseUses(f.kinds); err != nil {
 		return usage(cmd, "--kinds: %w; see the list in '%s --help'", err, cmd.CommandPath())
+	}
+	if !slices.Contains(plan.Waits, p.Wait) {
+		return usage(cmd, "--wait is %q: it must be one of %s", p.Wait, strings.Join(plan.Waits, ", "))
 	}
 	if cmd.Flags().Changed("html") && f.html == "" {
 		return usage(cmd, "--html is empty: it needs the name of a file")

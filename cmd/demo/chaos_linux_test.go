@@ -171,6 +171,7 @@ func TestChaosUsage(t *testing.T) {
 		"--timeout 2h":    "--timeout is 2h0m0s",
 		"--faults promot": `--faults: "promot" is none of the faults; see the list in 'demo chaos --help'`,
 		"--faults=":       "is none of the faults",
+		"--wait hint":     `--wait is "hint": it must be one of hints, queue, mixed`,
 		"--kinds reads":   `--kinds: "reads" is none of the kinds of locks; see the list in 'demo chaos --help'`,
 		"--kinds none":    "leaves none of the kinds of locks",
 		"--seed -1":       "invalid argument",

@@ -30,6 +30,10 @@ must not show a writer in the meantime. Readers and writers are then told apart 
 What is left behind is counted after every manager has been closed, while the processes
 still run: locks and connections on the server, goroutines in the processes. All must be 0.
 
+Waiting. By default managers tell each other by NOTIFY when to try for a lock
+(manager.WithNotify), so that a contended key needs no session. With --wait queue each
+waits in the server's queue, on a session of its own, as is the library's default.
+
 The server. Without --dsn and DATABASE_URL a throwaway PostgreSQL is started and removed.
 With one of them the load runs there, in a table of its own that is dropped at the end, and
 with names of its own that no other program's locks meet. Prefer DATABASE_URL where the
@@ -49,6 +53,9 @@ const loadExamples = `  demo load
 
   demo load --readers 0.95
       19 acquisitions in 20 share the lock, the others exclude them
+
+  demo load --wait queue
+      waiting keys queue in the server, in strict order over all processes
 
   demo load --no-locks
       everybody is let in: shows that the proof fails when it should
@@ -92,10 +99,12 @@ func newLoad(status *int) *cobra.Command {
 	flags.Float64Var(&plan.Cancel, "cancel", 0, "fraction of the acquisitions, 0 to 1, that is cancelled on the way")
 	flags.Float64Var(&plan.Readers, "readers", 0, "fraction of the acquisitions, 0 to 1, that shares the lock with others of its kind")
 	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
+	flags.StringVar(&plan.Wait, "wait", worker.ByHints, "how a key that another process holds is waited for: "+strings.Join(worker.WaysToWait, " or "))
 	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
 	addJSON(flags, &asJSON)
 	// It could only complain about a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions(worker.WaysToWait, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -117,6 +126,8 @@ func checkPlan(cmd *cobra.Command, p *load.Plan) error {
 	switch {
 	case !slices.Contains(worker.Skews, p.Skew):
 		return usage(cmd, "--skew is %q: it must be %s", p.Skew, strings.Join(worker.Skews, " or "))
+	case !slices.Contains(worker.WaysToWait, p.Wait):
+		return usage(cmd, "--wait is %q: it must be %s", p.Wait, strings.Join(worker.WaysToWait, " or "))
 	case p.Hold < 0 || p.Hold > maxDuration:
 		return usage(cmd, "--hold is %v: it must be between 0 and %v", p.Hold, maxDuration)
 	case p.Duration <= 0 || p.Duration > maxDuration:

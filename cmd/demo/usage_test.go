@@ -22,6 +22,7 @@ func TestUsageErrors(t *testing.T) {
 		{"load --workers 99999999", "--workers is 99999999"},
 		{"load --keys -3", "--keys is -3"},
 		{"load --skew poisson", `--skew is "poisson": it must be uniform or zipf`},
+		{"load --wait forever", `--wait is "forever": it must be hints or queue`},
 		{"load --hold -1ms", "--hold is -1ms"},
 		{"load --hold 5", "missing unit"},
 		{"load --duration 0s", "--duration is 0s"},
@@ -78,6 +79,7 @@ func TestHelpTeaches(t *testing.T) {
 		"version":                 {"demo ", "go1."},
 		"completion bash":         {"__start_demo"},
 		"__complete load --skew ": {"uniform", "zipf"},
+		"__complete load --wait ": {"hints", "queue"},
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()

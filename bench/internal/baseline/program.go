@@ -211,20 +211,21 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// ownFlags are the build flags of this program that change how code is made: the other program has to have them too.
+// ownFlags are the build flags of this program that change how code is made: the other program has to have them too. It has one tag more.
 func ownFlags() []string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return nil
-	}
 	var flags []string
-	for _, setting := range info.Settings {
-		switch setting.Key {
-		case "-race", "-tags", "-gcflags", "-ldflags", "-asmflags":
-			flags = append(flags, setting.Key+"="+setting.Value)
+	tags := []string{"baseline"} // keeps out what only today's library has
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			switch setting.Key {
+			case "-race", "-gcflags", "-ldflags", "-asmflags":
+				flags = append(flags, setting.Key+"="+setting.Value)
+			case "-tags":
+				tags = append(tags, setting.Value)
+			}
 		}
 	}
-	return flags
+	return append(flags, "-tags="+strings.Join(tags, ","))
 }
 
 // run runs the go command and returns what it prints.

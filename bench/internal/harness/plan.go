@@ -51,7 +51,8 @@ func (p Plan) Turns(c Catalogue) []Measurement {
 			for _, s := range c.Systems {
 				m := Measurement{Scenario: sc.Name, System: s.Name, Round: round + 1}
 				switch main := slices.Contains(mainSystems, s.original()); {
-				case !slices.Contains(p.Systems, s.Name), len(sc.Systems) > 0 && !slices.Contains(sc.Systems, s.original()):
+				case !slices.Contains(p.Systems, s.Name), len(sc.Systems) > 0 && !slices.Contains(sc.Systems, s.original()),
+					len(s.Scenarios) > 0 && !slices.Contains(s.Scenarios, sc.Name):
 				case !p.Quick || p.Everywhere || main:
 					first = append(first, m)
 				case slices.Contains(quickScenarios, sc.Name): // after the main systems: the time may be over before

@@ -19,6 +19,9 @@ type System struct {
 	OpenOne func(ctx context.Context, e Env, application string) (Client, error)
 	Loss    func(h Held) (lost <-chan struct{}, err func() error)
 
+	// Scenarios, where set, are the only ones that the system takes part in.
+	Scenarios []string
+
 	// A variant is the system Of, measured by another program: this harness, linked with another version of the system's
 	// library. It takes part in the scenarios of its original. Commit says which version it is.
 	Of, Program, Commit string

@@ -18,16 +18,17 @@ const (
 	oneKey       = "bench/one"
 
 	lockkeeper = "lockkeeper"
+	hints      = "lockkeeper-hints" // the same with WithNotify
 	pgx        = "pgx"
 )
 
 // The lock systems that are asked. Goose and cirello-pglock pause for a second between two tries, so that a wait says nothing.
 var (
-	everybody = []string{lockkeeper, pgx, "go-pglock", "rueidislock", "redislock", "redsync", "etcd"}
+	everybody = []string{lockkeeper, hints, pgx, "go-pglock", "rueidislock", "redislock", "redsync", "etcd"}
 	// holders are those, with pgx for what a connection for each lock comes to.
 	holders = []string{lockkeeper, pgx, "rueidislock", "redislock", "redsync", "etcd"}
 	// manyWaiters are those whose waiters do not each ask the server again and again.
-	manyWaiters = []string{lockkeeper, pgx, "rueidislock", "etcd"}
+	manyWaiters = []string{lockkeeper, hints, pgx, "rueidislock", "etcd"}
 )
 
 // All returns all scenarios in the order of reports.

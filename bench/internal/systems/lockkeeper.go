@@ -9,9 +9,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// This file is the only one of the harness that imports the library. With --baseline it is compiled a second time, against
-// the library of another commit, so it keeps to the part of the API that has not changed. Methods that have had other names
-// are found by their interface.
+// With --baseline this file is compiled a second time, against the library of another commit, so it keeps to the part of the API
+// that has not changed. Methods that have had other names are found by their interface. Only hints.go imports the library too.
 
 // defaultMaxWaiters is that of manager.WithMaxWaiters: so many callers of one process may wait for one key.
 const defaultMaxWaiters = 10_000

@@ -9,11 +9,15 @@ package systems
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lockkeeper/lockkeeper/bench/internal/harness"
 )
+
+// hintsScenarios are those in which several processes want a key, and the two that show what it costs where none does.
+var hintsScenarios = []string{"lone", "distinct-1000", "one-key-4x50", "wake", "wake-10k"}
 
 // poolSize is the connections of the systems that hold one for each lock.
 const poolSize = 50
@@ -23,7 +27,7 @@ func All(openEtcd func(ctx context.Context, e harness.Env) (harness.Client, erro
 	postgres := &harness.Server{Name: "PostgreSQL", Start: startPostgres}
 	redis := &harness.Server{Name: "Redis", Start: startRedis}
 	etcd := &harness.Server{Name: "etcd", Start: startEtcd}
-	return []harness.System{
+	all := []harness.System{
 		{Name: "lockkeeper", Server: postgres, Open: openLockkeeper, OpenOne: openOneLockkeeper, Loss: lockkeeperLoss},
 		{Name: "pgx", Server: postgres, Open: openPgx},
 		{Name: "go-pglock", Server: postgres, Open: openGoPglock},
@@ -36,6 +40,10 @@ func All(openEtcd func(ctx context.Context, e harness.Env) (harness.Client, erro
 		{Name: "redsync", Server: redis, Open: openRedsync},
 		{Name: "etcd", Server: etcd, Open: openEtcd},
 	}
+	if openHints != nil {
+		all = slices.Insert(all, 1, harness.System{Name: "lockkeeper-hints", Server: postgres, Open: openHints, Scenarios: hintsScenarios})
+	}
+	return all
 }
 
 // connect opens as many connections of a pool as the load will use, before it begins: no scenario is about connecting.

@@ -108,12 +108,17 @@ func (p *player) Open(job Job, _ *struct{}) (err error) {
 	if p.txs, err = openTransactions(ctx, &job); err != nil {
 		return err
 	}
+	options := []manager.Option{
+		manager.WithApplicationName(appOf(job.Process)), manager.WithNamespace(namespace),
+		manager.WithHealth(job.Interval, job.Timeout), manager.WithConnectTimeout(2 * time.Second),
+		manager.WithIdleKeyTime(200 * time.Millisecond), manager.WithMaxSessions(32),
+	}
+	if job.Hints(job.Process) {
+		options = append(options, manager.WithNotify())
+	}
 	for {
 		began := time.Now()
-		p.locks, err = manager.Open(ctx, job.DSN,
-			manager.WithApplicationName(appOf(job.Process)), manager.WithNamespace(namespace),
-			manager.WithHealth(job.Interval, job.Timeout), manager.WithConnectTimeout(2*time.Second),
-			manager.WithIdleKeyTime(200*time.Millisecond), manager.WithMaxSessions(32))
+		p.locks, err = manager.Open(ctx, job.DSN, options...)
 		if err == nil || ctx.Err() != nil || errors.Is(err, manager.ErrUnsafe) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}

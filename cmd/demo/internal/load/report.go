@@ -17,6 +17,7 @@ type Report struct {
 	Processes         int           `json:"processes"`
 	Workers           int           `json:"workers"` // of each process
 	Keys              int           `json:"keys"`
+	Wait              string        `json:"wait"` // how keys that another process holds were waited for
 	Seconds           float64       `json:"seconds"`
 	Acquired          uint64        `json:"acquired"`
 	AcquiredPerSecond float64       `json:"acquired_per_second"`
@@ -65,7 +66,7 @@ type WaitMS struct {
 func newReport(plan Plan, results []*worker.Tally, took time.Duration) *Report {
 	all := sum(results)
 	r := &Report{
-		Plan: plan, Processes: plan.Processes, Workers: plan.Workers, Keys: plan.Keys, Seconds: round(took.Seconds(), 1e3),
+		Plan: plan, Processes: plan.Processes, Workers: plan.Workers, Keys: plan.Keys, Wait: plan.Wait, Seconds: round(took.Seconds(), 1e3),
 		Total: all, Acquired: all.Acquired, Cancelled: all.Cancelled, Failed: all.Failed, Lost: all.Lost, WaitMS: waitMS(all.Waits),
 		Leaked: server.Leaked{Goroutines: all.Goroutines},
 	}

@@ -51,6 +51,8 @@ func (r *Report) settings() string {
 	}
 	if r.Plan.NoLocks {
 		parts = append(parts, "NO LOCKS")
+	} else {
+		parts = append(parts, "waits by "+r.Plan.Wait)
 	}
 	return strings.Join(parts, " · ")
 }

@@ -158,9 +158,9 @@ func NewRun() string {
 }
 
 // OpenManager opens the manager under test, as a program that uses the library would. app is its application_name.
-func OpenManager(ctx context.Context, dsn, app, namespace string, sessions, maxWaiters int) (*manager.Manager, error) {
+func OpenManager(ctx context.Context, dsn, app, namespace string, sessions, maxWaiters int, more ...manager.Option) (*manager.Manager, error) {
 	// Of few sessions most should be left to keys that wait; of many, the library's own four are enough for the others.
 	shared := min(max(1, sessions/4), 4)
-	return manager.Open(ctx, dsn, manager.WithApplicationName(app), manager.WithNamespace(namespace), manager.WithMaxWaiters(maxWaiters),
-		manager.WithMaxSessions(sessions), manager.WithSharedSessions(shared), manager.WithWaitingSessions(max(1, sessions-shared)))
+	return manager.Open(ctx, dsn, append(more, manager.WithApplicationName(app), manager.WithNamespace(namespace), manager.WithMaxWaiters(maxWaiters),
+		manager.WithMaxSessions(sessions), manager.WithSharedSessions(shared), manager.WithWaitingSessions(max(1, sessions-shared)))...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/child"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/server"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 const (
@@ -49,7 +50,11 @@ func (p *process) Open(job Job, _ *struct{}) error {
 		p.load.acquire = func(ctx context.Context, _ string, _ bool) (lock, error) { return noLock{}, ctx.Err() }
 		return nil
 	}
-	m, err := server.OpenManager(ctx, job.DSN, job.app(), job.Namespace, job.Limits.Sessions, job.Workers)
+	var waiting []manager.Option
+	if job.Wait == ByHints {
+		waiting = append(waiting, manager.WithNotify())
+	}
+	m, err := server.OpenManager(ctx, job.DSN, job.app(), job.Namespace, job.Limits.Sessions, job.Workers, waiting...)
 	if err != nil {
 		return fmt.Errorf("opening the lock manager: %w", err)
 	}

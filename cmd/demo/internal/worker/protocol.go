@@ -40,8 +40,18 @@ type Work struct {
 	Hold    time.Duration
 	Cancel  float64 // the fraction of acquisitions that is cancelled
 	Readers float64 // the fraction of acquisitions that shares the lock
+	Wait    string  // one of WaysToWait
 	NoLocks bool
 }
+
+// The ways in which a key that another process holds is waited for.
+const (
+	ByHints = "hints"
+	InQueue = "queue"
+)
+
+// WaysToWait are the values of --wait.
+var WaysToWait = []string{ByHints, InQueue}
 
 // app begins the application_name of the process's connections.
 func (j *Job) app() string { return fmt.Sprintf("%s p%d", j.Namespace, j.Process) }

@@ -18,6 +18,7 @@ type Plan struct {
 	Faults    []Kind        `json:"-"`
 	Uses      []Use         `json:"kinds"` // of locks; half of all turns are for Exclusive where it is among them
 	Calm      time.Duration `json:"calm"`  // mean pause between two faults
+	Wait      string        `json:"wait"`  // one of Waits
 	// Interval and Timeout are the health settings of the managers under test.
 	Interval time.Duration `json:"health_interval"`
 	Timeout  time.Duration `json:"health_timeout"`
@@ -27,6 +28,21 @@ type Plan struct {
 	Lie bool `json:"lie,omitempty"`
 	// Soak makes the run fail if the workers' memory, goroutines or descriptors grow.
 	Soak bool `json:"flat_judged,omitempty"`
+}
+
+// The values of Wait: how keys that another process holds are waited for.
+const (
+	ByHints = "hints"
+	InQueue = "queue"
+	Mixed   = "mixed"
+)
+
+// Waits lists them.
+var Waits = []string{ByHints, InQueue, Mixed}
+
+// Hints reports whether a process, counted from 1, has hints sent and waits for them.
+func (p *Plan) Hints(process int) bool {
+	return p.Wait == ByHints || p.Wait == Mixed && process%2 == 1
 }
 
 // Trust is how long a manager trusts a session that has gone silent.

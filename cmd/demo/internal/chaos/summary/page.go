@@ -66,6 +66,9 @@ func (r *Report) HTML(w io.Writer) error {
 	if len(r.Uses) < len(plan.Uses) {
 		data.Command += " --kinds " + strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Uses), " ", ","), "[]")
 	}
+	if r.Wait != plan.Mixed {
+		data.Command += " --wait " + r.Wait
+	}
 	for p := range r.Processes + 1 {
 		data.Players = append(data.Players, p)
 	}

@@ -37,6 +37,9 @@ func (r *Report) settings() string {
 	if len(r.Uses) < len(plan.Uses) {
 		text += fmt.Sprintf(" · kinds of locks %v", r.Uses)
 	}
+	if r.Wait != plan.Mixed {
+		text += " · waits by " + r.Wait
+	}
 	if r.Without != "" {
 		text += " · faults of the network left out: " + r.Without
 	}

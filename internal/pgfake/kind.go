@@ -21,6 +21,9 @@ const (
 	Encoding     = "encoding"
 	NameSession  = "name the session"
 	Who          = "who"
+	AllLocks     = "all locks"
+	Marks        = "marks"
+	Terminate    = "terminate"
 	DatabaseName = "database"
 	WhoAmI       = "who am I"
 	PID          = "pid"
@@ -37,7 +40,7 @@ const (
 // kinds are recognised by a part of their text. The first that fits counts.
 var kinds = []struct{ part, kind string }{
 	{"DO $lockkeeper$", Wait}, {"SELECT pg_catalog.pg_advisory_lock", PlainWait},
-	{"pg_locks", Who},
+	{"edge AS MATERIALIZED", Marks}, {"AS waited", AllLocks}, {"pg_terminate_backend", Terminate}, {"pg_locks", Who},
 	{"pg_settings AS s ON", Set}, {"pg_settings AS s\n", ReadBack}, {"pg_settings", Set},
 	{"unnest($1::pg_catalog.int8[])", Batch}, {"pg_try_advisory_xact_lock", TryXact},
 	{"pg_try_advisory_lock", Try}, {"pg_advisory_unlock", Unlock},

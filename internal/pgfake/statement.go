@@ -179,8 +179,11 @@ func (s *Statement) answer() (out []pgproto3.BackendMessage) {
 		if severity == "" {
 			severity = "ERROR"
 		}
-		return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: severity, SeverityUnlocalized: severity, Code: s.Code,
-			Message: "the fake server was told to fail"}}
+		message := "the fake server was told to fail"
+		if s.Code == "53200" {
+			message = "out of shared memory" // by which a full lock table is told from other want of memory
+		}
+		return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: severity, SeverityUnlocalized: severity, Code: s.Code, Message: message}}
 	}
 	if s.Kind == Wait {
 		out = append(out, &pgproto3.CommandComplete{CommandTag: []byte("DO")})

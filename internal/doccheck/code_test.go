@@ -1,0 +1,125 @@
+package doccheck
+
+import (
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// imports are the packages that a block may use without importing them, by their names.
+var imports = map[string]string{
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "sql": "database/sql", "testing": "testing", "time": "time",
+	"pgx": "github.com/jackc/pgx/v5", "pgxpool": "github.com/jackc/pgx/v5/pgxpool",
+	"hashing":  "github.com/lockkeeper/lockkeeper/hashing",
+	"locktest": "github.com/lockkeeper/lockkeeper/locktest",
+	"manager":  "github.com/lockkeeper/lockkeeper/manager",
+}
+
+// around is what a reader of a block knows from the page: the variables and functions of the program that it is a part of.
+const around = `
+var (
+	ctx       context.Context
+	dsn       string
+	m         *manager.Manager
+	lock      *manager.Lock
+	tx        pgx.Tx
+	db        *sql.DB
+	scheduler interface{ Run(ctx context.Context) error }
+)
+
+func NewWorker(l manager.Locker) any           { return l }
+func pay(ctx context.Context) error            { return nil }
+func rebuild(ctx context.Context) error        { return nil }
+func render(ctx context.Context, n int) error  { return nil }
+func report(ctx context.Context) error         { return nil }
+func serve(ctx context.Context) error          { return nil }
+`
+
+// harmless are complaints of the compiler about a part of a program that are none about the whole.
+var harmless = []string{"declared and not used", "imported and not used", "no new variables on left side of :="}
+
+// Each Go block of the documentation is Go, and fits the library as it is: a whole program, declarations, or statements.
+func TestGoBlocks(t *testing.T) {
+	fset := token.NewFileSet()
+	from := importer.ForCompiler(fset, "gc", exports(t))
+	blocks := 0
+	for _, p := range pages(t) {
+		all, _ := p.blocks()
+		for _, b := range all {
+			if b.language != "go" {
+				continue
+			}
+			blocks++
+			file, err := parse(fset, b)
+			if err != nil {
+				t.Errorf("%s:%d: %v", p.name, b.line, err)
+				continue
+			}
+			config := types.Config{Importer: from, Error: func(err error) {
+				for _, text := range harmless {
+					if strings.Contains(err.Error(), text) {
+						return
+					}
+				}
+				t.Errorf("%s, the block at line %d: %v", p.name, b.line, err)
+			}}
+			_, _ = config.Check("block", fset, []*ast.File{file}, nil) // Error has heard of each error
+		}
+	}
+	if blocks < 10 {
+		t.Errorf("only %d blocks are found", blocks)
+	}
+}
+
+// parse makes a file of a block. Line 1 of the file is line 1 of the block, so that errors have the block's lines.
+func parse(fset *token.FileSet, b block) (*ast.File, error) {
+	if strings.Contains(b.text, "package ") {
+		return parser.ParseFile(fset, "block", b.text, parser.SkipObjectResolution)
+	}
+	head := "package block; import ("
+	for name, path := range imports {
+		head += fmt.Sprintf("%s %q;", name, path)
+	}
+	head += ");"
+	file, err := parser.ParseFile(fset, "block", head+b.text+around, parser.SkipObjectResolution)
+	if err == nil {
+		return file, nil
+	}
+	// Statements: in a function whose result is any error, so that a block may return one.
+	return parser.ParseFile(fset, "block", head+"func _() error {"+b.text+"\nreturn nil\n}\n"+around, parser.SkipObjectResolution)
+}
+
+// exports gives the compiled form of packages, which the go command makes.
+func exports(t *testing.T) func(path string) (io.ReadCloser, error) {
+	t.Helper()
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}
+	for _, path := range imports {
+		args = append(args, path)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		if path, file, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			files[path] = file
+		}
+	}
+	return func(path string) (io.ReadCloser, error) {
+		if files[path] == "" {
+			return nil, fmt.Errorf("package %s is none that a block may import: see imports", path)
+		}
+		return os.Open(files[path])
+	}
+}

@@ -9,6 +9,15 @@ import (
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
+// acquire is acquire of the manager, which the observer is told of.
+func (k Key) acquire(ctx context.Context, t actor.Terms, opts []AcquireOption) (*Lock, error) {
+	o := &k.m.observing
+	observed := o.begin(ctx, Acquisition{Key: k.name, ID: k.id, Keys: 1, Shared: t.Shared})
+	lock, err := k.m.acquire(ctx, k, t, opts)
+	o.finish(observed, lock, err)
+	return lock, err
+}
+
 // acquire is what Acquire, TryAcquire and Do have in common. All of it runs on the caller's goroutine.
 func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []AcquireOption) (*Lock, error) {
 	if ctx == nil {
@@ -176,11 +185,11 @@ func (k Key) refused(reason error, waited time.Duration) error {
 // passes through, after the lock has been released. Locks are not reentrant: Acquire or Do of the same key in f, with f's context,
 // returns [ErrHeld].
 func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) error {
-	return m.do(ctx, m.Key(key), actor.Terms{Hold: actor.HoldForWork}, f, opts)
+	return m.Key(key).do(ctx, actor.Terms{Hold: actor.HoldForWork}, f, opts)
 }
 
-func (m *Manager) do(ctx context.Context, k Key, t actor.Terms, f func(context.Context) error, opts []AcquireOption) (err error) {
-	lock, err := m.acquire(ctx, k, t, opts)
+func (k Key) do(ctx context.Context, t actor.Terms, f func(context.Context) error, opts []AcquireOption) (err error) {
+	lock, err := k.acquire(ctx, t, opts)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type config struct {
 	restartWindow time.Duration
 	clockSkew     time.Duration
 	logger        *slog.Logger
+	observer      Observer
 	sessions      pg.Config
 
 	hook func(id int64, step string) // tests only

@@ -36,7 +36,9 @@ func (m *Manager) Elect(ctx context.Context, key string, f func(ctx context.Cont
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(campaignPause), backoff.WithMaxInterval(campaignPauseMost),
 		backoff.WithMaxElapsedTime(0))
 	for {
+		observed := m.observing.begin(ctx, Acquisition{Key: key, ID: e.key.id, Keys: 1, Leads: true})
 		lock, err := m.acquire(ctx, e.key, actor.Terms{Hold: actor.HoldForWork}, e.opts)
+		m.observing.finish(observed, lock, err)
 		if err == nil {
 			pauses.Reset()
 			if again, err := e.lead(lock); !again {

@@ -86,7 +86,14 @@ func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*L
 		return nil, err
 	}
 	g := &gathering{keys: s, ctx: ctx, opts: opts, terms: actor.Terms{Try: try || o.bounded && o.waitTimeout == 0}}
-	return g.start(&o)
+	observed := s.m.observing.begin(ctx, Acquisition{Key: s.all[0].name, ID: s.all[0].id, Keys: len(s.all)})
+	set, err := g.start(&o)
+	if err != nil {
+		s.m.observing.finish(observed, nil, err)
+		return nil, err
+	}
+	s.m.observing.finish(observed, set.lead.Load(), nil)
+	return set, nil
 }
 
 // start takes all locks, or none.

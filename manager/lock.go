@@ -28,6 +28,7 @@ type Lock struct {
 	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
 	lost      atomic.Pointer[error]       // written by Err: the loss that it saw before the keeper, and which stays the end of the hold
 	releasing atomic.Bool                 // written by the first Release
+	observed  atomic.Pointer[Hold]        // written by the acquirer, and by whoever tells the observer that the hold has ended; nil: nobody is told
 }
 
 // Key is the name that was locked.
@@ -165,6 +166,10 @@ func (l *Lock) HoldEnds(cause error) {
 	}
 	if l.set != nil {
 		l.set.leadEnds(l, cause)
+	}
+	if l.claim.Over() != nil { // else it is to end
+		l.manager.holds.Record(time.Since(l.claim.Granted))
+		l.observedEnd(cause)
 	}
 	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters
 		l.manager.unregisterSoon(l)

@@ -24,9 +24,11 @@ type Manager struct {
 	supervisor *actor.Supervisor
 	watcher    *watcher
 	log        journal
+	observing  observing
 	waits      latency.Histogram
-	refused    refusals       // written by whoever is refused
-	background sync.WaitGroup // goroutines that take registrations back
+	holds      latency.Histogram // from the grants to the ends of holds
+	refused    refusals          // written by whoever is refused
+	background sync.WaitGroup    // goroutines that take registrations back
 
 	closing atomic.Bool // written by the first Close
 	// Closed by close when nothing of the manager is left; received by Close; nothing is sent.
@@ -77,8 +79,10 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	}
 	m.config.sessions.Event = m.log.session
 	m.log.start(m.config.logger)
+	m.observing.start(m.config.observer)
 	pool, err := pg.Open(ctx, source, m.config.sessions)
 	if err != nil {
+		m.observing.stop()
 		m.log.stop()
 		return nil, fmt.Errorf("lockkeeper: %w", err)
 	}
@@ -118,26 +122,26 @@ func (k Key) ID() int64 { return k.id }
 
 // Acquire takes the lock, waiting for as long as somebody else holds it. See [Manager.Acquire].
 func (k Key) Acquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, actor.Terms{}, opts)
+	return k.acquire(ctx, actor.Terms{}, opts)
 }
 
 // TryAcquire takes the lock if it is free. See [Manager.TryAcquire].
 func (k Key) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, actor.Terms{Try: true}, opts)
+	return k.acquire(ctx, actor.Terms{Try: true}, opts)
 }
 
 // Acquire takes the lock of a key, waiting for as long as somebody else holds it. ctx bounds the wait AND the hold: when
 // it ends the lock is released. Local callers are served first come, first served. The error is an [*AcquireError]
 // with the whole story. Any bytes are a legal key, of any length, but not none.
 func (m *Manager) Acquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
-	return m.acquire(ctx, m.Key(key), actor.Terms{}, opts)
+	return m.Key(key).acquire(ctx, actor.Terms{}, opts)
 }
 
 // TryAcquire takes the lock of a key if it is free, and answers [ErrNotAcquired] if not. It never waits for a holder: it takes one
 // round trip, and one more on a new session where its session has ended. A server that does not answer is given up after the times
 // of [WithHealth] and [WithConnectTimeout] together. ctx bounds the hold as with Acquire.
 func (m *Manager) TryAcquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
-	return m.acquire(ctx, m.Key(key), actor.Terms{Try: true}, opts)
+	return m.Key(key).acquire(ctx, actor.Terms{Try: true}, opts)
 }
 
 // Close ends the manager: who waits gets [ErrClosed], who holds a lock finds its context ended with that cause, every lock is
@@ -170,6 +174,7 @@ func (m *Manager) close() {
 	m.watcher.stop()            // who waits is refused from now on
 	_ = m.supervisor.Close(ctx)
 	_ = m.pool.Close(ctx)
+	m.observing.stop()
 	m.background.Wait() // after all else: a function of a context's that blocks keeps nothing open
 	m.log.stop()
 }

@@ -31,7 +31,7 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 	}
 	keep := begin.Add(period + m.config.clockSkew).Sub(now)
 	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep) })
-	err := m.do(ctx, k, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
+	err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
 		return f(context.WithValue(ctx, periodKey{}, begin))
 	}, opts)
 	var refused *AcquireError

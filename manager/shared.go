@@ -24,17 +24,17 @@ func (m *Manager) TryAcquireShared(ctx context.Context, key string, opts ...Acqu
 
 // DoShared runs f while holding the lock in shared mode. See [Manager.AcquireShared] and [Manager.Do].
 func (m *Manager) DoShared(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) error {
-	return m.do(ctx, m.Key(key), actor.Terms{Shared: true, Hold: actor.HoldForWork}, f, opts)
+	return m.Key(key).do(ctx, actor.Terms{Shared: true, Hold: actor.HoldForWork}, f, opts)
 }
 
 // AcquireShared takes the lock in shared mode. See [Manager.AcquireShared].
 func (k Key) AcquireShared(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, actor.Terms{Shared: true}, opts)
+	return k.acquire(ctx, actor.Terms{Shared: true}, opts)
 }
 
 // TryAcquireShared takes the lock in shared mode if that needs no wait. See [Manager.TryAcquireShared].
 func (k Key) TryAcquireShared(ctx context.Context, opts ...AcquireOption) (*Lock, error) {
-	return k.m.acquire(ctx, k, actor.Terms{Shared: true, Try: true}, opts)
+	return k.acquire(ctx, actor.Terms{Shared: true, Try: true}, opts)
 }
 
 // Shared reports whether the hold shares the lock.

@@ -84,6 +84,7 @@ func (m *Manager) acquireSlot(ctx context.Context, key string, n int, t actor.Te
 		s.over = make(chan struct{})
 		defer time.AfterFunc(time.Until(s.by), func() { close(s.over) }).Stop()
 	}
+	observed := m.observing.begin(ctx, Acquisition{Key: key, ID: s.key.id, Keys: 1, Slots: n})
 	returned := false
 	defer func() {
 		if !returned { // a method of the context panicked, or ended the goroutine
@@ -92,7 +93,12 @@ func (m *Manager) acquireSlot(ctx context.Context, key string, n int, t actor.Te
 	}()
 	slot, err := s.run()
 	returned = true
-	return slot, err
+	if err != nil {
+		m.observing.finish(observed, nil, err)
+		return nil, err
+	}
+	m.observing.finish(observed, slot.set.lead.Load(), nil)
+	return slot, nil
 }
 
 // check refuses bad input.

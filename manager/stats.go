@@ -2,6 +2,7 @@ package manager
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,10 +35,15 @@ type Stats struct {
 	Hints      HintStats
 	// Wait is how long Acquire took, successful or not. RoundTrip is of statements that do not wait.
 	Wait, RoundTrip Percentiles
+	// WaitBuckets is Wait as a histogram; HoldBuckets is how long locks were held, from the grant to the end of the hold. The locks of sets and of
+	// slots count one by one in both.
+	WaitBuckets, HoldBuckets Buckets
 	// SettingsRefused names the session settings that this server does not take, with its reason.
 	SettingsRefused map[string]string
 	// LogDropped counts log records that the logger was too slow for.
 	LogDropped uint64
+	// ObserverDropped counts events that the observer was too slow for, or panicked at.
+	ObserverDropped uint64
 }
 
 // Refusals counts the acquisitions that met a limit, by the error that they got: [ErrTooManyWaiters], [ErrTooManyKeys],
@@ -93,6 +99,29 @@ type Percentiles struct {
 	P50, P90, P99, P999, Max time.Duration
 }
 
+// Buckets is a histogram of durations: Counts of those up to each of Bounds, the smaller ones included, Count of all, and their Sum.
+// A duration that is at most 1.6 % below a bound may be counted above it.
+type Buckets struct {
+	Bounds []time.Duration
+	Counts []uint64
+	Count  uint64
+	Sum    time.Duration
+}
+
+// bounds are those of all histograms: from a grant within the process to a job of minutes.
+var bounds = []time.Duration{
+	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second,
+	10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
+}
+
+func buckets(h *latency.Histogram) Buckets {
+	b := Buckets{Bounds: slices.Clone(bounds)}
+	b.Counts, b.Count, b.Sum = h.Upto(bounds)
+	return b
+}
+
 func percentiles(p latency.Percentiles) Percentiles { return Percentiles(p) }
 
 const lossKeeper = "keeper failed"
@@ -108,8 +137,10 @@ func (m *Manager) Stats() Stats {
 		Losses: losses(p), Restarts: c.Restarts.Load(), Collisions: c.Collisions.Load(),
 		Batches: BatchStats{Count: p.Batches, Operations: p.Operations, Largest: p.Largest},
 		Wait:    percentiles(m.waits.Percentiles()), RoundTrip: percentiles(p.RoundTrip),
+		WaitBuckets: buckets(&m.waits), HoldBuckets: buckets(&m.holds),
 		Hints:   HintStats{Sent: p.HintsSent, Heard: p.HintsHeard, Lost: p.HintsLost, LateGrants: c.LateGrants.Load()},
 		Refused: m.refused.read(), Timeline: p.Timeline, SettingsRefused: p.Refused, LogDropped: m.log.dropped.Load(),
+		ObserverDropped: m.observing.dropped.Load(),
 	}
 	if n := c.Failures.Load(); n > 0 {
 		out.Losses[lossKeeper] = n

@@ -2,6 +2,7 @@
 package latency
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ const (
 type Histogram struct {
 	counts [buckets]atomic.Uint64
 	max    atomic.Int64
+	sum    atomic.Int64
 }
 
 // Percentiles are upper bounds of the buckets that hold them.
@@ -48,6 +50,7 @@ func upper(i int) uint64 {
 func (h *Histogram) Record(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(uint64(d))].Add(1)
+	h.sum.Add(int64(d))
 	for {
 		old := h.max.Load()
 		if int64(d) <= old || h.max.CompareAndSwap(old, int64(d)) {
@@ -77,4 +80,26 @@ func (h *Histogram) Percentiles() Percentiles {
 	}
 	p.P50, p.P90, p.P99, p.P999 = at(500), at(900), at(990), at(999)
 	return p
+}
+
+// Upto counts the durations up to each of bounds, which ascend, and adds all up. A duration that is at most 1.6 % below a bound may be counted
+// above it.
+func (h *Histogram) Upto(bounds []time.Duration) (counts []uint64, count uint64, sum time.Duration) {
+	counts = make([]uint64, len(bounds))
+	next := 0
+	for i := range h.counts {
+		n := h.counts[i].Load()
+		if n == 0 {
+			continue
+		}
+		for next < len(bounds) && time.Duration(min(upper(i), math.MaxInt64)) > bounds[next] {
+			counts[next] = count
+			next++
+		}
+		count += n
+	}
+	for ; next < len(bounds); next++ {
+		counts[next] = count
+	}
+	return counts, count, time.Duration(h.sum.Load())
 }

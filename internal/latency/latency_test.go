@@ -64,3 +64,23 @@ func TestAtTheEdges(t *testing.T) {
 		t.Errorf("the longest: %+v", p)
 	}
 }
+
+func TestUptoAgainstAllValues(t *testing.T) {
+	var h Histogram
+	bounds := []time.Duration{0, 10, 1000, time.Millisecond, time.Second}
+	want := make([]uint64, len(bounds))
+	var all time.Duration
+	for _, d := range []time.Duration{0, 5, 500, 990_000, 500 * time.Millisecond, time.Hour, math.MaxInt64 / 4} {
+		h.Record(d)
+		all += d
+		for i, bound := range bounds {
+			if d <= bound {
+				want[i]++
+			}
+		}
+	}
+	counts, count, sum := h.Upto(bounds)
+	if !slices.Equal(counts, want) || count != 7 || sum != all {
+		t.Errorf("%v, %d, %v; should be %v, 7, %v", counts, count, sum, want, all)
+	}
+}

@@ -13,10 +13,14 @@ PACKAGES = ./manager ./cmd/demo ./pg work
 RUN = .
 # How often "race" repeats them.
 COUNT = 20
+# The least share of the library's statements, in percent, that the tests have to reach for "cover".
+COVERED = 80
 # How long "fuzz" spends on each target.
 FUZZTIME = 30s
 # Anything: "faults" causes each fault as often as the documented figures say.
 STRESS =
+# For "release-check".
+VERSION =
 # For "matrix"; empty means all.
 VERSIONS =
 # Arguments of the simulations, and of the bugs that are put back.
@@ -119,7 +123,11 @@ mutants: ## put realistic bugs back, one by one, and print which check finds eac
 cover: setup ## measure which statements the tests reach, package by package and in total (cover.out)
 	go test -timeout 10m -coverpkg=./hashing/...,./actor/...,./pg/...,./manager/...,./internal/latency/... \
 		-coverprofile=cover.out ./...
-	@scripts/cover cover.out
+	@scripts/cover cover.out $(COVERED)
+
+.PHONY: release-check
+release-check: lint cover ## can this commit be tagged? API, licences, vulnerabilities, coverage, install (VERSION=v0.1.0)
+	@go run ./internal/release '$(VERSION)'
 
 .PHONY: microbench
 microbench: setup ## run the library's micro-benchmarks and write them to a file (OUT=before.txt MICRO=Keeper)

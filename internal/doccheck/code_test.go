@@ -16,7 +16,7 @@ import (
 
 // imports are the packages that a block may use without importing them, by their names.
 var imports = map[string]string{
-	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "sql": "database/sql", "testing": "testing", "time": "time",
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "signal": "os/signal", "syscall": "syscall", "sql": "database/sql", "testing": "testing", "time": "time",
 	"pgx": "github.com/jackc/pgx/v5", "pgxpool": "github.com/jackc/pgx/v5/pgxpool",
 	"hashing":  "github.com/lockkeeper/lockkeeper/hashing",
 	"locktest": "github.com/lockkeeper/lockkeeper/locktest",

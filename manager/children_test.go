@@ -18,7 +18,7 @@ import (
 )
 
 // parts are what other processes play that a test starts. The first argument is the database.
-var parts = childtest.Parts{"ids": childIDs, "count": childCount, "hold": childHold, "recycle": childRecycle,
+var parts = childtest.Parts{"ids": childIDs, "count": childCount, "hold": childHold, "hold pooled": childHoldPooled, "recycle": childRecycle,
 	"try": childTry, "once": childOnce, "member": childMember, "ordered": childOrdered}
 
 // ends lets a child end by itself. It has said all that it had to say.
@@ -85,13 +85,17 @@ func countUp(ctx context.Context, m *manager.Manager, dsn string, n int) error {
 
 // childHold takes a lock, says so, and with each line that it is sent says what it thinks of it.
 func childHold(args []string) error {
-	ctx := context.Background()
-	m, err := manager.Open(ctx, args[0], manager.WithHealth(300*time.Millisecond, 300*time.Millisecond),
+	m, err := manager.Open(context.Background(), args[0], manager.WithHealth(300*time.Millisecond, 300*time.Millisecond),
 		manager.WithSessionTimeout(1500*time.Millisecond))
 	if err != nil {
 		return err
 	}
-	lock, err := m.Acquire(ctx, args[1])
+	return holdAndTell(m, args[1])
+}
+
+func holdAndTell(m *manager.Manager, key string) error {
+	ctx := context.Background()
+	lock, err := m.Acquire(ctx, key)
 	if err != nil {
 		return err
 	}

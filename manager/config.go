@@ -102,6 +102,16 @@ func WithWaitingSessions(n int) Option { return func(c *config) { c.sessions.Wai
 // [WithWaitSlice]: in strict order over all processes.
 func WithNotify() Option { return func(c *config) { c.notify = true } }
 
+// WithTransactionPooler has each session live in one transaction that stays open, so that a pooler in transaction mode keeps the session's
+// backend for it. Without it Open refuses such a pooler. It works on a direct connection as well. Each session takes a server connection of
+// the pooler's for as long as it is open: as many as [WithSharedSessions] and [WithWaitingSessions] allow, by default 20, and one for each
+// lock [WithDedicatedSession], [WithMaxSessions] in all. pg_stat_activity shows them as idle in transaction; an idle one holds no snapshot,
+// no transaction id and no lock of a table, so that vacuum goes on. The server ends a silent session by idle_in_transaction_session_timeout,
+// set to [WithSessionTimeout]. Open fails where that setting is not taken, or the pooler does not keep the backend. A pooler's own limit
+// of idle transactions must be longer than the interval of [WithHealth]. [WithNotify] is refused beside it: the server delivers no
+// notification inside of a transaction.
+func WithTransactionPooler() Option { return func(c *config) { c.sessions.InTransaction = true } }
+
 // WithMaxSessions bounds all sessions together. Default 64.
 func WithMaxSessions(n int) Option { return func(c *config) { c.sessions.MaxSessions = n } }
 
@@ -185,6 +195,10 @@ func (c *config) complete() error {
 		if *d.field < 0 {
 			return fmt.Errorf("%s is %v: it must not be negative", d.name, *d.field)
 		}
+	}
+	if c.notify && c.sessions.InTransaction {
+		return errors.New("WithNotify does not go with WithTransactionPooler: the server sends and delivers no notification inside of the " +
+			"transaction that a session lives in; leave WithNotify out, and contended keys wait in the server's queue")
 	}
 	if strings.ContainsRune(c.sessions.ApplicationName, 0) {
 		return errors.New("WithApplicationName holds a NUL, which PostgreSQL cannot store")

@@ -27,6 +27,7 @@ type sending struct {
 	shared   bool     // some of the entries are for shared locks
 	single   bool     // a plain statement, answered with a boolean and not with letters
 	plain    bool     // a wait whose answer is void and not a letter
+	scope    *scope   // its session's
 	whole    *Request // where the entries are no requests of their own: an opPoll, opWho, opHint or opListen
 
 	// The answer.
@@ -36,6 +37,7 @@ type sending struct {
 	identity  string
 	who       map[int64]WhoAnswer
 	err       error // the server's
+	skipped   bool  // it was not executed, since one before it has failed: it is sent again
 	broken    error // the answer is not of the expected form
 
 	told atomic.Bool // written by the reader, before it tells the clients: the answers stand
@@ -51,6 +53,7 @@ const (
 	sendAsk                // the health question
 	sendWho
 	sendHint // or listen
+	sendEnd  // of the session, in good order
 )
 
 // entry is what a session keeps of a request that it sent: once it is answered the request may be in use again.
@@ -83,6 +86,23 @@ func (f *sending) addOne(r *Request) {
 	f.shared = f.shared || r.Shared
 }
 
+// clearAnswer readies a statement to be sent again.
+func (f *sending) clearAnswer() {
+	f.rows, f.completed, f.letters, f.identity, f.who, f.err, f.skipped = 0, false, f.letters[:0], "", nil, nil, false
+}
+
+// message writes the statement of any kind but a hint, of which nothing depends.
+func (f *sending) message(e *encoder) ([]byte, error) {
+	switch f.kind {
+	case sendAsk:
+		return e.ask()
+	case sendWho:
+		return e.who(f.whole.inquiry.wishes)
+	default:
+		return f.encode(e)
+	}
+}
+
 // encode writes the statement for the locks of f.
 func (f *sending) encode(e *encoder) ([]byte, error) {
 	first := &f.entries[0]
@@ -112,12 +132,13 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 	case *pgproto3.ErrorResponse:
 		f.err = serverError(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CommandComplete:
-		f.completed = true
-	case *pgproto3.BindComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
+		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" // which is no part of what is asked; see scope.again
+	case *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
 	case *pgproto3.ReadyForQuery:
-		if m.TxStatus != 'I' {
-			f.broken = fmt.Errorf("the session is inside a transaction (status %q)", m.TxStatus)
+		if !f.scope.mayEnd(m.TxStatus, f.err != nil) {
+			f.broken = fmt.Errorf("the session is inside a transaction, or is not inside of its own (status %q)", m.TxStatus)
 		}
+		f.skipped = sqlState(f.err) == "25P02"
 		f.check()
 		return true
 	default:
@@ -134,7 +155,7 @@ func (f *sending) row(values [][]byte) {
 		}
 	case sendWho:
 		f.whoRow(values)
-	case sendHint: // pg_notify returns void
+	case sendHint, sendEnd: // pg_notify and pg_advisory_unlock_all return void
 	case sendLocks, sendSettle:
 		f.lockRow(values)
 	}

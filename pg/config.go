@@ -12,6 +12,8 @@ type Config struct {
 	// Database is the name that the server itself must have for the database: locks of two databases do not meet. Default:
 	// the one that the connection asks for. It is for poolers whose own name for it is another.
 	Database string
+	// InTransaction has each session live in one open transaction, during which a pooler in transaction mode keeps its backend for it.
+	InTransaction bool
 	// HealthInterval is how often each session is asked who it is. Default 5 s.
 	HealthInterval time.Duration
 	// HealthTimeout is how long an answer may take. Default 2 s. HealthInterval + HealthTimeout is the trust: how long a
@@ -44,6 +46,8 @@ type Config struct {
 	MaxLocksPerSession int
 	// Event, where set, is told of what is worth a human's eye. It is called on owners and must not block.
 	Event func(Event)
+
+	scope *scope // by InTransaction
 }
 
 // EventKind says what an [Event] is about.
@@ -111,6 +115,9 @@ func (c *Config) WithDefaults() (Config, error) {
 }
 
 func (c *Config) complete() error {
+	if c.Event == nil {
+		c.Event = func(Event) {}
+	}
 	durations := []struct {
 		name  string
 		field *time.Duration
@@ -166,8 +173,6 @@ func (c *Config) complete() error {
 	// A default gives way to a lower bound that the user set; at least one session is left for waiting.
 	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)
 	c.WaitingSessions = min(c.WaitingSessions, c.MaxSessions-c.SharedSessions)
-	if c.Event == nil {
-		c.Event = func(Event) {}
-	}
+	c.scope = scopes[c.InTransaction]
 	return nil
 }

@@ -58,6 +58,14 @@
 // the user's; sets the session up in one flight (setup.go); and makes sure at [Open] that the server, and what stands before it, keeps
 // locks (probe.go).
 //
+// # What a session lives in
+//
+// A session has its backend for as long as it is connected, or it lives in one open transaction, during which a pooler in transaction mode
+// keeps the backend for it. All that differs is in the fields of a [scope]: what the set-up sends, how an answer may end, what is sent
+// after a failure, and how the session ends. A statement that fails in a transaction has those behind it fail unexecuted: the owner first returns to the savepoint,
+// then settles the one and sends the others again. Nothing is sent before a statement that has not failed, since each return to the savepoint
+// uses up one of the 2^32 numbers that a transaction has for them.
+//
 // # What holds
 //
 //   - Every request is answered exactly once, also when the session ends, unless its sender learns that it was never received.

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -65,6 +66,7 @@ func (s *session) hangUp(told bool) {
 		case <-moment:
 			s.sayGoodbye()
 		case <-s.readEnded:
+			s.sayLast()
 			closeSocket(s.conn)
 			return
 		}
@@ -85,11 +87,33 @@ func (s *session) sayGoodbye() {
 		}
 	}()
 	_ = s.conn.SetDeadline(s.closeBy()) // where it fails the connection is closed, and the reader ends by that
-	message, err := (&pgproto3.Terminate{}).Encode(nil)
+	message, err := s.goodbye()
 	if err == nil {
 		_, err = s.conn.Write(message)
 	}
 	said = err == nil
+}
+
+// goodbye is what ends the session. One that ends in good order and has more to do for that does it first, and hangs up when that has been
+// answered, or when it takes too long. Another in a transaction hangs up in the midst of it, by which a pooler closes the backend.
+func (s *session) goodbye() ([]byte, error) {
+	message := s.config.scope.goodbye
+	if len(message) == 0 || s.loss.Cause != CauseClosed && s.loss.Cause != CauseFailedOver {
+		return (&pgproto3.Terminate{}).Encode(nil)
+	}
+	s.sent <- s.newSending(sendEnd) // it has room: no hints are sent where a goodbye is more than one message
+	return message, nil
+}
+
+// sayLast hangs up a session that has been ended in good order.
+func (s *session) sayLast() {
+	if !errors.Is(s.readErr, errEnded) {
+		return
+	}
+	defer func() { _ = recover() }() // of a connection that a user's DialFunc made
+	if message, err := (&pgproto3.Terminate{}).Encode(nil); err == nil {
+		_, _ = s.conn.Write(message) // the deadline of the goodbye holds for it as well
+	}
 }
 
 // closeBy is until when the server may take to hang up. A wait under way keeps it from reading the goodbye until its slice is over;

@@ -69,12 +69,7 @@ func (p *prober) run(ctx context.Context) (conn *connection, err error) {
 		return nil, err
 	}
 	s := p.connector.newSetUp(p.first)
-	if proxied { // somebody stands between: it may be one that keeps sessions whole, or not
-		err = p.probeProxy(ctx, s)
-	} else {
-		err = p.probeDirect(ctx, s)
-	}
-	if err != nil {
+	if err := s.scope.probe(p, ctx, s, proxied); err != nil {
 		return nil, err
 	}
 	p.connector.database = s.identity.database
@@ -139,7 +134,7 @@ func (p *prober) reached(connection int, answer *command) error {
 	}
 	for i, other := range p.backends {
 		if i == connection && other != "" && backend != other || i != connection && backend == other {
-			return unsafeBecause(poolerCure)
+			return unsafeBecause("%s", p.connector.config.scope.cure)
 		}
 	}
 	p.backends[connection] = backend
@@ -147,7 +142,9 @@ func (p *prober) reached(connection int, answer *command) error {
 }
 
 const poolerCure = "a proxy that pools by transaction or statement stands between: each statement may run in another " +
-	"session, so a lock is nobody's; connect to PostgreSQL directly or through a pool in session mode"
+	"session, so a lock is nobody's; connect to PostgreSQL directly, or through a pool in session mode, or open with " +
+	"WithTransactionPooler, where each session keeps a transaction open and a server connection of the pooler's: 20 a process, more with " +
+	"WithDedicatedSession, and WithMaxSessions at most"
 
 // lackOf finds the servers that speak PostgreSQL's protocol and have no such locks, Aurora DSQL among them.
 func lackOf(err error) error {

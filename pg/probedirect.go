@@ -75,7 +75,7 @@ func (p *prober) probeDirect(ctx context.Context, s *setUp) error {
 	}
 	peer, theirs, second := p.peers[0], ask(backendSQL), ask(tryXactSQL, key)
 	// The role's own limits may end the peer's session otherwise, before it is asked again.
-	commands := slices.Concat(peer.rollback(), peer.discard(),
+	commands := slices.Concat(peer.rollback(), peer.clean(s.scope),
 		[]*command{ask(setSQL, names(s.settings), values(s.settings)), theirs, second, lock.refuse})
 	if err := peer.exchange(ctx, "probing a second connection", commands...); err != nil {
 		return err

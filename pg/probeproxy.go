@@ -148,7 +148,7 @@ func (s *setUp) renew(c *command, asked time.Time) error {
 		return err
 	}
 	if same, _ := sameBackend(s.identity.text, text); !same {
-		return unsafeBecause(poolerCure)
+		return unsafeBecause("%s", s.scope.cure)
 	}
 	s.asked = asked
 	return nil

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -50,7 +51,9 @@ func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string,
 func (q *Questions) ask(ctx context.Context, what, sql string) ([][]string, error) {
 	question, a := ask(sql), newAttempt(q.connector.config.ConnectTimeout)
 	w := q.wire(a)
-	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, question) }, discard)
+	scope := q.connector.config.scope
+	commands := slices.Concat(asked(scope.fresh), []*command{question}, asked(scope.back))
+	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, commands...) }, discard)
 	if err == nil { // else the attempt's goroutine may still be at it
 		err = question.err
 	}
@@ -74,7 +77,7 @@ func (q *Questions) wire(a *attempt) *wire {
 	return &wire{attempt: a, conn: q.conn.conn, front: q.conn.front, pid: q.conn.pid, status: 'I'}
 }
 
-// Close closes the connection, if one is open. It does not wait for the server.
+// Close closes the connection, if one is open. It does not wait for the server, but for a moment where a transaction is to be ended.
 func (q *Questions) Close() {
 	if q.conn == nil {
 		return
@@ -82,7 +85,7 @@ func (q *Questions) Close() {
 	w := q.wire(newAttempt(lateBound))
 	q.conn = nil
 	hungUp := make(chan struct{}, 1) // sent by the goroutine that hangs up; received below; never closed; capacity 1: it hangs up once
-	start(func() (struct{}, error) { w.hangUp(); return struct{}{}, nil }, func(struct{}, error) { hungUp <- struct{}{} })
+	start(func() (struct{}, error) { w.leave(q.connector.config.scope); return struct{}{}, nil }, func(struct{}, error) { hungUp <- struct{}{} })
 	timer := time.NewTimer(2 * lateBound) // for a connection of the user's own making that knows no deadlines
 	defer timer.Stop()
 	select {

@@ -13,9 +13,12 @@ import (
 )
 
 // serverEndError is the server's own last word: a FATAL or PANIC, after which it hangs up.
-type serverEndError struct{ err *pgconn.PgError }
+type serverEndError struct {
+	err    *pgconn.PgError
+	advice string // what to do about it, where that is known
+}
 
-func (e *serverEndError) Error() string { return e.err.Error() }
+func (e *serverEndError) Error() string { return e.err.Error() + e.advice }
 func (e *serverEndError) Unwrap() error { return e.err }
 
 // read is the reader's goroutine: it receives and delivers, always, so that the end of the connection is seen when it comes and
@@ -64,6 +67,7 @@ func (s *session) readAll() error {
 			if last = lastWordOf(m); last != nil {
 				// The server says so before it releases the locks, and hangs up after. Reading goes on to the end of file: then
 				// it is known that they are released.
+				last.advice = s.config.scope.advice[last.err.Message]
 				s.lastWord <- last
 				continue
 			}
@@ -76,11 +80,17 @@ func (s *session) readAll() error {
 			}
 		}
 		if coming.receive(message) {
+			if coming.kind == sendEnd {
+				return errEnded
+			}
 			s.deliver(coming)
 			coming = nil
 		}
 	}
 }
+
+// errEnded is the reader's end where the session was ended in good order.
+var errEnded = errors.New("the session was ended")
 
 // maxUnheard bounds the notifications that nobody has received yet. Those beyond it are dropped.
 const maxUnheard = 10_000
@@ -108,7 +118,7 @@ func lastWordOf(m *pgproto3.ErrorResponse) *serverEndError {
 	if !isLastWord(server) {
 		return nil
 	}
-	return &serverEndError{server}
+	return &serverEndError{err: server}
 }
 
 func isLastWord(server *pgconn.PgError) bool {
@@ -121,7 +131,7 @@ func (s *session) deliver(f *sending) {
 	s.trust(f.sent)
 	s.inAir.Add(-1)
 	s.pool.stats.roundTrip(time.Since(f.sent), f)
-	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle {
+	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.skipped || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle {
 		s.failed <- f
 		return
 	}

@@ -72,7 +72,7 @@ func newSession(p *Pool, c *connection, use Use, room int) session {
 		requests: make(chan *Request, room), sent: make(chan *sending, mostInAir), answered: make(chan *sending, mostInAir),
 		failed: make(chan *sending, mostInAir), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
 		orders: make(chan order, 2), gone: make(chan struct{}),
-		timer: time.NewTimer(p.config.HealthInterval), armed: now.Add(p.config.HealthInterval), askedAt: c.asked, usedAt: now,
+		enc: encoder{scope: p.config.scope}, timer: time.NewTimer(p.config.HealthInterval), armed: now.Add(p.config.HealthInterval), askedAt: c.asked, usedAt: now,
 	}
 }
 
@@ -158,6 +158,7 @@ func (s *session) newSending(kind sendingKind) *sending {
 		f, s.free = s.free[n-1], s.free[:n-1]
 	}
 	f.reset(kind)
+	f.scope = s.config.scope
 	return f
 }
 
@@ -185,6 +186,8 @@ func (s *session) look(f *sending) {
 	case f.broken != nil:
 		s.air = append(s.air, f) // nobody has been answered: leave does it
 		s.lose(CauseDoubt, f.broken)
+	case f.skipped:
+		s.resend(f)
 	case f.err != nil && f.kind == sendLocks:
 		s.settle(f)
 	case f.err != nil:
@@ -253,10 +256,22 @@ func (s *session) ask() {
 // settle unlocks once every id of a failed statement. The boolean tells what became of it: true, it was held and is free now;
 // false, it was not. Nobody is answered before.
 func (s *session) settle(f *sending) {
-	f.kind, f.doubt, f.err = sendSettle, f.err, nil
-	f.rows, f.completed, f.letters = 0, false, f.letters[:0]
-	message, err := f.encode(&s.enc)
-	s.write(f, message, err, s.answerBy())
+	f.kind, f.doubt = sendSettle, f.err
+	s.sendAfterFailure(f, s.answerBy())
+}
+
+// resend sends a statement again which was not executed since one before it has failed.
+func (s *session) resend(f *sending) {
+	s.sendAfterFailure(f, time.Now().Add(f.deadline.Sub(f.sent)))
+}
+
+// sendAfterFailure sends a statement that is the first since another has failed, or may be.
+func (s *session) sendAfterFailure(f *sending, deadline time.Time) {
+	f.clearAnswer()
+	s.enc.failed = true
+	message, err := f.message(&s.enc)
+	s.enc.failed = false
+	s.write(f, message, err, deadline)
 }
 
 // identified looks at the answer to the health question.

@@ -51,17 +51,45 @@ func (c *Config) settings() []setting {
 	}
 }
 
+// localSettings are those of a session that lives in one transaction. They end with it. What keeps a session alive or ends it is a matter
+// between the pooler and the server, but for the lease.
+func (c *Config) localSettings() []setting {
+	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	return []setting{
+		// The only one that ends a session whose client is frozen, since the transaction is idle then.
+		{name: "idle_in_transaction_session_timeout", value: ms(c.SessionTimeout)},
+		{name: "statement_timeout", value: "0"},
+		{name: "transaction_timeout", value: "0"},
+		{name: "exit_on_error", value: "off"},
+		{name: "lock_timeout", value: ms(c.WaitSlice), without: "a wait for a lock pins what vacuum could clean"},
+		{name: "client_connection_check_interval", value: "1000", without: "a waiter whose pooler died stays in the queue " +
+			"until its slice is over, and may be granted the lock meanwhile"},
+		{name: "plan_cache_mode", value: "force_generic_plan"},
+	}
+}
+
 // The join leaves out what this server does not know, before set_config would fail on it.
 const setSQL = `SELECT v.name, pg_catalog.set_config(v.name, v.value, false)
- FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS v(name, value)
+ FROM ` + settingsSQL + `
  JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) v.name`
+
+// localSetSQL makes the settings for the transaction. It reads no view, which would stay locked as long as the transaction is open.
+const localSetSQL = `SELECT v.name, pg_catalog.set_config(v.name, v.value, true)
+ FROM ` + settingsSQL + `
+ WHERE pg_catalog.current_setting(v.name, true) IS NOT NULL`
+
+const settingsSQL = `ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS v(name, value)`
 
 const readBackSQL = `SELECT s.name, s.setting FROM pg_catalog.pg_settings AS s
  WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])`
 
-// applicationSQL names the session where nobody else has.
-const applicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)
+// applicationSQL names the session where nobody else has; localApplicationSQL does so for the transaction.
+const (
+	applicationSQL      = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)` + namelessSQL
+	localApplicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, true)` + namelessSQL
+	namelessSQL         = `
  WHERE pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) ''::pg_catalog.text`
+)
 
 // notTaken compares what the settings read with what they were set to, and says why one differs. What a server is too old
 // for, or refuses, does not stop the session: it then has the best that this server can do.
@@ -90,15 +118,20 @@ func isUnix(conn net.Conn) bool {
 	return unix
 }
 
-// leaseHolds refuses a session which the server ends before its holder can know.
-func (c *connector) leaseHolds(idleSessionTimeout string) error {
-	limit, err := strconv.ParseInt(idleSessionTimeout, 10, 64)
-	if err != nil || limit == 0 || limit > c.config.Trust().Milliseconds() { // none, or later than that
+// leaseHolds refuses a session which the server ends before its holder can know, and one that needs a lease which the server does not take.
+func (c *connector) leaseHolds(have map[string]string) error {
+	scope := c.config.scope
+	limit, err := strconv.ParseInt(have[scope.lease], 10, 64)
+	switch {
+	case scope.required && (err != nil || limit == 0):
+		return unsafeBecause("the server does not take %s, without which it would keep the locks of a frozen program for ever",
+			scope.lease)
+	case err != nil || limit == 0 || limit > c.config.Trust().Milliseconds(): // none, or later than that
 		return nil //nolint:nilerr // an older server has no such limit
 	}
-	return unsafeBecause("the server ends a session after %d ms of silence and takes no other idle_session_timeout, while its "+
+	return unsafeBecause("the server ends a session after %d ms of silence and takes no other %s, while its "+
 		"holder would believe in it for %v: lower the health interval and timeout (WithHealth) so that their sum is less, or "+
-		"take that limit away", limit, c.config.Trust())
+		"take that limit away", limit, scope.lease, c.config.Trust())
 }
 
 func (c *connector) publishRefused(refused map[string]string) {

@@ -8,9 +8,10 @@ import (
 )
 
 // setUp makes a logged-in connection a session: it removes what an earlier user left, makes the settings, prepares the
-// statements and asks who answers. All of it is one flight, two where the server refuses a setting.
+// statements and asks who answers. All of it is one flight, two where the server refuses a setting, or somebody has left a transaction open.
 type setUp struct {
 	connector *connector
+	scope     *scope
 	wire      *wire
 	settings  []setting
 	before    []*command // sent first, in the same flight
@@ -27,7 +28,8 @@ type setUp struct {
 }
 
 func (c *connector) newSetUp(w *wire) *setUp {
-	s := &setUp{connector: c, wire: w, settings: c.config.settings()}
+	scope := c.config.scope
+	s := &setUp{connector: c, scope: scope, wire: w, settings: scope.settings(&c.config)}
 	if name := c.config.ApplicationName; name != "" {
 		s.settings = append(s.settings, setting{name: "application_name", value: name})
 	}
@@ -41,25 +43,26 @@ func (s *setUp) commands() []*command {
 		*to = c
 		out = append(out, c)
 	}
-	rollback, discard := s.wire.rollback(), s.wire.discard()
-	s.clean = slices.Concat(rollback, discard)
-	out = append(out, rollback...)
-	if s.wire.used { // our statement is there already where a proxy does not reset its sessions: to be seen before it is discarded
+	out = append(out, asked(s.scope.begin)...)
+	if s.wire.used && s.scope.resets { // our statement is there already where a proxy does not reset its sessions: to be seen before it is discarded
 		add(&s.leftover, &command{prepare: &tryStatement})
 	}
-	out = append(out, discard...)
-	add(&s.set, ask(setSQL, names(s.settings), values(s.settings)))
+	s.clean = s.wire.clean(s.scope)
+	out = append(out, s.clean...)
+	add(&s.set, ask(s.scope.setSQL, names(s.settings), values(s.settings)))
 	if s.connector.config.ApplicationName == "" {
-		out = append(out, ask(applicationSQL, []byte(defaultApplication)))
+		out = append(out, ask(s.scope.applicationSQL, []byte(defaultApplication)))
 	}
+	out = append(out, asked(s.scope.opened)...)
 	add(&s.readBack, ask(readBackSQL, names(s.settings)))
 	s.prepares = nil
-	for _, statement := range statements {
+	for _, statement := range s.scope.prepares {
 		c := &command{prepare: statement}
 		s.prepares = append(s.prepares, c)
 		out = append(out, c)
 	}
-	add(&s.history, ask(timelineSQL))
+	add(&s.history, &command{sql: timelineSQL, optional: true})
+	out = append(out, asked(s.scope.back)...)
 	add(&s.ask, ask(askStatement.sql))
 	return out
 }
@@ -67,7 +70,15 @@ func (s *setUp) commands() []*command {
 // run does all of it. The further commands go in the same flight, after the session's own.
 func (s *setUp) run(ctx context.Context, further ...*command) error {
 	s.asked, s.further = time.Now(), further
-	if err := s.wire.exchange(ctx, "setting the session up", slices.Concat(s.before, s.commands(), further)...); err != nil {
+	rollback, flight := s.wire.rollback(), slices.Concat(s.before, s.commands(), further, asked(s.scope.back))
+	s.clean = slices.Concat(rollback, s.clean)
+	if len(rollback) > 0 { // by itself: a pooler may take another backend after it
+		if err := s.wire.exchange(ctx, "ending the transaction that was left open", rollback...); err != nil {
+			return err
+		}
+	}
+	err := s.wire.exchange(ctx, "setting the session up"+s.scope.slow, flight...)
+	if err := s.scope.firstFailure(s.wire, err, flight); err != nil {
 		return err
 	}
 	if err := s.checkClean(); err != nil {
@@ -145,7 +156,7 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 		}
 	}
 	s.connector.publishRefused(notTaken(s.settings, have, failed, isUnix(s.wire.conn)))
-	return s.connector.leaseHolds(have["idle_session_timeout"])
+	return s.connector.leaseHolds(have)
 }
 
 // again readies the further commands to be sent once more. They may have begun a transaction: the settings would end with it, and

@@ -70,6 +70,7 @@ var (
 // over is an ERROR line in the server's log; inside a block that catches it, it is none. The error does not say that the lock was not
 // granted: the grant and the end of the time may meet. So the lock is tried: mostly another has it, and the answer is f. Where
 // the try succeeds the lock was free, or was held already and is now held twice; one unlock later the lock table tells which.
+// The answer is a setting for as long as the transaction lasts, which is that of the message unless the session has one.
 // The second argument is empty for an exclusive lock and "_shared" for a shared one. (The try is for the same mode: one for another
 // would fail where others queue, although this session holds the lock.)
 const waitSQL = `DO $lockkeeper$
@@ -89,7 +90,7 @@ BEGIN
    END IF;
   END IF;
  END;
- PERFORM pg_catalog.set_config('lockkeeper.answer', answer, false);
+ PERFORM pg_catalog.set_config('lockkeeper.answer', answer, true);
 END
 $lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
@@ -102,6 +103,16 @@ type encoder struct {
 	c, d      []byte
 	params    [][]byte
 	plainWait bool // the server has no PL/pgSQL
+	scope     *scope
+	failed    bool // the transaction may have failed: the statement first returns to where it can go on
+}
+
+// first begins the messages of a statement.
+func (e *encoder) first() []byte {
+	if e.failed {
+		return append(e.out[:0], e.scope.again...)
+	}
+	return e.out[:0]
 }
 
 func (e *encoder) wait(w *entry) ([]byte, error) {
@@ -112,8 +123,12 @@ func (e *encoder) wait(w *entry) ([]byte, error) {
 	if w.shared {
 		mode = "_shared"
 	}
+	text := fmt.Sprintf(sql, w.id, mode)
+	if e.failed {
+		text = e.scope.backSQL + text
+	}
 	var err error
-	e.out, err = (&pgproto3.Query{String: fmt.Sprintf(sql, w.id, mode)}).Encode(e.out[:0])
+	e.out, err = (&pgproto3.Query{String: text}).Encode(e.out[:0])
 	return e.out, err
 }
 
@@ -139,16 +154,23 @@ var (
 	textFormat   = []int16{0}
 )
 
+// finish writes a statement whose parameters are ready.
 func (e *encoder) finish(s *statement, results []int16) ([]byte, error) {
+	return e.finishBetween(s, results, nil, e.scope.behind())
+}
+
+// finishBetween has other messages go before and behind the statement.
+func (e *encoder) finishBetween(s *statement, results []int16, before, behind []byte) ([]byte, error) {
 	bind := pgproto3.Bind{PreparedStatement: s.name, ParameterFormatCodes: binaryFormat, Parameters: e.params,
 		ResultFormatCodes: results}
 	var err error
-	if e.out, err = bind.Encode(e.out[:0]); err != nil {
+	if e.out, err = bind.Encode(append(e.first(), before...)); err != nil {
 		return nil, err
 	}
 	if e.out, err = (&pgproto3.Execute{}).Encode(e.out); err != nil {
 		return nil, err
 	}
+	e.out = append(e.out, behind...)
 	e.out, err = (&pgproto3.Sync{}).Encode(e.out)
 	return e.out, err
 }
@@ -171,7 +193,7 @@ func (e *encoder) who(wishes []wish) ([]byte, error) {
 		e.a = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(e.a, 8), uint64(w.id))
 	}
 	e.params = append(e.params[:0], e.a)
-	return e.finish(&whoStatement, textFormat)
+	return e.finishBetween(&whoStatement, textFormat, e.scope.anew, e.scope.again) // its views would stay locked as long as the transaction is open
 }
 
 func (e *encoder) batch(shared bool, unlocks, tries []entry) ([]byte, error) {

@@ -30,13 +30,27 @@ type command struct {
 	sql     string
 	params  [][]byte
 	prepare *statement // it is prepared only
+	close   *statement // it is removed
 	more    bool       // the next command is of the same transaction: where this one fails, that one is not answered
+	// optional says that nothing depends on it, so that it may fail.
+	optional bool
 
 	rows [][][]byte
 	err  error // the server's
 }
 
 func ask(sql string, params ...[]byte) *command { return &command{sql: sql, params: params} }
+
+// label is the text of a command for an error.
+func (c *command) label() string {
+	switch {
+	case c.prepare != nil:
+		return "preparing " + c.prepare.name
+	case c.close != nil:
+		return "removing " + c.close.name
+	}
+	return c.sql
+}
 
 // text is the one value that the command answered.
 func (c *command) text() (string, error) {
@@ -114,30 +128,40 @@ func (e *exchangeError) Error() string { return e.what + ": " + e.err.Error() }
 func (e *exchangeError) Unwrap() error { return e.err }
 
 func (w *wire) send(commands []*command) error {
-	var out []byte
+	out, err := encodeCommands(commands)
+	if err != nil {
+		return err
+	}
+	if err := w.conn.SetDeadline(time.Now().Add(w.attempt.limit)); err != nil {
+		return noDeadlines(err)
+	}
+	_, err = w.conn.Write(out)
+	return err
+}
+
+func encodeCommands(commands []*command) (out []byte, err error) {
 	for _, c := range commands {
 		messages := []interface {
 			Encode(dst []byte) ([]byte, error)
 		}{&pgproto3.Parse{Query: c.sql}, &pgproto3.Bind{Parameters: c.params}, &pgproto3.Execute{}, &pgproto3.Sync{}}
-		if c.prepare != nil {
+		switch {
+		case c.prepare != nil:
 			messages = messages[2:]
 			messages[0] = &pgproto3.Parse{Name: c.prepare.name, Query: c.prepare.sql, ParameterOIDs: c.prepare.params}
+		case c.close != nil:
+			messages = messages[2:]
+			messages[0] = &pgproto3.Close{ObjectType: 'S', Name: c.close.name}
 		}
 		if c.more {
 			messages = messages[:len(messages)-1]
 		}
 		for _, m := range messages {
-			var err error
 			if out, err = m.Encode(out); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	if err := w.conn.SetDeadline(time.Now().Add(w.attempt.limit)); err != nil {
-		return noDeadlines(err)
-	}
-	_, err := w.conn.Write(out)
-	return err
+	return out, nil
 }
 
 // receive reads the answer to one command: until the server is ready for the next, or to the end of this one where more of
@@ -189,14 +213,12 @@ func (w *wire) rollback() []*command {
 	return []*command{ask("ROLLBACK")}
 }
 
-// discard removes what somebody may have left in the session: locks, role, settings, LISTEN, temporary tables, prepared statements.
-// The settings go back to what they were when the connection was made; the role to its own, which DISCARD ALL does not do; and
-// the encoding is ours before a name is said, as a source of ours asks for it at the log-in.
-func (w *wire) discard() []*command {
+// clean removes what somebody may have left in the session.
+func (w *wire) clean(s *scope) []*command {
 	if !w.used {
 		return nil
 	}
-	return []*command{ask("DISCARD ALL"), ask("RESET ROLE"), ask("SET client_encoding TO 'UTF8'")}
+	return asked(s.clean)
 }
 
 // hangUp ends the session and closes the connection. It does not wait for the server.

@@ -102,9 +102,33 @@ func (b *Bouncer) start(path, port string) {
 func (b *Bouncer) Reload(settings map[string]string) {
 	b.tb.Helper()
 	b.write(settings)
-	if err := b.process.Signal(syscall.SIGHUP); err != nil {
+	b.signal(syscall.SIGHUP)
+}
+
+// Kill kills a PgBouncer that runs, as kill -9 does.
+func (b *Bouncer) Kill() { b.signal(syscall.SIGKILL) }
+
+// Pause is the administrator's PAUSE, and Resume its end. Neither waits.
+func (b *Bouncer) Pause() { b.signal(syscall.SIGUSR1) }
+
+// Resume ends a pause.
+func (b *Bouncer) Resume() { b.signal(syscall.SIGUSR2) }
+
+func (b *Bouncer) signal(s syscall.Signal) {
+	b.tb.Helper()
+	if err := b.process.Signal(s); err != nil {
 		b.tb.Fatal(err)
 	}
+}
+
+// Log is what a PgBouncer has logged.
+func (b *Bouncer) Log() string {
+	b.tb.Helper()
+	text, err := os.ReadFile(filepath.Join(b.folder, "log"))
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return string(text)
 }
 
 func (b *Bouncer) ini() string { return filepath.Join(b.folder, "ini") }

@@ -102,11 +102,11 @@ func WithWaitingSessions(n int) Option { return func(c *config) { c.sessions.Wai
 // [WithWaitSlice]: in strict order over all processes.
 func WithNotify() Option { return func(c *config) { c.notify = true } }
 
-// WithTransactionPooler has each session live in one transaction that stays open, so that a pooler in transaction mode keeps the session's
+// WithTransactionPooler has each session always be in a transaction, so that a pooler in transaction mode keeps the session's
 // backend for it. Without it Open refuses such a pooler. It works on a direct connection as well. Each session takes a server connection of
 // the pooler's for as long as it is open: as many as [WithSharedSessions] and [WithWaitingSessions] allow, by default 20, and one for each
 // lock [WithDedicatedSession], [WithMaxSessions] in all. pg_stat_activity shows them as idle in transaction; an idle one holds no snapshot,
-// no transaction id and no lock of a table, so that vacuum goes on. The server ends a silent session by idle_in_transaction_session_timeout,
+// no transaction id and no lock of a table, so that vacuum goes on, and no transaction is older than the interval of [WithHealth] where there are locks. The server ends a silent session by idle_in_transaction_session_timeout,
 // set to [WithSessionTimeout]. Open fails where that setting is not taken, or the pooler does not keep the backend. A pooler's own limit
 // of idle transactions must be longer than the interval of [WithHealth]. [WithNotify] is refused beside it: the server delivers no
 // notification inside of a transaction.

@@ -253,17 +253,22 @@ func TestTransactionPoolerLeavesNothing(t *testing.T) {
 // deleted meanwhile.
 func TestTransactionPoolerLetsVacuumWork(t *testing.T) {
 	p := behindPooler(t, nil)
-	m, other := p.open(t), p.open(t)
+	m, other := p.open(t, manager.WithHealth(300*time.Millisecond, 2*time.Second)), p.open(t)
 	lock := acquire(t, m, "k")
+	began := func() string {
+		return query(t, p.Server, fmt.Sprintf("SELECT xact_start FROM pg_stat_activity WHERE pid = %d", held(t, p.Server)[lock.ID()]))[0][0]
+	}
+	first := began()
+	eventually(t, "the holder's transaction is replaced by a younger one", func() bool { return began() > first })
 	_, err := other.Acquire(bounded(t), "k", manager.WithWaitTimeout(300*time.Millisecond))
 	if failure(t, err).Holder == nil { // it has read the server's views
 		t.Error(err)
 	}
-	held := query(t, p.Server, fmt.Sprintf("SELECT a.pid, a.backend_xmin, a.backend_xid, l.relation::regclass FROM pg_stat_activity a "+
+	keeping := query(t, p.Server, fmt.Sprintf("SELECT a.pid, a.backend_xmin, a.backend_xid, l.relation::regclass FROM pg_stat_activity a "+
 		"LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'relation' WHERE a.datname = '%s' AND a.state = 'idle in transaction' "+
 		"AND NOT (a.backend_xmin IS NULL AND a.backend_xid IS NULL AND l.relation IS NULL)", p.name))
-	if len(held) > 0 {
-		t.Errorf("idle sessions hold %v", held)
+	if len(keeping) > 0 {
+		t.Errorf("idle sessions hold %v", keeping)
 	}
 	conn, err := pgconn.Connect(bounded(t), p.DSNOf(p.name))
 	if err != nil {
@@ -288,6 +293,10 @@ func TestTransactionPoolerLetsVacuumWork(t *testing.T) {
 	})
 	if transactions := p.transactions(t); len(transactions) < 2 {
 		t.Errorf("%d transactions were open meanwhile", len(transactions))
+	}
+	do("CREATE INDEX CONCURRENTLY ON dead (n)")
+	if err := lock.Err(); err != nil {
+		t.Error(err)
 	}
 	release(t, lock)
 }

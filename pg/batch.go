@@ -132,7 +132,7 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 	case *pgproto3.ErrorResponse:
 		f.err = serverError(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CommandComplete:
-		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" // which is no part of what is asked; see scope.again
+		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" && string(m.CommandTag) != "SELECT 0" // which scope.again has
 	case *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
 	case *pgproto3.ReadyForQuery:
 		if !f.scope.mayEnd(m.TxStatus, f.err != nil) {

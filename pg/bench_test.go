@@ -14,7 +14,7 @@ var batchSizes = []int{1, 10, 100, maxBatch}
 
 // batchOf makes a statement of so many entries, half of them unlocks as under load. One alone is a try.
 func batchOf(n int) *sending {
-	f := &sending{kind: sendLocks, unlocks: n / 2}
+	f := &sending{kind: sendLocks, unlocks: n / 2, scope: newConnectionScope(&Config{})}
 	for i := range n {
 		op := OpTry
 		if i < f.unlocks {
@@ -33,7 +33,7 @@ func perLock(b *testing.B, n int) {
 func BenchmarkEncode(b *testing.B) {
 	for _, n := range batchSizes {
 		b.Run(fmt.Sprintf("locks=%d", n), func(b *testing.B) {
-			e, f := new(encoder), batchOf(n)
+			e, f := &encoder{scope: newConnectionScope(&Config{})}, batchOf(n)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := f.encode(e); err != nil {

@@ -12,7 +12,7 @@ type Config struct {
 	// Database is the name that the server itself must have for the database: locks of two databases do not meet. Default:
 	// the one that the connection asks for. It is for poolers whose own name for it is another.
 	Database string
-	// InTransaction has each session live in one open transaction, during which a pooler in transaction mode keeps its backend for it.
+	// InTransaction has each session always be in a transaction, during which a pooler in transaction mode keeps its backend for it.
 	InTransaction bool
 	// HealthInterval is how often each session is asked who it is. Default 5 s.
 	HealthInterval time.Duration
@@ -173,6 +173,6 @@ func (c *Config) complete() error {
 	// A default gives way to a lower bound that the user set; at least one session is left for waiting.
 	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)
 	c.WaitingSessions = min(c.WaitingSessions, c.MaxSessions-c.SharedSessions)
-	c.scope = scopes[c.InTransaction]
+	c.scope = newScope(c)
 	return nil
 }

@@ -60,11 +60,11 @@
 //
 // # What a session lives in
 //
-// A session has its backend for as long as it is connected, or it lives in one open transaction, during which a pooler in transaction mode
+// A session has its backend for as long as it is connected, or it is always in a transaction, during which a pooler in transaction mode
 // keeps the backend for it. All that differs is in the fields of a [scope]: what the set-up sends, how an answer may end, what is sent
-// after a failure, and how the session ends. A statement that fails in a transaction has those behind it fail unexecuted: the owner first returns to the savepoint,
-// then settles the one and sends the others again. Nothing is sent before a statement that has not failed, since each return to the savepoint
-// uses up one of the 2^32 numbers that a transaction has for them.
+// after a failure, and how the session ends. Where a statement fails in a transaction those on their way behind it fail unexecuted. The owner
+// has the transaction replaced by another (ROLLBACK AND CHAIN), settles the one and sends the others again. The transaction is replaced with each health question too,
+// with each question that reads the server's views, and after each slice of a wait: what a transaction keeps is never older than that.
 //
 // # What holds
 //

@@ -42,7 +42,7 @@ func (p *prober) probeTransaction(ctx context.Context, s *setUp) error {
 			return err
 		}
 	}
-	if err := p.first.exchange(ctx, "probing the transaction", append([]*command{lock.release}, asked(s.scope.back)...)...); err != nil {
+	if err := p.first.exchange(ctx, "probing the transaction", append([]*command{lock.release}, s.scope.renew()...)...); err != nil {
 		return err
 	}
 	if err := p.peerTransaction(ctx, lock.retake); err != nil {

@@ -2,7 +2,6 @@ package pg
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -51,8 +50,7 @@ func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string,
 func (q *Questions) ask(ctx context.Context, what, sql string) ([][]string, error) {
 	question, a := ask(sql), newAttempt(q.connector.config.ConnectTimeout)
 	w := q.wire(a)
-	scope := q.connector.config.scope
-	commands := slices.Concat(asked(scope.fresh), []*command{question}, asked(scope.back))
+	commands := append([]*command{question}, q.connector.config.scope.renew()...)
 	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, commands...) }, discard)
 	if err == nil { // else the attempt's goroutine may still be at it
 		err = question.err

@@ -51,7 +51,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// localSettings are those of a session that lives in one transaction. They end with it. What keeps a session alive or ends it is a matter
+// localSettings are those of a session that lives in a transaction. They end with it. What keeps a session alive or ends it is a matter
 // between the pooler and the server, but for the lease.
 func (c *Config) localSettings() []setting {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
@@ -65,6 +65,8 @@ func (c *Config) localSettings() []setting {
 		{name: "client_connection_check_interval", value: "1000", without: "a waiter whose pooler died stays in the queue " +
 			"until its slice is over, and may be granted the lock meanwhile"},
 		{name: "plan_cache_mode", value: "force_generic_plan"},
+		{name: "client_encoding", value: "UTF8"}, // of the names that are said
+		{name: "application_name", value: c.ApplicationName},
 	}
 }
 
@@ -73,23 +75,22 @@ const setSQL = `SELECT v.name, pg_catalog.set_config(v.name, v.value, false)
  FROM ` + settingsSQL + `
  JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) v.name`
 
-// localSetSQL makes the settings for the transaction. It reads no view, which would stay locked as long as the transaction is open.
-const localSetSQL = `SELECT v.name, pg_catalog.set_config(v.name, v.value, true)
- FROM ` + settingsSQL + `
- WHERE pg_catalog.current_setting(v.name, true) IS NOT NULL`
+// localSetSQL makes the settings for the transaction, and has no rows. It reads no view, which would stay locked. An empty value, which the
+// name of a session may have, is what the setting has, else our own name.
+const localSetSQL = `SELECT FROM ` + settingsSQL + `
+ WHERE CASE WHEN pg_catalog.current_setting(v.name, true) IS NULL THEN false
+ ELSE pg_catalog.set_config(v.name, CASE WHEN v.value OPERATOR(pg_catalog.<>) ''::pg_catalog.text THEN v.value
+  WHEN pg_catalog.current_setting(v.name) OPERATOR(pg_catalog.<>) ''::pg_catalog.text THEN pg_catalog.current_setting(v.name)
+  ELSE '` + defaultApplication + `'::pg_catalog.text END, true) IS NULL END`
 
 const settingsSQL = `ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS v(name, value)`
 
 const readBackSQL = `SELECT s.name, s.setting FROM pg_catalog.pg_settings AS s
  WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])`
 
-// applicationSQL names the session where nobody else has; localApplicationSQL does so for the transaction.
-const (
-	applicationSQL      = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)` + namelessSQL
-	localApplicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, true)` + namelessSQL
-	namelessSQL         = `
+// applicationSQL names the session where nobody else has.
+const applicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)
  WHERE pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) ''::pg_catalog.text`
-)
 
 // notTaken compares what the settings read with what they were set to, and says why one differs. What a server is too old
 // for, or refuses, does not stop the session: it then has the best that this server can do.

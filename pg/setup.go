@@ -29,8 +29,8 @@ type setUp struct {
 
 func (c *connector) newSetUp(w *wire) *setUp {
 	scope := c.config.scope
-	s := &setUp{connector: c, scope: scope, wire: w, settings: scope.settings(&c.config)}
-	if name := c.config.ApplicationName; name != "" {
+	s := &setUp{connector: c, scope: scope, wire: w, settings: slices.Clip(scope.settings)}
+	if name := c.config.ApplicationName; name != "" && scope.applicationSQL != "" {
 		s.settings = append(s.settings, setting{name: "application_name", value: name})
 	}
 	return s
@@ -50,7 +50,7 @@ func (s *setUp) commands() []*command {
 	s.clean = s.wire.clean(s.scope)
 	out = append(out, s.clean...)
 	add(&s.set, ask(s.scope.setSQL, names(s.settings), values(s.settings)))
-	if s.connector.config.ApplicationName == "" {
+	if s.connector.config.ApplicationName == "" && s.scope.applicationSQL != "" {
 		out = append(out, ask(s.scope.applicationSQL, []byte(defaultApplication)))
 	}
 	out = append(out, asked(s.scope.opened)...)
@@ -62,7 +62,7 @@ func (s *setUp) commands() []*command {
 		out = append(out, c)
 	}
 	add(&s.history, &command{sql: timelineSQL, optional: true})
-	out = append(out, asked(s.scope.back)...)
+	out = append(out, s.scope.renew()...)
 	add(&s.ask, ask(askStatement.sql))
 	return out
 }
@@ -70,7 +70,7 @@ func (s *setUp) commands() []*command {
 // run does all of it. The further commands go in the same flight, after the session's own.
 func (s *setUp) run(ctx context.Context, further ...*command) error {
 	s.asked, s.further = time.Now(), further
-	rollback, flight := s.wire.rollback(), slices.Concat(s.before, s.commands(), further, asked(s.scope.back))
+	rollback, flight := s.wire.rollback(), slices.Concat(s.before, s.commands(), further, s.scope.renew())
 	s.clean = slices.Concat(rollback, s.clean)
 	if len(rollback) > 0 { // by itself: a pooler may take another backend after it
 		if err := s.wire.exchange(ctx, "ending the transaction that was left open", rollback...); err != nil {

@@ -104,7 +104,7 @@ type encoder struct {
 	params    [][]byte
 	plainWait bool // the server has no PL/pgSQL
 	scope     *scope
-	failed    bool // the transaction may have failed: the statement first returns to where it can go on
+	failed    bool // the transaction may have failed: the statement follows its end
 }
 
 // first begins the messages of a statement.
@@ -123,9 +123,9 @@ func (e *encoder) wait(w *entry) ([]byte, error) {
 	if w.shared {
 		mode = "_shared"
 	}
-	text := fmt.Sprintf(sql, w.id, mode)
+	text := fmt.Sprintf(sql, w.id, mode) + e.scope.afterWait
 	if e.failed {
-		text = e.scope.backSQL + text
+		text = e.scope.beforeWait + text
 	}
 	var err error
 	e.out, err = (&pgproto3.Query{String: text}).Encode(e.out[:0])
@@ -156,15 +156,15 @@ var (
 
 // finish writes a statement whose parameters are ready.
 func (e *encoder) finish(s *statement, results []int16) ([]byte, error) {
-	return e.finishBetween(s, results, nil, e.scope.behind())
+	return e.finishWith(s, results, e.scope.done)
 }
 
-// finishBetween has other messages go before and behind the statement.
-func (e *encoder) finishBetween(s *statement, results []int16, before, behind []byte) ([]byte, error) {
+// finishWith has other messages follow the statement.
+func (e *encoder) finishWith(s *statement, results []int16, behind []byte) ([]byte, error) {
 	bind := pgproto3.Bind{PreparedStatement: s.name, ParameterFormatCodes: binaryFormat, Parameters: e.params,
 		ResultFormatCodes: results}
 	var err error
-	if e.out, err = bind.Encode(append(e.first(), before...)); err != nil {
+	if e.out, err = bind.Encode(e.first()); err != nil {
 		return nil, err
 	}
 	if e.out, err = (&pgproto3.Execute{}).Encode(e.out); err != nil {
@@ -181,10 +181,10 @@ func (e *encoder) int8(s *statement, id int64) ([]byte, error) {
 	return e.finish(s, binaryFormat)
 }
 
-// ask is the health question.
+// ask is the health question. A transaction is not older than it.
 func (e *encoder) ask() ([]byte, error) {
 	e.params = e.params[:0]
-	return e.finish(&askStatement, textFormat)
+	return e.finishWith(&askStatement, textFormat, e.scope.again)
 }
 
 func (e *encoder) who(wishes []wish) ([]byte, error) {
@@ -193,7 +193,7 @@ func (e *encoder) who(wishes []wish) ([]byte, error) {
 		e.a = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(e.a, 8), uint64(w.id))
 	}
 	e.params = append(e.params[:0], e.a)
-	return e.finishBetween(&whoStatement, textFormat, e.scope.anew, e.scope.again) // its views would stay locked as long as the transaction is open
+	return e.finishWith(&whoStatement, textFormat, e.scope.again) // its views stay locked, and as they were, as long as the transaction
 }
 
 func (e *encoder) batch(shared bool, unlocks, tries []entry) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,6 +33,7 @@ type command struct {
 	prepare *statement // it is prepared only
 	close   *statement // it is removed
 	more    bool       // the next command is of the same transaction: where this one fails, that one is not answered
+	closes  bool       // its portal is closed, which would stay open as long as its transaction
 	// optional says that nothing depends on it, so that it may fail.
 	optional bool
 
@@ -139,11 +141,13 @@ func (w *wire) send(commands []*command) error {
 	return err
 }
 
+type encodable interface {
+	Encode(dst []byte) ([]byte, error)
+}
+
 func encodeCommands(commands []*command) (out []byte, err error) {
 	for _, c := range commands {
-		messages := []interface {
-			Encode(dst []byte) ([]byte, error)
-		}{&pgproto3.Parse{Query: c.sql}, &pgproto3.Bind{Parameters: c.params}, &pgproto3.Execute{}, &pgproto3.Sync{}}
+		messages := []encodable{&pgproto3.Parse{Query: c.sql}, &pgproto3.Bind{Parameters: c.params}, &pgproto3.Execute{}, &pgproto3.Sync{}}
 		switch {
 		case c.prepare != nil:
 			messages = messages[2:]
@@ -151,6 +155,9 @@ func encodeCommands(commands []*command) (out []byte, err error) {
 		case c.close != nil:
 			messages = messages[2:]
 			messages[0] = &pgproto3.Close{ObjectType: 'S', Name: c.close.name}
+		}
+		if c.closes {
+			messages = slices.Insert(messages, len(messages)-1, encodable(&pgproto3.Close{ObjectType: 'P'}))
 		}
 		if c.more {
 			messages = messages[:len(messages)-1]

@@ -14,11 +14,14 @@ import (
 
 // A caller gives up in the moment in which the server grants it the lock, again and again. After every error the key has to
 // be free soon, and fifty locks that the same manager holds must notice nothing.
-func TestCancelRacesGrant(t *testing.T) {
+func TestCancelRacesGrant(t *testing.T) { eachWay(t, checkCancelRacesGrant) }
+
+func checkCancelRacesGrant(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.Shared(t)
 	audit(t, s)
 	o := newOutsider(t, s)
-	m := open(t, near(t, s))
+	m := w.open(t, w.reach(t, s))
 	neighbours := make([]*manager.Lock, 50)
 	for i := range neighbours {
 		neighbours[i] = acquire(t, m, fmt.Sprint("neighbour ", i))

@@ -15,10 +15,14 @@ import (
 // The server ends a session. Its holder hears within milliseconds, and waiters are served when the server is back. Where
 // the server only ends the holder's session, the next one can be granted the lock a moment before the holder has
 // heard: how often, and for how long, is printed. It is what sessions alone cannot close.
-func TestServerEndsASession(t *testing.T) {
+func TestServerEndsASession(t *testing.T) { eachWay(t, checkServerEndsASession) }
+
+func checkServerEndsASession(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.New(t, pgserver.Options{})
 	audit(t, s)
-	holder, waiter := open(t, near(t, s), manager.WithSharedSessions(1)), open(t, near(t, s))
+	src := w.reach(t, s)
+	holder, waiter := w.open(t, src, manager.WithSharedSessions(1)), w.open(t, src)
 	o := newOutsider(t, s)
 	restart := func(mode pgserver.StopMode) func(int) {
 		return func(int) {

@@ -18,17 +18,16 @@ import (
 
 // A pooler in transaction or statement mode is refused, every time, however busy it is: other clients make it choose a
 // backend at random, so that a probe which only looks once sees what it hopes for. A pooler in session mode, and the
-// server itself, are accepted every time. Nothing is left in the pooler's sessions.
+// server itself, are accepted every time, and so is one in transaction mode with the option for it. Nothing is left in the pooler's sessions.
 func TestPoolersUnderLoad(t *testing.T) {
 	s := pgtest.Shared(t)
-	for _, c := range []struct {
+	inTransaction := []manager.Option{manager.WithTransactionPooler()}
+	for name, c := range map[string]struct {
 		mode    string
 		refused bool
-	}{{"transaction", true}, {"statement", true}, {"session", false}, {"", false}} {
-		name := c.mode
-		if name == "" {
-			name = "direct"
-		}
+		opts    []manager.Option
+	}{"transaction": {"transaction", true, nil}, "transaction, with the option": {"transaction", false, inTransaction},
+		"statement": {"statement", true, nil}, "session": {"session", false, nil}, "direct": {"", false, nil}} {
 		t.Run(name, func(t *testing.T) {
 			audit(t, s)
 			dsn := s.TCPDSN()
@@ -44,7 +43,7 @@ func TestPoolersUnderLoad(t *testing.T) {
 			var took figures
 			for range rounds {
 				began := time.Now()
-				m, err := manager.New(bounded(t), src)
+				m, err := manager.New(bounded(t), src, c.opts...)
 				took = append(took, time.Since(began))
 				if err == nil {
 					use(t, m)

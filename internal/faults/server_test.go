@@ -18,10 +18,13 @@ import (
 
 // Somebody fills the server's lock table. Acquisitions fail with the server's own advice, what is held stays held, nothing
 // is half-taken, and all is well without a restart when there is room again.
-func TestFullLockTable(t *testing.T) {
+func TestFullLockTable(t *testing.T) { eachWay(t, checkFullLockTable) }
+
+func checkFullLockTable(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_locks_per_transaction": "10", "max_connections": "20"}})
 	audit(t, s)
-	m := open(t, near(t, s), manager.WithSharedSessions(1), manager.WithRetry(manager.RetryPolicy{Attempts: 1, Backoff: patient().Backoff}))
+	m := w.open(t, w.reach(t, s), manager.WithSharedSessions(1), manager.WithRetry(manager.RetryPolicy{Attempts: 1, Backoff: patient().Backoff}))
 	kept := acquire(t, m, "kept")
 	o := newOutsider(t, s)
 	_, err := o.conn.Exec(bounded(t), "SELECT pg_advisory_lock(k) FROM generate_series(1, 100000) k").ReadAll()
@@ -59,10 +62,13 @@ func TestFullLockTable(t *testing.T) {
 
 // A session that waits in the server's queue holds a snapshot, which stops vacuum and CREATE INDEX CONCURRENTLY. Between
 // its slices it lets go of it.
-func TestWaitersLetVacuumWork(t *testing.T) {
+func TestWaitersLetVacuumWork(t *testing.T) { eachWay(t, checkWaitersLetVacuumWork) }
+
+func checkWaitersLetVacuumWork(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.Shared(t)
 	audit(t, s)
-	m := open(t, near(t, s), manager.WithWaitSlice(300*time.Millisecond))
+	m := w.open(t, w.reach(t, s), manager.WithWaitSlice(300*time.Millisecond))
 	o := newOutsider(t, s)
 	key := m.Key("waited for")
 	if !o.is("SELECT pg_try_advisory_lock(%d)", key.ID()) {
@@ -96,10 +102,14 @@ func TestWaitersLetVacuumWork(t *testing.T) {
 
 // Two callers take two keys in opposite order. No session waits while it holds another's lock, so that the server never
 // takes this for a deadlock and never kills a bystander: each waits until its own context ends.
-func TestOppositeOrderKillsNobody(t *testing.T) {
+func TestOppositeOrderKillsNobody(t *testing.T) { eachWay(t, checkOppositeOrderKillsNobody) }
+
+func checkOppositeOrderKillsNobody(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.Shared(t)
 	audit(t, s)
-	one, two := open(t, near(t, s)), open(t, near(t, s))
+	src := w.reach(t, s)
+	one, two := w.open(t, src), w.open(t, src)
 	o := newOutsider(t, s)
 	patience := 2 * time.Second // twice the server's deadlock_timeout
 	a, b := acquire(t, one, "a"), acquire(t, two, "b")

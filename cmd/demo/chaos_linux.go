@@ -66,6 +66,8 @@ const chaosExamples = `  demo chaos
       all but one
   demo chaos --kinds sets,nested
       only these kinds of locks
+  demo chaos --pooler transaction
+      the managers go through a PgBouncer in transaction mode before each server
   demo chaos --lie --duration 10s --faults none
       workers pretend now and then that they hold: shows that the check fails when it should
   demo chaos --json | jq .losses
@@ -108,6 +110,7 @@ func newChaos(status *int) *cobra.Command {
 	flags.DurationVar(&f.plan.Calm, "calm", 500*time.Millisecond, "mean pause between one fault and the next")
 	flags.DurationVar(&f.plan.Interval, "interval", 500*time.Millisecond, "health interval of the managers")
 	flags.DurationVar(&f.plan.Timeout, "timeout", 500*time.Millisecond, "health timeout; interval + timeout is the trust, twice that the session timeout")
+	flags.StringVar(&f.plan.Pooler, "pooler", "", "transaction: the managers go through a PgBouncer in that mode, with WithTransactionPooler")
 	flags.BoolVar(&f.plan.Lie, "lie", false, "let workers pretend, to see the check fail")
 	flags.BoolVar(&f.plan.Soak, "soak", false, "fail where memory, goroutines or descriptors of the workers grow")
 	addJSON(flags, &f.json)
@@ -169,6 +172,15 @@ func (f *chaosFlags) check(cmd *cobra.Command) error {
 	}
 	if !slices.Contains(plan.Waits, p.Wait) {
 		return usage(cmd, "--wait is %q: it must be one of %s", p.Wait, strings.Join(plan.Waits, ", "))
+	}
+	if p.Pooler != "" && p.Pooler != "transaction" {
+		return usage(cmd, "--pooler is %q: transaction is the only mode that differs", p.Pooler)
+	}
+	if p.Pooler != "" { // no notification comes through it
+		if cmd.Flags().Changed("wait") && p.Wait != plan.InQueue {
+			return usage(cmd, "--pooler and --wait %s do not go together: behind it all wait by %s", p.Wait, plan.InQueue)
+		}
+		p.Wait = plan.InQueue
 	}
 	if cmd.Flags().Changed("html") && f.html == "" {
 		return usage(cmd, "--html is empty: it needs the name of a file")

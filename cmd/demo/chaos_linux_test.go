@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/plan"
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/chaos/summary"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
 // shortChaos is a run with times that a busy machine keeps, and at a pace that leaves something of it to other tests.
@@ -158,6 +159,22 @@ func TestAKilledChaosLeavesNothingForLong(t *testing.T) {
 	}
 }
 
+// The same behind a PgBouncer in transaction mode before each server.
+func TestChaosBehindAPooler(t *testing.T) {
+	t.Parallel()
+	if _, err := pgserver.FindPgBouncer(); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("this test needs PgBouncer: ", err)
+	}
+	p := start(t, shortChaos("terminate,promote,kill-worker,freeze-worker", "12s", "--json", "--pooler", "transaction")...)
+	if status := p.wait(); status != 0 {
+		t.Errorf("exit status %d\n%s\n%s", status, p.stdout, p.stderr)
+	}
+	if r := decodeChaos(t, p); r.Losses == 0 || r.Pooler != "transaction" {
+		t.Errorf("%d losses, pooler %q", r.Losses, r.Pooler)
+	}
+	eventually(t, func() bool { return p.clean(0) })
+}
+
 func TestChaosUsage(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
@@ -174,6 +191,7 @@ func TestChaosUsage(t *testing.T) {
 		"--wait hint":     `--wait is "hint": it must be one of hints, queue, mixed`,
 		"--kinds reads":   `--kinds: "reads" is none of the kinds of locks; see the list in 'demo chaos --help'`,
 		"--kinds none":    "leaves none of the kinds of locks",
+		"--pooler any":    `--pooler is "any"`,
 		"--seed -1":       "invalid argument",
 		"--html=":         "--html is empty",
 		"more":            "takes no arguments",

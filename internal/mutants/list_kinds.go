@@ -235,4 +235,16 @@ var ofKinds = []mutant{
 		{"pg/shared.go", "\ts.takeOffers(s.backlog[:n])\n", "\ts.takeOffers(s.backlog[:n])\n\tif len(s.offers) > 0 {\n\t\ts.sendOffers()\n\t}\n"}}},
 	{name: "when the session that listened has ended nobody listens", test: "pg TestAnotherSessionListens", edits: []edit{
 		{"pg/open.go", "\t\tp.listenerEnded(s)\n", ""}}},
+	{name: "a statement that was skipped after a failure is not sent again", test: "manager TestTransactionPoolerCancelledStatements", edits: []edit{
+		{"pg/session.go", "\tcase f.skipped:\n\t\ts.resend(f)\n", ""}}},
+	{name: "a pooled session's transaction is never replaced", test: "manager TestTransactionPoolerLetsVacuumWork", edits: []edit{
+		{"pg/statement.go", "e.finishWith(&askStatement, textFormat, e.scope.again)", "e.finish(&askStatement, textFormat)"}}},
+	{name: "a pooled session's portal keeps its snapshot", test: "manager TestTransactionPoolerLetsVacuumWork", edits: []edit{
+		{"pg/statement.go", "e.finishWith(s, results, e.scope.done)", "e.finishWith(s, results, nil)"}}},
+	{name: "a pooled session ends in the midst of its transaction", test: "manager TestTransactionPoolerLeavesNothing", edits: []edit{
+		{"pg/leave.go", "if len(message) == 0 ||", "if len(message) >= 0 ||"}}},
+	{name: "a pooler in statement mode is not recognised", test: "manager TestTransactionPoolerIsRefused", edits: []edit{
+		{"pg/scope.go", "strings.Contains(server.Message, \"statement pooling\")", "server.Message == \"\""}}},
+	{name: "WithNotify is accepted where nothing is delivered", test: "manager TestTransactionPoolerIsRefused", edits: []edit{
+		{"manager/config.go", "if c.notify && c.sessions.InTransaction {", "if c.notify && !c.notify {"}}},
 }

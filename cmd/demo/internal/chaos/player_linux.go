@@ -58,6 +58,7 @@ type Job struct {
 	Process    int
 	Generation int // which incarnation of the process it is
 	DSN        string
+	LockDSN    string // of the manager
 }
 
 // Closing is what a worker process says after it has closed everything.
@@ -116,9 +117,12 @@ func (p *player) Open(job Job, _ *struct{}) (err error) {
 	if job.Hints(job.Process) {
 		options = append(options, manager.WithNotify())
 	}
+	if job.Pooler != "" {
+		options = append(options, manager.WithTransactionPooler())
+	}
 	for {
 		began := time.Now()
-		p.locks, err = manager.Open(ctx, job.DSN, options...)
+		p.locks, err = manager.Open(ctx, job.LockDSN, options...)
 		if err == nil || ctx.Err() != nil || errors.Is(err, manager.ErrUnsafe) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}

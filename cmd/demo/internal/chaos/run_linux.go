@@ -208,6 +208,7 @@ func (r *run) show() error {
 func (r *run) leaked() (left server.Leaked, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leakBound)
 	defer cancel()
+	pooled := r.plan.Pooler != "" // a pooler keeps its idle connections, which have no name
 	_ = until(ctx, func() bool {
 		left = server.Leaked{}
 		primary, standby := r.servers()
@@ -216,8 +217,9 @@ func (r *run) leaked() (left server.Leaked, err error) {
 				continue
 			}
 			var locks, connections int
-			err = scan(one, `SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), count(*)
-				FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`, &locks, &connections)
+			err = scan(one, fmt.Sprintf(`SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), count(*)
+				FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+				AND NOT (%t AND xact_start IS NULL AND application_name = '')`, pooled), &locks, &connections)
 			left.ServerLocks += locks
 			left.Connections += connections
 		}

@@ -43,6 +43,7 @@ type stage struct {
 	network  *network // nil: no namespaces
 	without  string   // why there are none
 	gateways map[int]*gateway
+	poolers  []*pooler // in the order of the servers; none where there is no pooler
 
 	mu      sync.Mutex
 	primary *pgserver.Server
@@ -52,7 +53,7 @@ type stage struct {
 // gateway is a forwarder process.
 type gateway struct {
 	*child.Process
-	addresses []string // of both servers, through it
+	addresses []string // of both servers, and of the poolers, through it
 }
 
 // part returns the command of a part. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it.
@@ -72,6 +73,9 @@ func (s *stage) setStage(ctx context.Context) (err error) {
 	if err := s.startServers(ctx); err != nil {
 		return err
 	}
+	if err := s.startPoolers(ctx); err != nil {
+		return err
+	}
 	s.gateways = map[int]*gateway{}
 	for i := range s.plan.Forwarded() {
 		p, err := child.Start("a forwarder", s.part(PartForwarder))
@@ -81,7 +85,7 @@ func (s *stage) setStage(ctx context.Context) (err error) {
 		g := &gateway{Process: p}
 		s.gateways[s.plan.Processes-i] = g
 		listen := net.JoinHostPort(s.host(), "0")
-		if err := call(p, "Listen", []string{listen, s.first.TCPAddr(), s.second.TCPAddr()}, &g.addresses, readyBound); err != nil {
+		if err := call(p, "Listen", append([]string{listen}, s.targets("127.0.0.1")...), &g.addresses, readyBound); err != nil {
 			return err
 		}
 	}
@@ -141,14 +145,16 @@ func (s *stage) ask(ctx context.Context, sql string) ([][]string, error) {
 	return primary.Exec(ctx, sql)
 }
 
-// dsn returns one string by which a process reaches both servers.
-func (s *stage) dsn(process int) string {
-	addresses := []string{
-		net.JoinHostPort(s.host(), strconv.Itoa(s.first.Port())), net.JoinHostPort(s.host(), strconv.Itoa(s.second.Port())),
-	}
+// dsn returns one string by which a process reaches both servers, and one by which its managers do, through a pooler where there is one.
+func (s *stage) dsn(process int) (servers, locks string) {
+	addresses := s.targets(s.host())
 	if g := s.gateways[process]; g != nil {
 		addresses = g.addresses
 	}
+	return s.dsnOf(addresses[:2]), s.dsnOf(addresses[len(addresses)-2:])
+}
+
+func (s *stage) dsnOf(addresses []string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(pgserver.Superuser, s.first.Password()), Host: strings.Join(addresses, ","),
 		Path: "/" + pgserver.Database, RawQuery: "sslmode=disable&target_session_attrs=read-write",
@@ -162,6 +168,9 @@ func appOf(process int) string { return fmt.Sprintf("lockkeeper-chaos p%d", proc
 func (s *stage) close() error {
 	for _, g := range s.gateways {
 		g.End(0)
+	}
+	for _, p := range s.poolers {
+		p.close()
 	}
 	var errs []error
 	for _, server := range []*pgserver.Server{s.second, s.first} {
@@ -179,7 +188,7 @@ func (s *stage) close() error {
 // so that neither side sees a dead connection.
 type forwarder struct{ all []*forward.Forwarder }
 
-// Listen starts a forwarder to each server and returns their addresses.
+// Listen starts a forwarder to each target and returns their addresses.
 func (f *forwarder) Listen(servers []string, addresses *[]string) error {
 	for _, server := range servers[1:] {
 		one, err := forward.Start(context.Background(), servers[0], "tcp", server)

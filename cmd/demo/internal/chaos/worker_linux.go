@@ -74,7 +74,9 @@ func (r *run) launch(process int) error {
 		return err
 	}
 	*all = append(*all, w)
-	err = call(w.Process, "Open", Job{Plan: *r.plan, Process: process, Generation: w.generation, DSN: r.dsn(process)}, nil, readyBound)
+	job := Job{Plan: *r.plan, Process: process, Generation: w.generation}
+	job.DSN, job.LockDSN = r.dsn(process)
+	err = call(w.Process, "Open", job, nil, readyBound)
 	if err == nil && r.start > 0 {
 		err = w.play()
 	}

@@ -24,6 +24,8 @@ type Plan struct {
 	Timeout  time.Duration `json:"health_timeout"`
 	// Hold is how long most holders hold a lock, besides their read and write; one in 25 holds much longer.
 	Hold time.Duration `json:"hold"`
+	// Pooler is the mode of a PgBouncer before each server, through which the managers reach it: transaction, or none where it is empty.
+	Pooler string `json:"pooler,omitempty"`
 	// Lie makes workers sometimes act as holders without a lock. The check must find it.
 	Lie bool `json:"lie,omitempty"`
 	// Soak makes the run fail if the workers' memory, goroutines or descriptors grow.

@@ -40,6 +40,9 @@ func (r *Report) settings() string {
 	if r.Wait != plan.Mixed {
 		text += " · waits by " + r.Wait
 	}
+	if r.Pooler != "" {
+		text += " · behind PgBouncer, pool_mode " + r.Pooler
+	}
 	if r.Without != "" {
 		text += " · faults of the network left out: " + r.Without
 	}

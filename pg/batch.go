@@ -138,7 +138,7 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 		if !f.scope.mayEnd(m.TxStatus, f.err != nil) {
 			f.broken = fmt.Errorf("the session is inside a transaction, or is not inside of its own (status %q)", m.TxStatus)
 		}
-		f.skipped = sqlState(f.err) == "25P02"
+		f.skipped = f.err != nil && sqlState(f.err) == "25P02"
 		f.check()
 		return true
 	default:

@@ -302,3 +302,21 @@ func TestTransactionPoolerLetsVacuumWork(t *testing.T) {
 	release(t, lock)
 	release(t, quiet)
 }
+
+// A manager without locks gives its server connections back to the pooler, and takes others when it needs them.
+func TestTransactionPoolerGivesIdleSessionsBack(t *testing.T) {
+	p := behindPooler(t, nil)
+	m := p.open(t, manager.WithIdleTime(200*time.Millisecond), manager.WithHealth(300*time.Millisecond, 5*time.Second))
+	for range 2 {
+		lock, own := acquire(t, m, "k"), acquire(t, m, "own", manager.WithDedicatedSession())
+		if transactions := p.transactions(t); len(transactions) < 2 {
+			t.Errorf("%d transactions are open", len(transactions))
+		}
+		release(t, lock)
+		release(t, own)
+		eventually(t, "no session is left", func() bool { return len(p.transactions(t)) == 0 && m.Stats().Sessions.Total() == 0 })
+	}
+	if losses := m.Stats().Losses; len(losses) > 0 {
+		t.Errorf("lost: %v", losses)
+	}
+}

@@ -63,7 +63,7 @@ func TestJSONFields(t *testing.T) {
 			t.Errorf("%s has the fields\n %v, want\n %v", what, names, sorted)
 		}
 	}
-	same("the object", got, "server processes workers keys seconds acquired acquired_per_second cancelled failed lost "+
+	same("the object", got, "server processes workers keys wait seconds acquired acquired_per_second cancelled failed lost "+
 		"violations fairness_jain wait_ms sessions leaked")
 	same("wait_ms", got["wait_ms"], "p50 p90 p99 p999 max")
 	same("leaked", got["leaked"], "server_locks connections goroutines")

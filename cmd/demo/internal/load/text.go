@@ -22,7 +22,7 @@ func (r *Report) Text(w io.Writer, style report.Style) error {
 	if r.Throwaway {
 		name += ", throwaway"
 	}
-	t.Printf("\n%s on %s, %.1f s\n%s\n\n", t.Bold("demo load"), name, r.Seconds, t.Faint(r.settings()))
+	t.Printf("\n%s on %s, %.1f s\n%s\n\n", t.Bold("demo load"), name, r.Seconds, t.Faint(report.Wrap(0, r.settings())))
 	r.exclusion(t)
 	r.figures(t)
 	r.failures(t)

@@ -52,6 +52,10 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 		err = l.wait(ctx, &o, retry)
 	}
 	waited := l.claim.Granted.Sub(start)
+	if err == nil && t.Owner == nil && o.set == nil && m.fences(&o) { // a set's is drawn when all its locks are held
+		err = l.drawAlone(ctx, &o, start)
+		waited = time.Since(start)
+	}
 	if err != nil {
 		waited = time.Since(start)
 	}
@@ -85,6 +89,8 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		return nil, fmt.Errorf("WithMinHold is %v: it must not be negative", o.minHold)
 	case o.minHold > 0 && l.claim.Shared:
 		return nil, errors.New("WithMinHold is not for a shared lock")
+	case l.claim.Shared && m.fences(o):
+		return nil, errSeveral
 	case o.transitions != nil && !o.leads:
 		return nil, errTransitions
 	case ctx.Err() != nil:

@@ -25,6 +25,7 @@ type config struct {
 	handOffGrants int
 	idleKeyTime   time.Duration
 	notify        bool
+	fencing       bool
 	restarts      int
 	restartWindow time.Duration
 	clockSkew     time.Duration

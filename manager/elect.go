@@ -64,7 +64,10 @@ const (
 
 // passes reports whether a later campaign may go better.
 func passes(err error) bool {
-	for _, passing := range []error{ErrAttempts, ErrKeeperFailed, ErrTooManyWaiters, ErrTooManyKeys, ErrTooManyLocks} {
+	if errors.Is(err, ErrNotMigrated) {
+		return false
+	}
+	for _, passing := range []error{ErrNoToken, ErrAttempts, ErrKeeperFailed, ErrTooManyWaiters, ErrTooManyKeys, ErrTooManyLocks} {
 		if errors.Is(err, passing) {
 			return true
 		}

@@ -61,6 +61,12 @@ var (
 	ErrSlots = errors.New("another number of slots is in use for this key")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.
 	ErrUnsafe = pg.ErrUnsafe
+	// ErrFenced: the transaction must not commit, since its hold is over, or somebody has drawn a newer token.
+	ErrFenced = errors.New("fenced")
+	// ErrNoToken: no token could be drawn, or the lock was acquired without one.
+	ErrNoToken = errors.New("no token")
+	// ErrNotMigrated: the tables for tokens are not there, or of another version; see [Migrate].
+	ErrNotMigrated = errors.New("the tables for tokens are missing")
 	// ErrEmptyKey: a key needs a name; an empty one is most often a variable that was not filled in.
 	ErrEmptyKey = errors.New("the key is empty")
 	// ErrNilContext: a nil context was passed.

@@ -133,6 +133,9 @@ func (g *gathering) run(o *acquireOptions) (*LockSet, error) {
 		}
 		if err == nil && refused < 0 {
 			if err = g.complete(); err == nil {
+				err = g.draw(o)
+			}
+			if err == nil {
 				return g.set, nil
 			}
 		}
@@ -312,6 +315,26 @@ func (g *gathering) complete() error {
 	case g.set.loss.Load() != nil || g.lead.Err() != nil:
 		return g.keys.all[0].refused(errLostMeanwhile, time.Since(g.begun))
 	}
+	return nil
+}
+
+// draw draws the token of the set, where it has one.
+func (g *gathering) draw(o *acquireOptions) error {
+	if !g.keys.m.fences(o) {
+		return nil
+	}
+	f := &fence{}
+	for _, k := range g.keys.all {
+		f.ids = append(f.ids, k.id)
+	}
+	once := o.bounded && o.waitTimeout == 0
+	if err := g.lead.draw(g.ctx, f, g.by, g.terms.Try || once); err != nil {
+		if once && errors.Is(err, ErrNotAcquired) {
+			err = fmt.Errorf("%w: %w", ErrWaitTimeout, errGuarded)
+		}
+		return g.keys.all[0].refused(err, time.Since(g.begun))
+	}
+	g.set.fence = f
 	return nil
 }
 

@@ -20,6 +20,7 @@ type Lock struct {
 	detached bool     // the hold does not end with that context
 	leads    bool     // it is a term of Elect
 	set      *LockSet // that it is the lead of
+	fence    *fence   // nil: it has no token of its own
 
 	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
 	touching sync.WaitGroup // one as long as the registration may touch the parent

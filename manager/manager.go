@@ -23,6 +23,7 @@ type Manager struct {
 	pool       *pg.Pool
 	supervisor *actor.Supervisor
 	watcher    *watcher
+	drawer     *drawer
 	log        journal
 	observing  observing
 	waits      latency.Histogram
@@ -90,6 +91,8 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	m.supervisor = actor.NewSupervisor(m.config.supervisor(store{pool}, m.log.keeper))
 	m.watcher = newWatcher(m)
 	m.watcher.start()
+	m.drawer = newDrawer(pool)
+	m.drawer.start()
 	if m.config.notify {
 		pool.Hints(m.hear)
 	}
@@ -172,6 +175,7 @@ func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
 	m.watcher.stop()            // who waits is refused from now on
+	m.drawer.stop()             // and who waits for a token
 	_ = m.supervisor.Close(ctx)
 	_ = m.pool.Close(ctx)
 	m.observing.stop()

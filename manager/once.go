@@ -29,8 +29,11 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 	if period <= 0 {
 		return k.refused(fmt.Errorf("the period of Once is %v: it must be positive", period), 0)
 	}
+	if o := collect(opts); o.token {
+		return k.refused(errors.New("WithToken is not for Once: no two periods have one key"), 0)
+	}
 	keep := begin.Add(period + m.config.clockSkew).Sub(now)
-	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep) })
+	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold, o.unfenced = max(o.minHold, keep), true })
 	err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
 		return f(context.WithValue(ctx, periodKey{}, begin))
 	}, opts)

@@ -18,6 +18,8 @@ type acquireOptions struct {
 	detach      bool
 	dedicated   bool
 	minHold     time.Duration
+	token       bool
+	unfenced    bool           // WithFencing does not count
 	leads       bool           // the call is Elect's
 	set         *LockSet       // that the lock is to be the lead of
 	before      []*actor.Claim // that the same set holds: it is taken in order

@@ -115,6 +115,8 @@ func (s *slotting) check() error {
 		return s.key.refused(errors.New("WithDedicatedSession is not for slots"), 0)
 	case o.transitions != nil:
 		return s.key.refused(errTransitions, 0)
+	case s.m.fences(o):
+		return s.key.refused(errSeveral, 0)
 	case o.minHold != 0:
 		return s.key.refused(errors.New("WithMinHold is not for slots"), 0)
 	}

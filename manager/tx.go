@@ -92,14 +92,8 @@ func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLoc
 	if l.second = l.id; second != nil {
 		l.second = second(key)
 	}
-	switch t := tx.(type) {
-	case pgx.Tx:
-		l.tx = pgxTx{t}
-	case *sql.Tx:
-		if t != nil {
-			l.tx = sqlTx{t}
-		}
-	}
+	var noTx error
+	l.tx, noTx = transactionOf(tx)
 	bad := l.options.acquire.checkWaitTimeout()
 	switch {
 	case ctx == nil:
@@ -108,8 +102,8 @@ func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLoc
 		return l, ErrEmptyKey
 	case bad != nil:
 		return l, bad
-	case tx == nil || l.tx == nil:
-		return l, fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
+	case noTx != nil:
+		return l, noTx
 	case ctx.Err() != nil:
 		return l, contextReason(ctx)
 	}
@@ -207,6 +201,19 @@ func (l *txLock) wait(ctx context.Context) error {
 type transaction interface {
 	exec(ctx context.Context, sql string, args ...any) error
 	row(ctx context.Context, dest any, sql string, args ...any) error
+}
+
+// transactionOf is a user's transaction.
+func transactionOf(tx any) (transaction, error) {
+	switch t := tx.(type) {
+	case pgx.Tx:
+		return pgxTx{t}, nil
+	case *sql.Tx:
+		if t != nil {
+			return sqlTx{t}, nil
+		}
+	}
+	return nil, fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
 }
 
 type pgxTx struct{ tx pgx.Tx }

@@ -32,42 +32,45 @@ func (q *Questions) Connected() bool { return q.conn != nil }
 
 // Ask asks one question. See [Pool.Query]. Where the connection has ended since the last one, the question is asked on another.
 func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string, err error) {
+	err = q.again(ctx, func() error {
+		question := ask(sql)
+		err := q.ask(ctx, what, append([]*command{question}, q.connector.config.scope.renew()...)...)
+		rows = question.texts()
+		return err
+	})
+	return rows, err
+}
+
+// again runs f, which asks on the connection that is open. Where that has ended since the last question, it runs f again on another.
+func (q *Questions) again(ctx context.Context, f func() error) (err error) {
 	if q.conn != nil && time.Since(q.opened) < questionsFor {
-		if rows, err = q.ask(ctx, what, sql); err == nil || ctx.Err() != nil {
-			return rows, err
+		if err = f(); err == nil || ctx.Err() != nil {
+			return err
 		}
 	}
 	q.Close()
 	if q.conn, err = q.connector.open(ctx); err != nil {
 		q.conn = nil
-		return nil, err
+		return err
 	}
 	q.opened = time.Now()
-	return q.ask(ctx, what, sql)
+	return f()
 }
 
 // ask asks on the connection that is open. After an error there is none.
-func (q *Questions) ask(ctx context.Context, what, sql string) ([][]string, error) {
-	question, a := ask(sql), newAttempt(q.connector.config.ConnectTimeout)
+func (q *Questions) ask(ctx context.Context, what string, questions ...*command) error {
+	a := newAttempt(q.connector.config.ConnectTimeout)
 	w := q.wire(a)
-	commands := append([]*command{question}, q.connector.config.scope.renew()...)
-	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, commands...) }, discard)
-	if err == nil { // else the attempt's goroutine may still be at it
-		err = question.err
+	_, err := a.run(ctx, func(ctx context.Context) (*connection, error) { return nil, w.exchange(ctx, what, questions...) }, discard)
+	for i := 0; i < len(questions) && err == nil; i++ { // else the attempt's goroutine may still be at it
+		err = questions[i].err
 	}
 	if err != nil {
 		discard(q.conn)
 		q.conn = nil
-		return nil, connectError(ctx, err)
+		return connectError(ctx, err)
 	}
-	rows := make([][]string, len(question.rows))
-	for i, row := range question.rows {
-		rows[i] = make([]string, len(row))
-		for j, value := range row {
-			rows[i][j] = string(value)
-		}
-	}
-	return rows, nil
+	return nil
 }
 
 // wire is the connection as an attempt uses it.

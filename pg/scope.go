@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,6 +34,9 @@ type scope struct {
 	prepares []*statement // of every session
 	// renew replaces the transaction by another, in which the settings are made again.
 	renew func() []*command
+	// outside has commands that are a transaction of their own done without the session's: it is ended before, and another begins after. They have to
+	// be one flight, so that a pooler does not see that there was none for a moment.
+	outside func(commands []*command) []*command
 	// again is the same as messages: before a statement that may be the first since one has failed, and behind one of which something is to
 	// end that ends with a transaction. beforeWait and afterWait are the same as text.
 	again                 []byte
@@ -67,7 +71,7 @@ func newConnectionScope(c *Config) *scope {
 	return &scope{
 		statuses: connectionStatuses, lease: "idle_session_timeout", settings: c.settings(), setSQL: setSQL, applicationSQL: applicationSQL,
 		resets: true, clean: []string{"DISCARD ALL", "RESET ROLE", "SET client_encoding TO 'UTF8'"}, prepares: statements,
-		renew: none, end: none, firstFailure: func(_ *wire, err error, _ []*command) error { return err },
+		renew: none, outside: func(commands []*command) []*command { return commands }, end: none, firstFailure: func(_ *wire, err error, _ []*command) error { return err },
 		probe: func(p *prober, ctx context.Context, s *setUp, proxied bool) error {
 			if proxied { // somebody stands between: it may be one that keeps sessions whole, or not
 				return p.probeProxy(ctx, s)
@@ -111,6 +115,10 @@ func newTransactionScope(c *Config) *scope {
 		set := ask(localSetSQL, names(s.settings), values(s.settings))
 		set.closes = true
 		return []*command{ask(chainStatement.sql), set}
+	}
+	s.outside = func(commands []*command) []*command {
+		before, after := []*command{ask("ROLLBACK")}, append(asked(s.begin), ask(localSetSQL, names(s.settings), values(s.settings)))
+		return slices.Concat(before, commands, after)
 	}
 	s.end = func() []*command {
 		commands := []*command{ask(chainStatement.sql)}

@@ -37,8 +37,9 @@ type command struct {
 	// optional says that nothing depends on it, so that it may fail.
 	optional bool
 
-	rows [][][]byte
-	err  error // the server's
+	rows    [][][]byte
+	warning string // the server's, of SQLSTATE 01000
+	err     error  // the server's
 }
 
 func ask(sql string, params ...[]byte) *command { return &command{sql: sql, params: params} }
@@ -63,6 +64,18 @@ func (c *command) text() (string, error) {
 		return "", fmt.Errorf("%d rows where one value was expected", len(c.rows))
 	}
 	return string(c.rows[0][0]), nil
+}
+
+// texts are the rows that the command answered; a null is the empty text.
+func (c *command) texts() [][]string {
+	rows := make([][]string, len(c.rows))
+	for i, row := range c.rows {
+		rows[i] = make([]string, len(row))
+		for j, value := range row {
+			rows[i][j] = string(value)
+		}
+	}
+	return rows
 }
 
 // together makes the commands one transaction, which ends with the last of them unless one is BEGIN. A pooler by transaction
@@ -190,6 +203,10 @@ func (w *wire) receive(c *command) error {
 				row[i] = append([]byte(nil), v...)
 			}
 			c.rows = append(c.rows, row)
+		case *pgproto3.NoticeResponse:
+			if m.Code == "01000" {
+				c.warning = m.Message
+			}
 		case *pgproto3.ErrorResponse:
 			server := pgconn.ErrorResponseToPgError(m)
 			c.err = errors.Join(c.err, server)

@@ -1,0 +1,92 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Guard makes a transaction of the caller's, a pgx.Tx or an *sql.Tx on any connection to the same database, commit only if its hold is the newest: where
+// somebody has drawn a newer token for the key, Guard fails with [ErrFenced], and from then on to the end of the transaction nobody draws one. So the
+// transaction's work is before that of the next holder, and is seen by it. It is one statement: SELECT lockkeeper.guard(id, token), with [Lock.ID] and
+// [Lock.Token]; other languages send it themselves.
+//
+// Roll back after any error: but for a bad argument and an ended hold, it has broken the transaction. Call it once, before or after the work, and not inside a
+// savepoint that may be rolled back. It is right under every isolation level. Under REPEATABLE READ and SERIALIZABLE begin the
+// transaction inside the hold: a snapshot that is older than the token is ErrFenced too, with SQLSTATE 40001.
+//
+// It takes one round trip, and waits for a token that is being drawn. The next holder waits for the guarded transaction: keep it short, and see to it that the server ends
+// it if this process hangs (idle_in_transaction_session_timeout).
+func Guard(ctx context.Context, tx any, held Fenced) error {
+	name, err := guard(ctx, tx, held)
+	if err != nil {
+		return fmt.Errorf("lockkeeper: guard%s: %w", name, err)
+	}
+	return nil
+}
+
+// guard returns the key's name for the error, where it is known.
+func guard(ctx context.Context, tx any, held Fenced) (name string, err error) {
+	switch h := held.(type) {
+	case *Lock:
+		if h == nil {
+			return "", errNoHold
+		}
+		name = " " + quoteKey(h.Key())
+	case *LockSet:
+		if h == nil {
+			return "", errNoHold
+		}
+		name = " of " + plural(len(h.keys.all), "key")
+	case nil:
+		return "", errNoHold
+	}
+	t, err := transactionOf(tx)
+	switch f := held.fenced(); {
+	case ctx == nil:
+		return name, ErrNilContext
+	case err != nil:
+		return name, err
+	case f == nil:
+		return name, fmt.Errorf("%w: it was acquired without WithFencing or WithToken", ErrNoToken)
+	case held.Err() != nil:
+		return name, fmt.Errorf("%w: the hold has ended: %w", ErrFenced, held.Err())
+	default:
+		return name, f.guard(ctx, t)
+	}
+}
+
+var errNoHold = errors.New("a Lock or a LockSet is needed that is not nil")
+
+// fencedCode is the SQLSTATE of lockkeeper.guard.
+const fencedCode = "LKF01"
+
+func (f *fence) guard(ctx context.Context, tx transaction) error {
+	var err error
+	if len(f.ids) == 1 {
+		err = tx.exec(ctx, "SELECT lockkeeper.guard($1::pg_catalog.int8, $2::pg_catalog.int8)", f.ids[0], f.token)
+	} else {
+		ids := make([]string, 0, len(f.ids))
+		for _, id := range slices.Sorted(slices.Values(f.ids)) {
+			ids = append(ids, strconv.FormatInt(id, 10))
+		}
+		err = tx.exec(ctx, "SELECT lockkeeper.guard_all($1::pg_catalog.text::pg_catalog.int8[], $2::pg_catalog.int8)", "{"+strings.Join(ids, ",")+"}", f.token)
+	}
+	var server interface{ SQLState() string } // of pgx, and of other drivers behind database/sql
+	switch {
+	case err == nil || !errors.As(err, &server):
+		return err
+	case server.SQLState() == fencedCode:
+		return fmt.Errorf("%w: %w", ErrFenced, err)
+	case server.SQLState() == "40001":
+		return fmt.Errorf("%w: a token has been drawn since the transaction's snapshot: %w", ErrFenced, err)
+	case notMigrated(server.SQLState()):
+		return fmt.Errorf("%w: run manager.Migrate once for this database: %w", ErrNotMigrated, err)
+	case server.SQLState() == "25006":
+		return fmt.Errorf("a read-only transaction has nothing to guard: %w", err)
+	}
+	return err
+}

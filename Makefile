@@ -29,6 +29,7 @@ MUTANT_ARGS =
 # Arguments of the demo's commands.
 DEMO_ARGS =
 STORM_ARGS =
+FENCE_ARGS =
 CHAOS_ARGS =
 SOAK_ARGS =
 # Arguments of the benchmark harness.
@@ -70,6 +71,10 @@ demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processe
 .PHONY: storm
 storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help)
 	@scripts/demo storm $(STORM_ARGS)
+
+.PHONY: fence
+fence: ## stop a holder past its loss and wake it: its write must not count (FENCE_ARGS='--duration 5m', or --help)
+	@scripts/demo fence $(FENCE_ARGS)
 
 .PHONY: bench
 bench: ## compare with what one could use instead, half an hour (BENCH_ARGS='--quick --baseline HEAD~1', or --help)

@@ -33,7 +33,7 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 		return k.refused(errors.New("WithToken is not for Once: no two periods have one key"), 0)
 	}
 	keep := begin.Add(period + m.config.clockSkew).Sub(now)
-	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold, o.unfenced = max(o.minHold, keep), true })
+	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep); o.unfenced = true })
 	err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
 		return f(context.WithValue(ctx, periodKey{}, begin))
 	}, opts)

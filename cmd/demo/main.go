@@ -30,7 +30,7 @@ func execute(args []string) int {
 	ctx := context.Background()
 	switch part := append(args, "")[0]; part {
 	case chaosPartName:
-	case workerName:
+	case workerName, fencePartName:
 		// A Ctrl-C in the terminal reaches a worker too. Its parent tells it to stop, in order.
 		signal.Ignore(os.Interrupt, syscall.SIGHUP)
 	default:

@@ -36,6 +36,7 @@ one lock, a call that does not return, something left behind.
 
   demo load     many processes take the same few locks, and every grant is checked
   demo storm    100,000 waiters are cancelled at once
+  demo fence    a holder is stopped past its loss and woken: its write must not count
   demo chaos    servers, network and processes are broken on purpose (Linux)
 
 None needs any set-up: without --dsn and without DATABASE_URL they start a PostgreSQL
@@ -47,6 +48,7 @@ command line; 130 interrupted, after everything was closed and removed.`
 const rootExamples = `  demo load                          a first look: ten seconds, a server of its own
   demo load --no-locks               the same without locks, to see the proof fail
   demo storm                         a hundred thousand cancellations at one moment
+  demo fence                         half a minute
   demo chaos --seed 1                a minute of faults, the same ones each time
   demo load --help                   all that can be set`
 
@@ -66,6 +68,7 @@ func newRoot(status *int) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newLoad(status), newStorm(status))
+	addFence(root, status)
 	addChaos(root, status)
 	root.AddCommand(newVersion(), newWorker())
 	return root

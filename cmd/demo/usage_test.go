@@ -46,6 +46,8 @@ func TestUsageErrors(t *testing.T) {
 		{"storm --bound 0s", "--bound is 0s"},
 		{"storm --bound 1h", "--bound is 1h0m0s"},
 		{"storm --dsn=", "--dsn is empty"},
+		{"fence --duration 0s", "--duration is 0s"},
+		{"fence --dsn=", "--dsn is empty"},
 		{"version extra", "takes no arguments"},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,32 @@
+package main
+
+// ofFences are bugs of tokens and guarded transactions.
+var ofFences = []mutant{
+	{name: "a fence does not hold up the next grant", test: "manager TestGuardedTransactionComesBeforeTheNextGrant", edits: []edit{
+		{"manager/migrate.go", "$1 FOR SHARE;", "$1;"}}},
+	{name: "a fence lets an old token through", test: "manager TestGuardOfAnOldHold", edits: []edit{
+		{"manager/migrate.go", "IF newest OPERATOR(pg_catalog.=) $2 THEN", "IF newest OPERATOR(pg_catalog.>=) $2 THEN"}}},
+	{name: "a fence's old snapshot is another error", test: "manager TestGuardOfAnOldHold", edits: []edit{
+		{"manager/guard.go", "server.SQLState() == \"40001\"", "server.SQLState() == \"40002\""}}},
+	{name: "a fence does not see that the hold is over", test: "manager TestGuardRefuses", edits: []edit{
+		{"manager/guard.go", "case held.Err() != nil:", "case held.Err() == manager:"},
+		{"manager/guard.go", "var errNoHold = ", "var manager = errors.New(\"\")\n\nvar errNoHold = "}}},
+	{name: "a fence of a set is that of one key", test: "manager TestGuardOfASet", edits: []edit{
+		{"manager/keyset.go", "\t\tf.ids = append(f.ids, k.id)\n", "\t\tf.ids = []int64{k.id}\n"}}},
+	{name: "a token of a set is older than that of one key", test: "manager TestTokenOfEachKind", edits: []edit{
+		{"manager/drawing.go", "pg_catalog.max(l.token)", "pg_catalog.min(l.token)"}}},
+	{name: "a token is not durable", test: "manager TestTokensSurviveACrash", edits: []edit{
+		{"pg/transact.go", "'on'::pg_catalog.text, true)", "'off'::pg_catalog.text, true)"}}},
+	{name: "a token's transaction has the role's defaults", test: "manager TestTokensSurviveACrash", edits: []edit{
+		{"pg/transact.go", "\"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE\"", "\"BEGIN\""}}},
+	{name: "a token that no standby has is believed", test: "pg TestTransactIsNotDurableWithoutTheStandby", edits: []edit{
+		{"pg/wire.go", "if m.Code == \"01000\" {", "if m.Code == \"01001\" {"}}},
+	{name: "a token is drawn from a table of another version", test: "manager TestNoToken", edits: []edit{
+		{"manager/drawing.go", "s.version OPERATOR(pg_catalog.=) %[3]d)\n ), locked", "s.version OPERATOR(pg_catalog.<>) -%[3]d)\n ), locked"}}},
+	{name: "a lock without its token is kept", test: "manager TestNoToken", edits: []edit{
+		{"manager/fence.go", "\t\tif !drawn {\n\t\t\tl.releaseLater()\n", "\t\tif !drawn && l == nil {\n\t\t\tl.releaseLater()\n"}}},
+	{name: "a lost lock gets its token", test: "manager TestGuardedTransactionDoesNotHoldUpForEver", edits: []edit{
+		{"manager/fence.go", "\t\tcase <-l.Done():\n", "\t\tcase <-drawer.quit:\n"}}},
+	{name: "a shared lock's token is not refused", test: "manager TestTokenIsRefusedWhereThereIsNone", edits: []edit{
+		{"manager/acquire.go", "case l.claim.Shared && m.fences(o):", "case l.claim.Shared && l.claim.Try && m.fences(o):"}}},
+}

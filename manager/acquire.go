@@ -66,6 +66,9 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 	l.acquired.Store(true)
 	if over := l.claim.Over(); over != nil && !errors.Is(over, ErrReleased) { // it ended before HoldEnds could see that it is acquired
 		l.unregister()
+		if l.endedCleanly() {
+			l.markEnded()
+		}
 	}
 	return l, nil
 }

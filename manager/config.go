@@ -26,6 +26,7 @@ type config struct {
 	idleKeyTime   time.Duration
 	notify        bool
 	fencing       bool
+	takeover      time.Duration
 	restarts      int
 	restartWindow time.Duration
 	clockSkew     time.Duration
@@ -209,6 +210,9 @@ func (c *config) complete() error {
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if err := c.checkTakeover(); err != nil {
+		return err
 	}
 	c.hash, c.secondHash = c.ids()
 	if c.retry.Attempts == 0 && c.retry.Backoff == nil {

@@ -18,38 +18,63 @@ type drawing struct {
 	questions *pg.Questions
 	draws     []*draw
 	ids       map[int64]bool // of all of them
+	checks    []*draw        // that have their token, and wait for the holds before
+	marks     []*tokenMark   // of an id each
 
-	tokens    []int64 // by draw; 0: a guarded transaction is in the way
-	connected bool
-	canceled  bool // by stop
-	err       error
+	tokens  []int64          // by draw; 0: a guarded transaction is in the way
+	befores [][]before       // likewise, and by id
+	seen    map[int64]before // of the checks, by id
+	marked  map[int64]bool   // the ids of the marks that are written
+
+	unmarkable bool // another attempt would not write them
+	connected  bool
+	err        error
 }
 
-// add puts a draw into the round. It reports false where it has to wait for the next: the round is full, or has one of its ids already.
-func (r *drawing) add(w *draw) bool {
+// add puts a draw into the round, unless it has to wait for the next: the round is full, or has one of its ids already.
+func (r *drawing) add(w *draw) {
+	if w.token != 0 {
+		r.checks = append(r.checks, w)
+		return
+	}
 	if r.ids == nil {
 		r.ids = make(map[int64]bool)
 	}
 	if len(r.ids) > 0 && len(r.ids)+len(w.ids) > maxDrawn || slices.ContainsFunc(w.ids, func(id int64) bool { return r.ids[id] }) {
-		return false
+		return
 	}
 	for _, id := range w.ids {
 		r.ids[id] = true
 	}
 	r.draws = append(r.draws, w)
-	return true
+}
+
+// addMarks puts marks into the round: the first of each id.
+func (r *drawing) addMarks(d *drawer) {
+	ids := make(map[int64]bool)
+	for _, m := range d.marks {
+		if !ids[m.id] && len(ids) < maxDrawn {
+			ids[m.id] = true
+			r.marks = append(r.marks, m)
+		}
+	}
 }
 
 // run draws; with nothing to draw it closes the connection.
 func (r *drawing) run(ctx context.Context) {
-	if len(r.draws) == 0 {
+	if len(r.draws)+len(r.checks)+len(r.marks) == 0 {
 		r.questions.Close()
 		return
 	}
-	r.tokens = make([]int64, len(r.draws))
-	r.err = r.ask(ctx)
-	r.connected, r.canceled = r.questions.Connected(), ctx.Err() != nil
-	if r.err == nil || r.canceled {
+	r.tokens, r.befores = make([]int64, len(r.draws)), make([][]before, len(r.draws))
+	if failed := r.markAndCheck(ctx); failed != nil {
+		r.unmarkable = !pg.Transient(failed) && ctx.Err() == nil
+		r.marked, r.seen = nil, nil // they are tried again; a draw tells its caller what is wrong
+	}
+	if len(r.draws) > 0 {
+		r.err = r.ask(ctx)
+	}
+	if r.connected = r.questions.Connected(); r.err == nil {
 		return
 	}
 	var server *pgconn.PgError
@@ -74,19 +99,22 @@ const (
 	insertSQL = `INSERT INTO lockkeeper.fence (id) SELECT v.id FROM pg_catalog.unnest('{%s}'::pg_catalog.int8[]) AS v(id)
  WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %d) ORDER BY v.id ON CONFLICT (id) DO NOTHING`
 	// drawSQL draws for groups of ids: all ids of a group get one token, which is greater than each had. A row that a guarded transaction has
-	// locked is skipped, and with it its group: the transaction holds no other up.
+	// locked is skipped, and with it its group: the transaction holds no other up. Of each row it finds the newest token whose holder was told it,
+	// whether that hold has ended, and for how long it has been waited for.
 	drawSQL = `WITH want AS (
   SELECT w.id, w.g FROM ROWS FROM (pg_catalog.unnest('{%[1]s}'::pg_catalog.int8[]), pg_catalog.unnest('{%[2]s}'::pg_catalog.int8[])) AS w(id, g)
   WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %[3]d)
  ), locked AS (
-  SELECT f.id, f.token, w.g FROM lockkeeper.fence AS f JOIN want AS w ON f.id OPERATOR(pg_catalog.=) w.id
+  SELECT f.id, f.token, f.ended, w.g, CASE WHEN f.voided OPERATOR(pg_catalog.>=) f.token THEN f.told ELSE f.token END AS told,
+   CASE WHEN f.voided OPERATOR(pg_catalog.>=) f.token THEN f.waited ELSE 0 END AS waited FROM lockkeeper.fence AS f JOIN want AS w ON f.id OPERATOR(pg_catalog.=) w.id
   ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
  ), next AS (
   SELECT l.g, pg_catalog.max(l.token) OPERATOR(pg_catalog.+) 1::pg_catalog.int8 AS token FROM locked AS l GROUP BY l.g
   HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) FROM want AS w WHERE w.g OPERATOR(pg_catalog.=) l.g)
  )
- UPDATE lockkeeper.fence AS f SET token = n.token FROM want AS w, next AS n
- WHERE f.id OPERATOR(pg_catalog.=) w.id AND w.g OPERATOR(pg_catalog.=) n.g RETURNING n.g, n.token`
+ UPDATE lockkeeper.fence AS f SET token = n.token, told = l.told, waited = l.waited FROM locked AS l, next AS n
+ WHERE f.id OPERATOR(pg_catalog.=) l.id AND l.g OPERATOR(pg_catalog.=) n.g
+ RETURNING n.g, n.token, l.id, l.told, l.ended OPERATOR(pg_catalog.>=) l.told, l.waited`
 	versionSQL = `SELECT s.version FROM lockkeeper.version AS s`
 )
 
@@ -94,7 +122,7 @@ func (r *drawing) ask(ctx context.Context) error {
 	var ids, groups []string
 	for i, w := range r.draws {
 		for _, id := range w.ids {
-			ids, groups = append(ids, strconv.FormatInt(id, 10)), append(groups, strconv.Itoa(i))
+			ids, groups = append(ids, number(id)), append(groups, strconv.Itoa(i))
 		}
 	}
 	all := strings.Join(ids, ",")
@@ -112,7 +140,11 @@ func (r *drawing) ask(ctx context.Context) error {
 		if err = errors.Join(err, failed); err != nil || i >= len(r.tokens) {
 			return fmt.Errorf("the server answers %q: %w", row, err)
 		}
-		r.tokens[i] = token
+		b, err := parseBefore(row)
+		if err != nil {
+			return err
+		}
+		r.tokens[i], r.befores[i] = token, append(r.befores[i], b)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (l *Lock) Token() int64 { return l.fenced().number() }
 
 // Token is the number that [WithFencing] or [WithToken] gave the set: greater than that of every earlier holder of any of its keys; 0
 // without.
-func (s *LockSet) Token() int64 { return s.fence.number() }
+func (s *LockSet) Token() int64 { return s.fence.Load().number() }
 
 func (f *fence) number() int64 {
 	if f == nil {
@@ -63,12 +63,12 @@ func (f *fence) number() int64 {
 
 func (l *Lock) fenced() *fence {
 	if l.set != nil {
-		return l.set.fence
+		return l.set.fence.Load()
 	}
 	return l.fence
 }
 
-func (s *LockSet) fenced() *fence { return s.fence }
+func (s *LockSet) fenced() *fence { return s.fence.Load() }
 
 // fences reports whether an acquisition draws a token.
 func (m *Manager) fences(o *acquireOptions) bool { return o.token || m.config.fencing && !o.unfenced }
@@ -104,15 +104,15 @@ var errGuarded = errors.New("the lock was held, and its token waited for the end
 // draw draws the token of a hold, of which l is the lead, while its context and time last, and its locks are held. A try does not wait for
 // guarded transactions.
 func (l *Lock) draw(ctx context.Context, f *fence, by time.Time, try bool) error {
-	w := &draw{ids: f.ids, reply: make(chan drawn, drawnRoom)}
+	w := &draw{ids: f.ids, delay: l.manager.config.takeover, begun: time.Now(), reply: make(chan drawn, drawnRoom)}
 	drawer := l.manager.drawer
 	if !drawer.submit(w) {
 		return ErrClosed
 	}
-	answered := false
+	told := false
 	defer func() {
-		if !answered {
-			drawer.withdraw(w)
+		if !told {
+			drawer.retract(w)
 		}
 	}()
 	var over <-chan time.Time
@@ -125,19 +125,21 @@ func (l *Lock) draw(ctx context.Context, f *fence, by time.Time, try bool) error
 	for {
 		select {
 		case d := <-w.reply:
-			if d.blocked {
-				if blocked = errGuarded; try {
+			if d.blocked != nil {
+				if blocked = d.blocked; try && blocked == errGuarded { //nolint:errorlint // that very value
 					return fmt.Errorf("%w: %w", ErrNotAcquired, blocked)
 				}
 				continue
 			}
-			answered = true
-			if f.token = d.token; d.err != nil {
+			if f.token = d.token; d.err != nil && isClosed(drawer.closing) {
+				return ErrClosed
+			} else if d.err != nil {
 				return fmt.Errorf("%w, so the lock was released: %w", ErrNoToken, d.err)
 			}
 			if l.Err() != nil {
 				return because(l.ended(), blocked)
 			}
+			told = true
 			return nil
 		case <-l.parent.done:
 			return because(contextReason(ctx), blocked)
@@ -145,7 +147,7 @@ func (l *Lock) draw(ctx context.Context, f *fence, by time.Time, try bool) error
 			return because(l.ended(), blocked)
 		case <-over:
 			return because(ErrWaitTimeout, blocked)
-		case <-drawer.done:
+		case <-drawer.closing:
 			return ErrClosed
 		}
 	}
@@ -169,4 +171,13 @@ func because(err, blocked error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, blocked)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -334,7 +334,10 @@ func (g *gathering) draw(o *acquireOptions) error {
 		}
 		return g.keys.all[0].refused(err, time.Since(g.begun))
 	}
-	g.set.fence = f
+	g.set.fence.Store(f)
+	if g.lead.endedCleanly() { // before HoldEnds could see that there is a token
+		g.lead.markEnded()
+	}
 	return nil
 }
 

@@ -102,6 +102,9 @@ func (l *Lock) release(ctx context.Context) error {
 	}
 	var known bool
 	first := !l.releasing.Swap(true) //arch:publishes that the lock is being released: the first caller sends the release
+	if first {
+		l.markEnded()
+	}
 	switch {
 	case !first:
 		known = l.claim.Await(done)
@@ -174,6 +177,7 @@ func (l *Lock) HoldEnds(cause error) {
 	}
 	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters
 		l.manager.unregisterSoon(l)
+		l.markEndedSoon()
 	} // where it has not been acquired yet, acquire sees that the hold is over
 }
 

@@ -21,7 +21,7 @@ type LockSet struct {
 	others   []*actor.Claim
 	loss     atomic.Pointer[error] // written by the keeper of the first of others that is lost
 	released atomic.Bool           // written by whoever first releases the others
-	fence    *fence                // nil: it has no token; written by the acquirer before it returns the set
+	fence    atomic.Pointer[fence] // nil: it has no token; written by the acquirer before it returns the set
 	// What the acquirer waits for while it takes the locks in order; nil if nothing. Written by the acquirer.
 	wanted atomic.Pointer[actor.Want]
 }

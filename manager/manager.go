@@ -30,6 +30,7 @@ type Manager struct {
 	holds      latency.Histogram // from the grants to the ends of holds
 	refused    refusals          // written by whoever is refused
 	background sync.WaitGroup    // goroutines that take registrations back
+	marking    sync.WaitGroup    // goroutines that tell the drawer of holds that have ended
 
 	closing atomic.Bool // written by the first Close
 	// Closed by close when nothing of the manager is left; received by Close; nothing is sent.
@@ -175,8 +176,10 @@ func (m *Manager) close() {
 	defer close(m.closed)
 	ctx := context.Background() //nolint:forbidigo // Close's context bounds the wait for this, not this
 	m.watcher.stop()            // who waits is refused from now on
-	m.drawer.stop()             // and who waits for a token
+	m.drawer.refuse()           // and who waits for a token
 	_ = m.supervisor.Close(ctx)
+	m.marking.Wait()
+	m.drawer.stop()
 	_ = m.pool.Close(ctx)
 	m.observing.stop()
 	m.background.Wait() // after all else: a function of a context's that blocks keeps nothing open

@@ -100,9 +100,11 @@ $lockkeeper$`
 var migrateSQL = []string{
 	`CREATE SCHEMA IF NOT EXISTS lockkeeper`,
 	`CREATE TABLE lockkeeper.version (version pg_catalog.int4 PRIMARY KEY)`,
-	// ended is for a later version: the newest token whose hold has ended cleanly.
+	// ended is the newest token whose hold has ended cleanly, and voided the newest that nobody was told. told is the newest before token that somebody was told,
+	// and waited for how many milliseconds those who held the lock since have waited for its end.
 	`CREATE TABLE lockkeeper.fence (id pg_catalog.int8 PRIMARY KEY, token pg_catalog.int8 NOT NULL DEFAULT 0,
- ended pg_catalog.int8 NOT NULL DEFAULT 0) WITH (fillfactor = 50)`,
+ ended pg_catalog.int8 NOT NULL DEFAULT 0, voided pg_catalog.int8 NOT NULL DEFAULT 0,
+ told pg_catalog.int8 NOT NULL DEFAULT 0, waited pg_catalog.int8 NOT NULL DEFAULT 0) WITH (fillfactor = 50)`,
 	`COMMENT ON TABLE lockkeeper.fence IS 'The newest token of each key, by the id of its lock. A row must not be deleted: tokens would begin again at 1.'`,
 	`CREATE FUNCTION lockkeeper.guard(id pg_catalog.int8, token pg_catalog.int8) RETURNS void` + guardText,
 	`CREATE FUNCTION lockkeeper.guard_all(ids pg_catalog.int8[], token pg_catalog.int8) RETURNS void LANGUAGE plpgsql AS $lockkeeper$

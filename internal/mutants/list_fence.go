@@ -29,4 +29,16 @@ var ofFences = []mutant{
 		{"manager/fence.go", "\t\tcase <-l.Done():\n", "\t\tcase <-drawer.quit:\n"}}},
 	{name: "a shared lock's token is not refused", test: "manager TestTokenIsRefusedWhereThereIsNone", edits: []edit{
 		{"manager/acquire.go", "case l.claim.Shared && m.fences(o):", "case l.claim.Shared && l.claim.Try && m.fences(o):"}}},
+	{name: "a takeover is not delayed", test: "manager TestTakeoverDelay", edits: []edit{
+		{"manager/drawer.go", "if ended || !d.finished.Before(w.due) {", "if ended || d.finished.Before(w.due) {"}}},
+	{name: "a takeover is delayed after a release", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
+		{"manager/lock.go", "\tif first {\n\t\tl.markEnded()\n\t}\n", ""}}},
+	{name: "a takeover is delayed after the end of a context", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
+		{"manager/lock.go", "\t\tl.markEndedSoon()\n", ""}}},
+	{name: "a takeover is delayed since Close does not write what has ended", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
+		{"manager/drawer.go", "} else if d.cancel == nil && !last && len(d.marks) > 0 {", "} else if d.cancel == nil && !last && len(d.marks) > 1000 {"}}},
+	{name: "a takeover forgets who has waited", test: "manager TestTakeoverByThoseWhoGiveUp", edits: []edit{
+		{"manager/drawer.go", "\t\t\twaited += time.Since(w.begun)\n", "\t\t\twaited += 0\n"}}},
+	{name: "a takeover waits for a token that nobody was told", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{
+		{"manager/drawer.go", "if w.token == 0 || w.delay == 0 {", "if w.token == 0 || w.delay > 0 {"}}},
 }

@@ -1,0 +1,218 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// never is a takeover delay that no test waits for.
+const never = time.Hour
+
+// delayed are the options of managers whose takeover delay is d.
+func delayed(d time.Duration) []manager.Option {
+	return []manager.Option{manager.WithTakeoverDelay(d), manager.WithHealth(200*time.Millisecond, 300*time.Millisecond)}
+}
+
+// endSession ends the session that has the lock, behind the back of its holder.
+func endSession(t *testing.T, s *pgserver.Server, lock *manager.Lock) time.Time {
+	t.Helper()
+	pid := held(t, s)[lock.ID()]
+	if pid == 0 {
+		t.Fatal("nobody has the lock")
+	}
+	terminate(t, s, pid)
+	return time.Now()
+}
+
+// After a hold that has not ended cleanly the next holder is told when the delay is over, and not before: for one key and for a set.
+func TestTakeoverDelay(t *testing.T) {
+	s := migrated(t)
+	const d = time.Second
+	old, next := openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
+	lock := acquire(t, old, "takeover")
+	ended := endSession(t, s, lock)
+	if lock = acquire(t, next, "takeover"); time.Since(ended) < d {
+		t.Errorf("the next holder is told after %v", time.Since(ended))
+	}
+	ended = endSession(t, s, lock)
+	set, err := old.AcquireAll(bounded(t), "takeover too", "takeover")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Since(ended) < d {
+		t.Errorf("the next holder, of a set, is told after %v", time.Since(ended))
+	}
+	if err := set.Release(bounded(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A clean end delays nobody, however it comes.
+func TestTakeoverAfterACleanEnd(t *testing.T) {
+	s := migrated(t)
+	next := openOn(t, s, delayed(never)...)
+	for name, end := range map[string]func(m *manager.Manager) error{
+		"Release": func(m *manager.Manager) error { return acquire(t, m, "clean").Release(bounded(t)) },
+		"context": func(m *manager.Manager) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err := m.Acquire(ctx, "clean")
+			return err
+		},
+		"Close": func(m *manager.Manager) error { acquire(t, m, "clean"); closeNow(t, m); return nil },
+		"detached": func(m *manager.Manager) error {
+			acquire(t, m, "clean", manager.WithDetachedHold())
+			closeNow(t, m)
+			return nil
+		},
+		"Do": func(m *manager.Manager) error {
+			return m.Do(bounded(t), "clean", func(context.Context) error { return nil })
+		},
+		"Elect": func(m *manager.Manager) error {
+			return m.Elect(bounded(t), "clean", func(context.Context) error { return nil })
+		},
+		"a set": func(m *manager.Manager) error {
+			set, err := m.AcquireAll(bounded(t), "clean", "clean too")
+			if err != nil {
+				return err
+			}
+			return set.Release(bounded(t))
+		},
+		"the end of a set's context": func(m *manager.Manager) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err := m.AcquireAll(ctx, "clean", "clean too")
+			return err
+		},
+		"local hand-offs": func(m *manager.Manager) error {
+			errs := make(chan error, 4)
+			for range cap(errs) {
+				go func() {
+					errs <- m.Do(bounded(t), "clean", func(context.Context) error { return nil })
+				}()
+			}
+			return errors.Join(<-errs, <-errs, <-errs, <-errs)
+		},
+	} {
+		m := openOn(t, s, delayed(never)...)
+		if err := end(m); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, key := range []string{"clean", "clean too"} {
+			lock, err := next.Acquire(bounded(t), key)
+			if err != nil {
+				t.Fatalf("after %s: %v", name, err)
+			}
+			release(t, lock)
+		}
+		closeNow(t, m)
+	}
+}
+
+// The holder that has lost its lock says that its work has ended, and the next is told at once.
+func TestTakeoverWhenTheWorkHasEnded(t *testing.T) {
+	s := migrated(t)
+	old, next := openOn(t, s, delayed(never)...), openOn(t, s, delayed(never)...)
+	working, finish := make(chan struct{}), make(chan struct{})
+	result := make(chan error, 1)
+	go func() {
+		result <- old.Do(t.Context(), "work", func(ctx context.Context) error {
+			close(working)
+			<-ctx.Done()
+			<-finish
+			return nil
+		})
+	}()
+	ended(t, "the work begins", working)
+	id := old.Key("work").ID()
+	terminate(t, s, held(t, s)[id])
+	granted := make(chan acquired, 1)
+	go func() {
+		lock, err := next.Acquire(t.Context(), "work", manager.WithWaitTimeout(patience))
+		granted <- acquired{lock, err}
+	}()
+	eventually(t, "the next has the lock", func() bool { return held(t, s)[id] != 0 })
+	eventually(t, "it has a token", func() bool {
+		return len(query(t, s, "SELECT 1 FROM lockkeeper.fence WHERE token > told AND ended < told")) > 0
+	})
+	if len(granted) > 0 {
+		t.Fatalf("it is told while the other works: %v", <-granted)
+	}
+	close(finish)
+	wantIs(t, ended(t, "the end of Do", result), manager.ErrLost)
+	got := ended(t, "the grant", granted)
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	release(t, got.lock)
+}
+
+// Who gives up has waited for those who come after: so the key is had at last, although each waits for less than the delay. The error says what
+// was waited for.
+func TestTakeoverByThoseWhoGiveUp(t *testing.T) {
+	s := migrated(t)
+	const d = 1500 * time.Millisecond
+	old, one, two := openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
+	lock := acquire(t, old, "give up")
+	ended := endSession(t, s, lock)
+	said := false
+	for i := range 200 {
+		m := []*manager.Manager{one, two}[i%2]
+		next, err := m.Acquire(bounded(t), "give up", manager.WithWaitTimeout(300*time.Millisecond))
+		if err == nil {
+			if time.Since(ended) < d {
+				t.Errorf("told after %v", time.Since(ended))
+			}
+			if !said {
+				t.Error("no error said what was waited for")
+			}
+			release(t, next)
+			return
+		}
+		wantIs(t, err, manager.ErrWaitTimeout)
+		said = said || strings.Contains(err.Error(), "takeover delay")
+	}
+	t.Error("nobody ever gets the key")
+}
+
+// Who gives up after a clean end has not held the key: the next is told at once.
+func TestTakeoverOfATokenThatNobodyWasTold(t *testing.T) {
+	s := migrated(t)
+	m, next := openOn(t, s, delayed(never)...), openOn(t, s, delayed(never)...)
+	release(t, acquire(t, m, "void"))
+	u := beginPgx(t, dsn(s))
+	for range 10 { // it ends at any moment of the draw
+		for _, d := range []time.Duration{1, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond} {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			_, _ = m.Acquire(ctx, "void", manager.WithWaitTimeout(patience))
+			cancel()
+			lock, err := next.Acquire(bounded(t), "void")
+			if err != nil {
+				t.Fatal(err)
+			}
+			release(t, lock)
+		}
+	}
+	if err := u.finish(true); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTakeoverDelayRefusesLessThanTheTrust(t *testing.T) {
+	s := server(t)
+	for d, want := range map[time.Duration]string{
+		time.Second: "WithTakeoverDelay is 1s: it must be at least the health interval and timeout together, 7s",
+		-1:          "WithTakeoverDelay is -1ns",
+	} {
+		_, err := manager.Open(bounded(t), dsn(s), manager.WithTakeoverDelay(d))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
+}

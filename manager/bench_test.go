@@ -2,8 +2,11 @@ package manager_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
@@ -12,6 +15,13 @@ import (
 func benchManager(b *testing.B) *manager.Manager {
 	b.Helper()
 	server, name := pgtest.NewDatabase(b)
+	conn, err := pgx.Connect(b.Context(), server.DSNOf(name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err = errors.Join(manager.Migrate(b.Context(), conn), conn.Close(b.Context())); err != nil {
+		b.Fatal(err)
+	}
 	m, err := manager.Open(b.Context(), server.DSNOf(name))
 	if err != nil {
 		b.Fatal(err)
@@ -91,5 +101,17 @@ func BenchmarkDo(b *testing.B) {
 		if err := m.Do(b.Context(), "orders/42", func(context.Context) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The same with tokens: one more round trip and a commit, which those who draw at one time share.
+func BenchmarkDistinctFencedKeys(b *testing.B) {
+	for _, callers := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			m := benchManager(b)
+			benchPairs(b, callers, func(ctx context.Context, caller int) (*manager.Lock, error) {
+				return m.Acquire(ctx, fmt.Sprint("key ", caller), manager.WithToken())
+			})
+		})
 	}
 }

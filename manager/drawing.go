@@ -81,6 +81,8 @@ func (r *drawing) run(ctx context.Context) {
 	switch missing := errors.As(r.err, &server) && notMigrated(server.Code); {
 	case missing:
 		r.err = fmt.Errorf("%w: run manager.Migrate once for this database: %s (SQLSTATE %s)", ErrNotMigrated, server.Message, server.Code)
+	case server != nil && strings.HasPrefix(server.Code, "42"): // about the statement, not the connection
+		r.err = fmt.Errorf("the server says %w", server)
 	case server != nil && comesAgain(server.Code):
 		r.err = nil // as if blocked
 	}

@@ -35,8 +35,6 @@ var ofFences = []mutant{
 		{"manager/lock.go", "\tif first {\n\t\tl.markEnded()\n\t}\n", ""}}},
 	{name: "a takeover is delayed after the end of a context", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
 		{"manager/lock.go", "\t\tl.markEndedSoon()\n", ""}}},
-	{name: "a takeover is delayed since Close does not write what has ended", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
-		{"manager/drawer.go", "} else if d.cancel == nil && !last && len(d.marks) > 0 {", "} else if d.cancel == nil && !last && len(d.marks) > 1000 {"}}},
 	{name: "a takeover forgets who has waited", test: "manager TestTakeoverByThoseWhoGiveUp", edits: []edit{
 		{"manager/drawer.go", "\t\t\twaited += time.Since(w.begun)\n", "\t\t\twaited += 0\n"}}},
 	{name: "a takeover waits for a token that nobody was told", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{

@@ -204,7 +204,7 @@ func (m *machine) cancelOwn() {
 
 func (m *machine) returnOwn() {
 	if m.server.own == ownHave {
-		m.server.own = ownNone
+		m.server.own, m.server.lent = ownNone, false
 		m.do(fxReturn, nil, nil)
 	}
 }

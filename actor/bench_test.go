@@ -38,6 +38,7 @@ func (l *instantLink) Poll(_, _, _ bool)       { l.events <- Answered{yes} }
 func (l *instantLink) Reserve(_, _ bool)       { l.events <- Reserved{yes} }
 func (l *instantLink) Withdraw()               {}
 func (l *instantLink) StopPolling()            {}
+func (l *instantLink) Lend(any)                {}
 func (l *instantLink) Pace(bool)               {}
 func (l *instantLink) Tell(*Hint)              {}
 func (l *instantLink) Return()                 {}

@@ -30,6 +30,7 @@ type fakeLink struct {
 	counts     map[effectKind]int
 	op         int  // operations begun
 	telling    bool // a question is under way
+	lent       []any
 }
 
 // reservation is a place in the queue for a session.
@@ -242,6 +243,12 @@ func (l *fakeLink) Unlock(offer *Hint) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	l.begin(fxUnlock, l.heldOn, l.unlocked)
+}
+
+func (l *fakeLink) Lend(loan any) {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	l.lent = append(l.lent, loan)
 }
 
 func (l *fakeLink) StopPolling() {

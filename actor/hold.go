@@ -118,7 +118,7 @@ func (m *machine) endHold(c *Claim, cause error) {
 		m.keep(c)
 		return
 	}
-	if m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime && !m.draining {
+	if !m.server.lent && m.handOffs+1 < m.limits.HandOffGrants && m.now.Sub(m.grantedAt) < m.limits.HandOffTime && !m.draining {
 		if next := m.nextHolder(); next != nil {
 			m.handOffs++
 			m.assign(next, true)
@@ -137,7 +137,7 @@ func (m *machine) unlocked(a *Answer) {
 		m.leaving = nil
 		m.do(fxSettle, c, releaseOutcome(a))
 	}
-	if next := m.queue.head; !a.OK || next == nil || !next.Dedicated {
+	if next := m.queue.head; !a.OK || next == nil || !next.Dedicated || m.server.lent {
 		m.returnOwn()
 	}
 	m.server.onOwn = false

@@ -89,6 +89,9 @@ func (k *keeper) consider(m message) bool {
 	case unused:
 		e.claim.unused = true
 		return false
+	case lend:
+		e.asked <- k.lend(e)
+		return false
 	case inside:
 		e.claim.waits = e.claim.waits.changed(e.wanted, e.ends)
 		return false

@@ -32,6 +32,14 @@ type whoHolds struct {
 	holding chan<- []Holding
 }
 
+// lend: the holder wants to work on the session of its lock.
+type lend struct {
+	claim *Claim
+	loan  any // the store's
+	// Sent by the keeper; received by the holder; never closed; capacity 1: whether the session has been asked.
+	asked chan<- bool
+}
+
 // inside: work inside a hold begins to wait for another key, or has ended that.
 type inside struct {
 	claim  *Claim
@@ -71,6 +79,7 @@ func (*release) String() string     { return "release" }
 func (unused) String() string       { return "unused" }
 func (await) String() string        { return "await" }
 func (whoHolds) String() string     { return "who holds" }
+func (lend) String() string         { return "lend" }
 func (inside) String() string       { return "inside" }
 func (contextEnded) String() string { return "context ended" }
 func (withdraw) String() string     { return "withdraw" }

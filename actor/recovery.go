@@ -201,7 +201,7 @@ func (k *keeper) settleServer() {
 		k.link.Unlock(nil)
 	case s.op != opNone:
 	case s.own == ownHave:
-		s.own = ownNone
+		s.own, s.lent = ownNone, false
 		k.link.Return()
 	case s.own == ownAsked:
 		s.own = ownWithdrawn
@@ -223,5 +223,7 @@ func (k *keeper) refuseMessage(m message, err error) {
 		m.claim.awaitOutcome(m.outcome)
 	case whoHolds:
 		m.holding <- nil
+	case lend:
+		m.asked <- false
 	}
 }

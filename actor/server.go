@@ -11,6 +11,7 @@ type server struct {
 	dedicated bool // own was asked for by a claim that wants a session to itself
 	onOwn     bool // the operation, or the lock, is on the key's own session
 	stopping  bool // the poll under way was asked to stop
+	lent      bool // own was lent to a holder (lend.go)
 }
 
 // operation is what a keeper asks of the store about its lock.
@@ -54,7 +55,7 @@ func (s server) after(e message) server {
 		if s.own != ownAsked && s.own != ownWithdrawn {
 			return s // as above
 		}
-		s.own = ownNone
+		s.own, s.lent = ownNone, false
 		if e.OK {
 			s.own = ownHave
 		}

@@ -36,6 +36,8 @@ type Link interface {
 	// Unlock releases the lock on the session where it was granted, in the mode in which it was.
 	// The other processes are told right after it: offer may be nil, and is where the lock is on the key's own session.
 	Unlock(offer *Hint)
+	// Lend has the key's own session, on which the lock is held, lent to its holder. It goes there in the order of Lend and Unlock.
+	Lend(loan any)
 	// Return returns the key's own session, which must hold nothing.
 	Return()
 	// Ask asks who holds the lock, and whether anybody waits for it. Answered by [Told], once for all questions that came before it was sent;

@@ -128,6 +128,7 @@ func (l *scriptedLink) Tell(*Hint)        {}
 func (l *scriptedLink) Reserve(_, _ bool) {}
 func (l *scriptedLink) Withdraw()         {}
 func (l *scriptedLink) StopPolling()      {}
+func (l *scriptedLink) Lend(any)          {}
 func (l *scriptedLink) Return()           {}
 func (l *scriptedLink) Ask()              {}
 func (l *scriptedLink) Session() Session  { return l.endedSession }

@@ -37,8 +37,8 @@
 // Two holders of one key never overlap, over all processes that use the same database, as long as the server keeps their
 // sessions. Where it does not (a broken connection, a restart, a partition) the holder hears: Lock.Err is [ErrLost] with the
 // cause. Where the client stops hearing from the server this comes before the server frees the lock; where the server itself
-// ends the session, within milliseconds after. Work that cannot bear those milliseconds needs a fence: [WithFencing]
-// and [Guard].
+// ends the session, within milliseconds after. Work that cannot bear those milliseconds is done in a transaction on the lock's own session
+// ([Lock.BeginTx]), which is aborted before the lock is anybody else's, or has a fence: [WithFencing] and [Guard].
 //
 // # How it works
 //

@@ -57,6 +57,10 @@ var (
 	// ErrDeadlock: the caller holds a key and would wait for one whose holder waits for it, directly or over others. Within a process the caller
 	// that closes the circle is told at once, over processes one of its members after about a second.
 	ErrDeadlock = errors.New("deadlock")
+	// ErrNotDedicated: BeginTx of a lock that shares its session with others, or has two.
+	ErrNotDedicated = errors.New("the lock has no session of its own: acquire it with WithDedicatedSession")
+	// ErrTxOpen: a transaction of [Lock.BeginTx] is open. BeginTx begins no second one; a Release has rolled it back.
+	ErrTxOpen = pg.ErrTxOpen
 	// ErrSlots: others use another number of slots for the key.
 	ErrSlots = errors.New("another number of slots is in use for this key")
 	// ErrUnsafe: this server, or the proxy before it, cannot keep a lock safe. The text says what to do.

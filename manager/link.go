@@ -82,6 +82,13 @@ func (l *link) begin(op pg.Op) {
 	l.request.Offer, l.unsent = nil, nil
 }
 
+// Lend lends the key's own session; loan is a [pg.Loan] of it.
+func (l *link) Lend(loan any) {
+	if loan, ok := loan.(*pg.Loan); ok {
+		l.own.Lend(loan)
+	}
+}
+
 func (l *link) StopPolling() { l.pool.StopPolling(&l.request) }
 
 func (l *link) Reserve(dedicated, now bool) {

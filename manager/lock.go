@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // Lock is a hold of a key's lock. Its methods may be called from any goroutine, at any time.
@@ -30,6 +31,8 @@ type Lock struct {
 	lost      atomic.Pointer[error]       // written by Err: the loss that it saw before the keeper, and which stays the end of the hold
 	releasing atomic.Bool                 // written by the first Release
 	observed  atomic.Pointer[Hold]        // written by the acquirer, and by whoever tells the observer that the hold has ended; nil: nobody is told
+	tx        atomic.Pointer[pg.Tx]       // written by BeginTx: the latest
+	txLeft    atomic.Bool                 // written by HoldEnds: the hold was released while a transaction was open
 }
 
 // Key is the name that was locked.
@@ -125,7 +128,7 @@ func (l *Lock) release(ctx context.Context) error {
 	default:
 		err = l.claim.Outcome()
 	}
-	return releaseFailed(&l.claim, err)
+	return releaseFailed(&l.claim, l.withTx(err))
 }
 
 // notReleasedYet is the error of a release whose outcome ctx did not wait for.
@@ -165,6 +168,7 @@ func (l *Lock) toldByContext(done <-chan struct{}) bool {
 
 // HoldEnds implements [actor.Owner]: the keeper calls it when the hold is over, and for Do when the manager closes.
 func (l *Lock) HoldEnds(cause error) {
+	l.leaveTx(cause)
 	if h := l.hold.Load(); h != nil {
 		h.cancel(cause)
 	}

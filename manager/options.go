@@ -59,7 +59,7 @@ func WithWaitTimeout(d time.Duration) AcquireOption {
 func WithDetachedHold() AcquireOption { return func(o *acquireOptions) { o.detach = true } }
 
 // WithDedicatedSession gives the lock a connection of its own, so that it is not lost with the session of others. It
-// waits for one if as many as [WithMaxSessions] allows are in use.
+// waits for one if as many as [WithMaxSessions] allows are in use. [Lock.BeginTx] needs it.
 func WithDedicatedSession() AcquireOption { return func(o *acquireOptions) { o.dedicated = true } }
 
 // WithRetryPolicy is [WithRetry] for one acquisition.

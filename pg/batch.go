@@ -36,9 +36,11 @@ type sending struct {
 	letters   []byte // 't' or 'f' for each entry, in order
 	identity  string
 	who       map[int64]WhoAnswer
-	err       error // the server's
-	skipped   bool  // it was not executed, since one before it has failed: it is sent again
-	broken    error // the answer is not of the expected form
+	text      string // of sendLend and sendBack: the last row
+	loan      *Loan  // of sendLend
+	err       error  // the server's
+	skipped   bool   // it was not executed, since one before it has failed: it is sent again
+	broken    error  // the answer is not of the expected form
 
 	told atomic.Bool // written by the reader, before it tells the clients: the answers stand
 
@@ -54,6 +56,9 @@ const (
 	sendWho
 	sendHint // or listen
 	sendEnd  // of the session, in good order
+	sendLend // the first statement of a loan
+	sendPing // of a session that is lent
+	sendBack // the last statements of a loan
 )
 
 // entry is what a session keeps of a request that it sent: once it is answered the request may be in use again.
@@ -133,9 +138,9 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 		f.err = serverError(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CommandComplete:
 		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" && string(m.CommandTag) != "SELECT 0" // which scope.again has
-	case *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
+	case *pgproto3.ParseComplete, *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
 	case *pgproto3.ReadyForQuery:
-		if !f.scope.mayEnd(m.TxStatus, f.err != nil) {
+		if f.kind != sendPing && !f.scope.mayEnd(m.TxStatus, f.err != nil) {
 			f.broken = fmt.Errorf("the session is inside a transaction, or is not inside of its own (status %q)", m.TxStatus)
 		}
 		f.skipped = f.err != nil && sqlState(f.err) == "25P02"
@@ -155,7 +160,11 @@ func (f *sending) row(values [][]byte) {
 		}
 	case sendWho:
 		f.whoRow(values)
-	case sendHint, sendEnd: // pg_notify and pg_advisory_unlock_all return void
+	case sendHint, sendEnd, sendPing: // pg_notify and pg_advisory_unlock_all return void
+	case sendLend, sendBack:
+		if len(values) == 1 {
+			f.text = string(values[0])
+		}
 	case sendLocks, sendSettle:
 		f.lockRow(values)
 	}

@@ -31,6 +31,13 @@
 //	session.readEnded  -                           the owner          reader     nothing is sent
 //	session.orders     the pool                    the owner          never      2: one to stop, one of a failover
 //	session.gone       -                           senders            the owner  nothing is sent
+//	Loan.granted       the owner                   Loan.Begin         never      1: one answer
+//	Loan.wants         the courier                 the owner          never      0: being received is the leave to write
+//	Loan.wrote         the courier                 the owner          never      1: it writes one thing at a time
+//	Loan.finish        who ends the transaction    the owner          never      1: one wish to end is enough
+//	Loan.told          the pool                    the owner          never      2: questions are seconds apart; else dropped
+//	Loan.revoked       -                           the courier        the owner  nothing is sent
+//	Loan.ended         -                           the owner          courier    nothing is sent
 //	Pool.requests      keepers, Stats              Pool.run           never      0: run always receives
 //	Pool.grow          keepers                     Pool.run           never      1: one wish is enough
 //	Pool.opened        opening goroutines          Pool.run           never      0: run waits for each
@@ -44,6 +51,19 @@
 //
 // The pool sends to sessions only where that does not wait; sessions send to the pool, and readers to owners, into room that is there,
 // or as their last act. A listening goroutine may wait for keepers, and nobody waits for it but Close. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
+//
+// # A session that is lent
+//
+// The holder of a solo session's lock may have a transaction on it (loan.go, lend.go, tx.go). Its pgx connection is one end of a pipe:
+//
+//	pgx ── pipe ──▶ courier ── wants, wrote ──▶ Solo.run      the courier writes to the socket, when the owner gives it leave
+//	 ▲                 └────── socket ──────▶ server
+//	 └──── pipe ──── reader ◀──┘                              the reader copies what is no answer to the owner's statements
+//
+// The connection stays the owner's and the reader's, so that the end of the session is seen when it comes. The owner sends its own only
+// while nothing of the holder's is in the air, and the courier writes only while nothing of the owner's is: so each answer is known to be
+// whose. The reader waits for the holder only where the holder has asked for what comes; the owner's SetDeadline and Close of the pipe
+// end that. The owner may send to the pool (Who), as it does at its end.
 //
 // # A session's end
 //

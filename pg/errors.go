@@ -25,14 +25,15 @@ type Cause string
 
 // The causes of loss.
 const (
-	CauseServer     Cause = "ended by the server"     // FATAL or PANIC, the error says which
-	CauseConnection Cause = "connection broken"       // end of file, reset
-	CauseSilence    Cause = "no answer in time"       // trust ran out
-	CauseBackend    Cause = "backend changed"         // another pid answered: a pooler switched us
-	CauseRecovery   Cause = "server is in recovery"   // a standby answered
-	CauseFailedOver Cause = "a standby was promoted"  // the session was on the old primary
-	CauseDoubt      Cause = "state of a lock unknown" // an unlock was not confirmed, or the protocol was broken
-	CauseClosed     Cause = "closed"                  // by us: unused for long, or the pool closes
+	CauseServer     Cause = "ended by the server"      // FATAL or PANIC, the error says which
+	CauseConnection Cause = "connection broken"        // end of file, reset
+	CauseSilence    Cause = "no answer in time"        // trust ran out
+	CauseBackend    Cause = "backend changed"          // another pid answered: a pooler switched us
+	CauseRecovery   Cause = "server is in recovery"    // a standby answered
+	CauseFailedOver Cause = "a standby was promoted"   // the session was on the old primary
+	CauseDoubt      Cause = "state of a lock unknown"  // an unlock was not confirmed, or the protocol was broken
+	CauseWork       Cause = "ended by its transaction" // a statement was cut short: the context ended, or the hold
+	CauseClosed     Cause = "closed"                   // by us: unused for long, or the pool closes
 )
 
 // LossError says that a session is gone, and every lock on it.

@@ -15,7 +15,9 @@ func (s *session) leave() {
 	s.recordAnswered()
 	told := s.tellHolders()
 	s.self.queued(s.refuseNew)
+	s.self.hangsUp()
 	s.hangUp(told || len(s.air) > 0)
+	s.self.hungUp()
 	s.recordAnswered() // what the reader delivered before it ended
 	s.recordFailed()
 	s.tellHolders()

@@ -47,6 +47,7 @@ func connPanic(value any) error {
 func (s *session) readAll() error {
 	var coming *sending // whose answer is coming in
 	var last *serverEndError
+	var lent *Loan // the session is lent: what is no answer to the owner's is its holder's
 	for {
 		message, err := s.front.Receive()
 		switch {
@@ -58,17 +59,23 @@ func (s *session) readAll() error {
 			continue // nothing counts after a last word but that the server hangs up
 		}
 		switch m := message.(type) {
-		case *pgproto3.NotificationResponse:
-			s.hear(m)
+		case *pgproto3.NotificationResponse, *pgproto3.NoticeResponse, *pgproto3.ParameterStatus: // allowed at any time
+			if n, ok := m.(*pgproto3.NotificationResponse); ok && lent == nil {
+				s.hear(n)
+			}
+			if lent != nil {
+				lent.pass(m, s.front.ReadBufferLen())
+			}
 			continue
-		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
-			continue // not asked for, and allowed at any time
 		case *pgproto3.ErrorResponse:
 			if last = lastWordOf(m); last != nil {
 				// The server says so before it releases the locks, and hangs up after. Reading goes on to the end of file: then
 				// it is known that they are released.
 				last.advice = s.config.scope.advice[last.err.Message]
 				s.lastWord <- last
+				if lent != nil {
+					lent.pass(m, 0)
+				}
 				continue
 			}
 		}
@@ -76,12 +83,23 @@ func (s *session) readAll() error {
 			select {
 			case coming = <-s.sent:
 			default:
+				if lent != nil {
+					lent.pass(message, s.front.ReadBufferLen())
+					continue
+				}
 				return fmt.Errorf("the server sent %T, and nothing was asked", message)
 			}
 		}
 		if coming.receive(message) {
-			if coming.kind == sendEnd {
+			switch {
+			case coming.kind == sendEnd:
 				return errEnded
+			case coming.kind == sendLend && coming.err == nil && coming.broken == nil:
+				lent = coming.loan
+				s.front.SetMaxBodyLen(0) // a holder's rows are as long as they are
+			case coming.kind == sendBack:
+				lent = nil
+				s.front.SetMaxBodyLen(maxMessage)
 			}
 			s.deliver(coming)
 			coming = nil
@@ -131,7 +149,8 @@ func (s *session) deliver(f *sending) {
 	s.trust(f.sent)
 	s.inAir.Add(-1)
 	s.pool.stats.roundTrip(time.Since(f.sent), f)
-	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.skipped || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle {
+	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.skipped || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle ||
+		f.kind >= sendLend {
 		s.failed <- f
 		return
 	}

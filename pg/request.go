@@ -14,10 +14,11 @@ const (
 	opPoll             // OpTry for all of a batch
 	opHint             // tell other managers of locks
 	opListen           // hear what they tell
+	opLend             // lend the session to the holder of its lock; only on a solo session
 )
 
 func (o Op) String() string {
-	return [...]string{"try", "wait", "unlock", "who", "poll", "hint", "listen"}[o]
+	return [...]string{"try", "wait", "unlock", "who", "poll", "hint", "listen", "lend"}[o]
 }
 
 // Client is who asks for a lock. Its methods must not block: a send to a channel with room is all that they may do. They are called
@@ -57,6 +58,7 @@ type Request struct {
 	polls   *pollBatch // of opPoll
 	inquiry *inquiry   // of opWho
 	hint    *hintBatch // of opHint and opListen
+	loan    *Loan      // of opLend
 	poll    *poll      // the pool's, while it polls for the request
 
 	// Of [Pool.Poll]. Announce: the other managers are told first that this one waits. Rarely: a hint is expected, so that it is asked for

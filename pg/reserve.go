@@ -128,6 +128,10 @@ func (p *Pool) returned(s *Solo) {
 	if place == nil || place.idle || p.closing || s.Lost() != nil {
 		return
 	}
+	if s.lent.Load() {
+		s.end() // another is opened when that is told
+		return
+	}
 	use := place.use
 	p.inUse[use]--
 	if p.queues[use].n == 0 && p.queues[UseWaiting].n > 0 && p.inUse[UseWaiting] < p.config.WaitingSessions {

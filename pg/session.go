@@ -87,6 +87,9 @@ type kind interface {
 	holders(each func(id int64, client Client))
 	// unlockRefused is called before an unlock is refused: its client hears of the loss by that, and only by that.
 	unlockRefused(id int64)
+	// hangsUp is called before the connection is closed, and hungUp after.
+	hangsUp()
+	hungUp()
 	// queued gives each request that was received and not sent, and forgets it.
 	queued(each func(*Request))
 }
@@ -340,6 +343,11 @@ func (s *session) setTimer(asks, holds bool) {
 	if until := s.TrustedUntil(); holds && until.Before(at) {
 		at = until
 	}
+	s.wakeBy(at)
+}
+
+// wakeBy has the timer fire at that time at the latest.
+func (s *session) wakeBy(at time.Time) {
 	if s.armed.IsZero() || at.Before(s.armed) {
 		s.armed = at
 		s.timer.Reset(time.Until(at))

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,11 +17,14 @@ type Solo struct {
 	client Client
 	held   bool
 	ended  bool // the session is lost, and the unlock of the lock has been refused
+	loanState
+
+	lent atomic.Bool // written by the owner: it has been lent, and is nobody else's any more
 }
 
 // startSolo starts a session. Its requests come from one client, which has one under way: that is the capacity.
 func startSolo(p *Pool, c *connection) *Solo {
-	s := &Solo{session: newSession(p, c, UseWaiting, 1)}
+	s := &Solo{session: newSession(p, c, UseWaiting, 1), loanState: loanState{loan: noLoan}}
 	s.self = s
 	s.trust(c.asked)
 	s.start()
@@ -50,12 +54,16 @@ func (s *Solo) run() {
 	defer s.leaveAfterPanic(&over)
 	for s.loss == nil {
 		select {
-		case r := <-open(s.requests, len(s.air) == 0):
-			s.send(r)
+		case r := <-s.requests:
+			s.backlog = append(s.backlog, r)
 		case f := <-s.answered:
 			s.record(f)
 		case f := <-s.failed:
-			s.look(f)
+			if f.kind >= sendLend {
+				s.lentAnswered(f)
+			} else {
+				s.look(f)
+			}
 		case <-s.timer.C:
 			s.armed = time.Time{}
 			s.recordAnswered()
@@ -66,8 +74,22 @@ func (s *Solo) run() {
 			s.readLost()
 		case o := <-s.orders:
 			s.obey(o)
+		case <-open(s.loan.wants, s.mayWrite()):
+			s.letWrite()
+		case <-s.loan.wrote:
+			s.writing = false
+		case <-s.loan.finish:
+			s.ending = true
+		case <-open(s.loan.ended, !s.courierGone):
+			s.courierEnded()
+		case a := <-s.loan.told:
+			s.proved(a)
 		}
+		s.proceed()
 		s.setTimer(s.held && len(s.air) == 0, s.held)
+		if s.phase == lendOpen && len(s.air) == 0 {
+			s.wakeBy(s.proofDue())
+		}
 	}
 	over = true
 	s.leave()
@@ -77,6 +99,8 @@ func (s *Solo) tick(now time.Time) {
 	s.overdue(now, s.held)
 	switch {
 	case s.loss != nil || len(s.air) > 0:
+	case s.phase != lendNone:
+		s.prove(now)
 	case s.held && now.Sub(s.askedAt) >= s.config.HealthInterval:
 		s.ask()
 	case !s.held && now.Sub(s.usedAt) >= s.config.idleLimit():
@@ -141,8 +165,13 @@ func (s *Solo) holders(each func(id int64, client Client)) {
 // unlockRefused implements kind.
 func (s *Solo) unlockRefused(int64) { s.held, s.ended = false, true }
 
-// queued implements kind: a request is sent when it is received.
-func (s *Solo) queued(func(*Request)) {}
+// queued implements kind.
+func (s *Solo) queued(each func(*Request)) {
+	for _, r := range s.backlog {
+		each(r)
+	}
+	s.backlog = nil
+}
 
 // isSliceOver reports whether a plain wait ended as it was meant to, when its slice was over.
 func isSliceOver(err error) bool { return sqlState(err) == "55P03" }

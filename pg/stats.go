@@ -29,7 +29,7 @@ type Stats struct {
 	Refused map[string]string
 }
 
-var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseDoubt, CauseClosed}
+var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseDoubt, CauseWork, CauseClosed}
 
 // stats are counters that anybody reads.
 type stats struct {

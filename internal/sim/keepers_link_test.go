@@ -184,6 +184,8 @@ func (l *link) Unlock(offer *actor.Hint) {
 	}
 }
 
+func (l *link) Lend(any) {}
+
 func (l *link) StopPolling() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()

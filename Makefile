@@ -21,6 +21,8 @@ FUZZTIME = 30s
 STRESS =
 # For "release-check".
 VERSION =
+# Of fence-proof.
+ROUNDS = 10000
 # For "matrix"; empty means all.
 VERSIONS =
 # Arguments of the simulations, and of the bugs that are put back.
@@ -107,6 +109,10 @@ oldest: setup ## compile the library with the oldest Go that go.mod asks for, an
 .PHONY: faults
 faults: setup ## cause every fault, and print the figures (STRESS=1: as often as docs/guarantees.md says)
 	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./internal/faults/... ./internal/netfault/...
+
+.PHONY: fence-proof
+fence-proof: setup ## end a session in ROUNDS rounds at a random moment around COMMIT, while another process waits for its lock
+	$(TEST_ENV) LOCKKEEPER_FENCE_ROUNDS=$(ROUNDS) go test -count=1 -timeout 3h -v -run TestNoCommitFollowsTheNextGrant ./manager
 
 .PHONY: matrix
 matrix: setup ## the library's tests, and a minute of chaos, on PostgreSQL 13 to 18 (VERSIONS='13 18')

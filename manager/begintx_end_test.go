@@ -17,8 +17,13 @@ import (
 func TestHoldEndsUnderATransaction(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, m *manager.Manager, lock *manager.Lock, cancel context.CancelFunc){
 		"release": func(t *testing.T, _ *manager.Manager, lock *manager.Lock, _ context.CancelFunc) {
-			wantIs(t, lock.Release(bounded(t)), manager.ErrTxOpen)
-			wantIs(t, lock.Release(bounded(t)), manager.ErrTxOpen)
+			for range 2 {
+				err := lock.Release(bounded(t))
+				wantIs(t, err, manager.ErrTxOpen)
+				if errors.Is(err, manager.ErrReleaseUnknown) {
+					t.Error("the release is not confirmed: ", err)
+				}
+			}
 		},
 		"context": func(t *testing.T, _ *manager.Manager, lock *manager.Lock, cancel context.CancelFunc) {
 			cancel()
@@ -243,4 +248,67 @@ func TestLongTransactionsKeepTheLock(t *testing.T) {
 		t.Error(err)
 	}
 	release(t, lock)
+}
+
+// TestHungServerUnderATransaction: trust runs out although nothing ends the session, whether the transaction is idle or in a statement.
+func TestHungServerUnderATransaction(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		s := breakable(t)
+		m := openOn(t, s, manager.WithHealth(500*time.Millisecond, 500*time.Millisecond))
+		lock := acquire(t, m, "tx", manager.WithDedicatedSession())
+		tx := beginTx(t, lock)
+		failed := make(chan error, 1)
+		if busy {
+			go func() {
+				_, err := tx.Exec(bounded(t), "SELECT pg_sleep(60)")
+				failed <- err
+			}()
+			eventually(t, "the statement runs", func() bool {
+				return query(t, s, "SELECT count(*)::text FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'")[0][0] == "1"
+			})
+		}
+		thaw := freeze(t, s)
+		began := time.Now()
+		ended(t, "the loss", lock.Done())
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("told after %v: the trust is 1 s", took)
+		}
+		wantIs(t, lock.Err(), manager.ErrLost)
+		if busy {
+			if err := ended(t, "the statement", failed); err == nil {
+				t.Error("a statement of a session that is lost")
+			}
+		}
+		if err := tx.Commit(bounded(t)); err == nil {
+			t.Error("a commit on a session that is lost")
+		}
+		thaw()
+		_ = lock.Release(bounded(t))
+	}
+}
+
+// TestSlowRowsDoNotHideALoss: a holder that does not read its rows hears of the end of its session all the same.
+func TestSlowRowsDoNotHideALoss(t *testing.T) {
+	s := server(t)
+	m := open(t, manager.WithHealth(400*time.Millisecond, 400*time.Millisecond))
+	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
+	tx := beginTx(t, lock)
+	var pid int
+	if err := tx.QueryRow(bounded(t), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tx.Query(bounded(t), "SELECT repeat('x', 10000) FROM generate_series(1, 100000)")
+	if err != nil || !rows.Next() {
+		t.Fatal(err)
+	}
+	query(t, s, "SELECT pg_sleep(2)::text") // trust is less
+	if err := lock.Err(); err != nil {
+		t.Fatal(err)
+	}
+	terminate(t, s, pid)
+	ended(t, "the loss", lock.Done())
+	rows.Close()
+	if err := tx.Commit(bounded(t)); err == nil {
+		t.Error("a commit on a session that is lost")
+	}
 }

@@ -115,3 +115,40 @@ func BenchmarkDistinctFencedKeys(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBeginTx is a short transaction on the lock's session, beside the same on a connection of its own.
+func BenchmarkBeginTx(b *testing.B) {
+	ctx := b.Context()
+	work := func(b *testing.B, begin func() (pgx.Tx, error)) {
+		b.Helper()
+		for b.Loop() {
+			tx, err := begin()
+			if err == nil {
+				_, err = tx.Exec(ctx, "SELECT $1::int", 1)
+			}
+			if err == nil {
+				err = tx.Commit(ctx)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("plain", func(b *testing.B) {
+		server, name := pgtest.NewDatabase(b)
+		conn, err := pgx.Connect(ctx, server.DSNOf(name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		work(b, func() (pgx.Tx, error) { return conn.Begin(ctx) })
+		_ = conn.Close(ctx)
+	})
+	b.Run("lock", func(b *testing.B) {
+		m := benchManager(b)
+		lock, err := m.Acquire(ctx, "tx", manager.WithDedicatedSession())
+		if err != nil {
+			b.Fatal(err)
+		}
+		work(b, func() (pgx.Tx, error) { return lock.BeginTx(ctx, pgx.TxOptions{}) })
+	})
+}

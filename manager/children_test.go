@@ -19,7 +19,7 @@ import (
 
 // parts are what other processes play that a test starts. The first argument is the database.
 var parts = childtest.Parts{"ids": childIDs, "count": childCount, "hold": childHold, "hold pooled": childHoldPooled, "recycle": childRecycle,
-	"try": childTry, "once": childOnce, "member": childMember, "ordered": childOrdered, "stale": childStale}
+	"try": childTry, "once": childOnce, "member": childMember, "ordered": childOrdered, "stale": childStale, "fence": childFence}
 
 // ends lets a child end by itself. It has said all that it had to say.
 func ends(t *testing.T, c *childtest.Child) {

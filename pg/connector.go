@@ -29,6 +29,7 @@ type connection struct {
 	identity string // the answer to the health question, which does not change; see sameBackend
 	timeline timeline
 	asked    time.Time // when the identity was asked for
+	taken    []setting // those of ours that the server has taken
 }
 
 // newConnector makes a connector. The config must have been completed.
@@ -131,7 +132,7 @@ func (w *wire) handOver(s *setUp) (*connection, error) {
 	}
 	w.front.SetMaxBodyLen(maxMessage)
 	return &connection{conn: w.conn, front: w.front, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
-		asked: s.asked}, nil
+		asked: s.asked, taken: s.taken}, nil
 }
 
 // checkDeadlines makes sure that a read ends at its deadline, where the connection is of a kind of the user's. One whose SetDeadline does

@@ -77,7 +77,7 @@ func (s *Solo) sendLend(r *Request) {
 	s.phase, s.loan, s.writing, s.ending, s.courierGone = lendAsked, r.loan, false, false, false
 	f := s.newSending(sendLend)
 	f.whole, f.loan = r, r.loan
-	message, err := s.enc.lend(s.config)
+	message, err := s.enc.lend(s.config, s.taken)
 	s.write(f, message, err, s.answerBy())
 }
 
@@ -166,7 +166,7 @@ func (s *Solo) sendBack() {
 		return
 	}
 	s.phase = lendReturning
-	message, err := s.enc.back(s.config, s.id, byte(s.loan.status.Load()))
+	message, err := s.enc.back(s.taken, s.id, byte(s.loan.status.Load()))
 	s.write(s.newSending(sendBack), message, err, s.answerBy())
 }
 

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,14 +11,13 @@ import (
 
 // The statements before and after a session is lent.
 
-// lendSQL puts the settings that are for Lockkeeper's own statements back to what the role, the database and the connection say:
-// synchronous_commit among them. The server ends the session of a borrower that has stopped: it is asked something more often than that
-// while it is idle. The answer is what a client hears when it connects.
-const lendSQL = `SELECT pg_catalog.concat_ws(' ', pg_catalog.count(pg_catalog.set_config(s.name,
-  CASE WHEN s.name OPERATOR(pg_catalog.=) 'idle_in_transaction_session_timeout'::pg_catalog.text THEN $1::pg_catalog.text ELSE s.reset_val END, false)),
- pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_version_num'))
- FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) ANY ('{statement_timeout,lock_timeout,transaction_timeout,
- idle_in_transaction_session_timeout,synchronous_commit,plan_cache_mode}'::pg_catalog.text[])`
+// lentSettings are for Lockkeeper's own statements. For a holder's they are as the role, the database and the connection say.
+var lentSettings = []string{"statement_timeout", "lock_timeout", "transaction_timeout", "synchronous_commit", "plan_cache_mode"}
+
+// lendSQL has the server end the session of a holder that has stopped: it is asked something more often than that while it is idle. The answer
+// is what a client hears when it connects.
+const lendSQL = `SELECT pg_catalog.concat_ws(' ', pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, false),
+ pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_version_num'))`
 
 // backSQL asks what a transaction has left: whether the session holds the lock, and has the statements to release it and to be asked.
 const backSQL = `SELECT pg_catalog.concat_ws(' ',
@@ -29,19 +29,34 @@ const backSQL = `SELECT pg_catalog.concat_ws(' ',
  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) ANY ('{` +
 	"lockkeeper_unlock,lockkeeper_ask" + `}'::pg_catalog.text[])))`
 
-// lend writes the first statement of a loan.
-func (e *encoder) lend(c *Config) ([]byte, error) {
-	return e.flight(ask(lendSQL, []byte(strconv.FormatInt(c.SessionTimeout.Milliseconds(), 10))))
+// lend writes the first statements of a loan. (They read no pg_settings, which costs the server a millisecond.)
+func (e *encoder) lend(c *Config, taken []setting) ([]byte, error) {
+	var commands []*command
+	for _, s := range taken {
+		if slices.Contains(lentSettings, s.name) {
+			commands = append(commands, ask("RESET "+s.name))
+		}
+	}
+	return e.flight(append(commands, ask(lendSQL, []byte(strconv.FormatInt(c.SessionTimeout.Milliseconds(), 10))))...)
 }
 
 // back writes the last statements of a loan, in one flight. The transaction is rolled back if it has not ended.
-func (e *encoder) back(c *Config, id int64, status byte) ([]byte, error) {
-	settings := c.settings()
-	commands := []*command{ask(setSQL, names(settings), values(settings)),
-		ask(backSQL, strconv.AppendUint(nil, uint64(id)>>32, 10), strconv.AppendUint(nil, uint64(uint32(id)), 10))}
+func (e *encoder) back(taken []setting, id int64, status byte) ([]byte, error) {
+	var commands []*command
 	if status != 'I' {
-		commands = append([]*command{ask("ROLLBACK")}, commands...)
+		commands = append(commands, ask("ROLLBACK"))
 	}
+	if len(taken) > 0 {
+		var sets []string
+		set := ask("")
+		for i, s := range taken {
+			sets = append(sets, fmt.Sprintf("pg_catalog.set_config('%s', $%d::pg_catalog.text, false)", s.name, i+1))
+			set.params = append(set.params, []byte(s.value))
+		}
+		set.sql = "SELECT " + strings.Join(sets, ", ")
+		commands = append(commands, set)
+	}
+	commands = append(commands, ask(backSQL, strconv.AppendUint(nil, uint64(id)>>32, 10), strconv.AppendUint(nil, uint64(uint32(id)), 10)))
 	return e.flight(commands...)
 }
 

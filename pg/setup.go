@@ -25,6 +25,7 @@ type setUp struct {
 	identity identity
 	timeline timeline
 	asked    time.Time
+	taken    []setting
 }
 
 func (c *connector) newSetUp(w *wire) *setUp {
@@ -155,7 +156,9 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 			have[string(row[0])] = string(row[1])
 		}
 	}
-	s.connector.publishRefused(notTaken(s.settings, have, failed, isUnix(s.wire.conn)))
+	refused := notTaken(s.settings, have, failed, isUnix(s.wire.conn))
+	s.taken = slices.DeleteFunc(slices.Clone(s.settings), func(x setting) bool { _, known := have[x.name]; return !known || refused[x.name] != "" })
+	s.connector.publishRefused(refused)
 	return s.connector.leaseHolds(have)
 }
 

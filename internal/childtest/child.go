@@ -126,6 +126,24 @@ func (c *Child) Kill(t testing.TB) {
 	c.signal(t, syscall.SIGKILL)
 }
 
+// Died returns what a child that was killed has still said, once it has ended.
+func (c *Child) Died(t testing.TB) (rest []string) {
+	t.Helper()
+	bound := time.After(patience)
+	for {
+		select {
+		case line, ok := <-c.lines:
+			if !ok {
+				_ = c.cmd.Wait()
+				return rest
+			}
+			rest = append(rest, line)
+		case <-bound:
+			t.Fatalf("the child has not died within %v", patience)
+		}
+	}
+}
+
 // Freeze stops the child, and returns when it stands still.
 func (c *Child) Freeze(t testing.TB) {
 	t.Helper()

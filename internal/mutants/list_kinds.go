@@ -247,4 +247,37 @@ var ofKinds = []mutant{
 		{"pg/scope.go", "strings.Contains(server.Message, \"statement pooling\")", "server.Message == \"\""}}},
 	{name: "WithNotify is accepted where nothing is delivered", test: "manager TestTransactionPoolerIsRefused", edits: []edit{
 		{"manager/config.go", "if c.notify && c.sessions.InTransaction {", "if c.notify && !c.notify {"}}},
+	{name: "a session with a transaction goes to the next local holder", test: "manager TestALentSessionIsNobodyElses", edits: []edit{
+		{"actor/hold.go", "\tif !m.server.lent && m.handOffs", "\tif m.handOffs"}}},
+	{name: "a session that was lent is kept for the key's next holder", test: "manager TestALentSessionIsNobodyElses", edits: []edit{
+		{"actor/hold.go", "!next.Dedicated || m.server.lent {", "!next.Dedicated {"}}},
+	{name: "a session that was lent goes back to the pool", test: "manager TestALentSessionIsNobodyElses", edits: []edit{
+		{"pg/reserve.go", "\tif s.lent.Load() {", "\tif s.lent.Load() && s.Lost() != nil {"}}},
+	{name: "an idle transaction is not pinged", test: "manager TestLongTransactionsKeepTheLock", edits: []edit{
+		{"pg/solo.go", "\t\ts.prove(now)\n", ""}}},
+	{name: "nobody asks for a session whose holder's statement is under way", test: "manager TestLongTransactionsKeepTheLock", edits: []edit{
+		{"pg/lend.go", "\t\ts.pool.Who(s.id, s.loan)\n", ""}}},
+	{name: "who else has the lock is evidence that the session has it", test: "pg TestEvidenceOfALentSession", edits: []edit{
+		{"pg/lend.go", "a.Holder == nil || a.Holder.PID != s.pid || ", "a.Holder == nil || "}}},
+	{name: "evidence is as old as its answer", test: "pg TestEvidenceOfALentSession", edits: []edit{
+		{"pg/lend.go", "\t\ts.trust(a.Asked)\n", "\t\ts.trust(time.Now())\n"}}},
+	{name: "a transaction commits without waiting for the disk", test: "manager TestBeginTxHasTheRolesSettings", edits: []edit{
+		{"pg/lendsql.go", "\"synchronous_commit\", ", ""}}},
+	{name: "a lock that a transaction has released counts as held", test: "pg TestWhatALoanLeaves", edits: []edit{
+		{"pg/lendsql.go", "\tcase held == \"0\":\n\t\treturn errUnlocked\n", "\tcase held == \"0\":\n\t\treturn nil\n"}}},
+	{name: "a transaction that is open at the release is not rolled back", test: "manager TestHoldEndsUnderATransaction", edits: []edit{
+		{"pg/lendsql.go", "\tif status != 'I' {", "\tif status == 0 {"}}},
+	{name: "a release does not tell of the transaction", test: "manager TestHoldEndsUnderATransaction", edits: []edit{
+		{"manager/locktx.go", "\t\tl.txLeft.Store(true)\n", ""}}},
+	{name: "a second transaction is begun beside the first", test: "manager TestBeginTxRefuses", edits: []edit{
+		{"pg/lend.go", "\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, false, ErrTxOpen)\n",
+			"\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, true, nil)\n"}}},
+	{name: "the rows of a COPY are counted as questions", test: "pg TestFramesCountWhatIsAnswered", edits: []edit{
+		{"pg/courier.go", "\tcase 'd', 'c', 'f': //", "\tcase 0: //"}}},
+	{name: "the reader waits for a holder that has asked nothing", test: "manager TestNotificationsToAnIdleHolder", edits: []edit{
+		{"pg/lend.go", "\tif !l.busy() {\n", "\tif len(l.out) < 0 {\n"}}},
+	{name: "a holder's rows are as short as ours", test: "manager TestBeginTxCarriesAll", edits: []edit{
+		{"pg/reader.go", "\t\t\t\ts.front.SetMaxBodyLen(0)", "\t\t\t\ts.front.SetMaxBodyLen(maxMessage)"}}},
+	{name: "Commit with a context that has ended is sent", test: "pg TestEndedContextSendsNoCommit", edits: []edit{
+		{"pg/tx.go", "\terr := ctx.Err()\n\tif err == nil {\n\t\terr = how(ctx)\n\t}\n", "\terr := how(context.WithoutCancel(ctx))\n"}}},
 }

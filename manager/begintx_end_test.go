@@ -232,15 +232,15 @@ func TestLossUnderAnIdleTransaction(t *testing.T) {
 // TestLongTransactionsKeepTheLock: idle, and in a statement, for many times the trust and the server's own limits.
 func TestLongTransactionsKeepTheLock(t *testing.T) {
 	s := server(t)
-	m := open(t, manager.WithHealth(400*time.Millisecond, 400*time.Millisecond), manager.WithSessionTimeout(1600*time.Millisecond), manager.WithIdleTime(time.Second))
+	m := open(t, manager.WithHealth(500*time.Millisecond, 1500*time.Millisecond), manager.WithSessionTimeout(2500*time.Millisecond), manager.WithIdleTime(time.Second))
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
-	exec(t, tx, "SELECT pg_sleep(4)")
+	exec(t, tx, "SELECT pg_sleep(5)")
 	query(t, s, "SELECT pg_sleep(4)::text")
 	if _, err := tx.Exec(bounded(t), "SELECT 1/0"); err == nil {
 		t.Error("1/0")
 	}
-	query(t, s, "SELECT pg_sleep(2)::text") // in a transaction that has failed
+	query(t, s, "SELECT pg_sleep(3)::text") // in a transaction that has failed
 	if err := tx.Rollback(bounded(t)); err != nil {
 		t.Error(err)
 	}
@@ -248,67 +248,4 @@ func TestLongTransactionsKeepTheLock(t *testing.T) {
 		t.Error(err)
 	}
 	release(t, lock)
-}
-
-// TestHungServerUnderATransaction: trust runs out although nothing ends the session, whether the transaction is idle or in a statement.
-func TestHungServerUnderATransaction(t *testing.T) {
-	for _, busy := range []bool{false, true} {
-		s := breakable(t)
-		m := openOn(t, s, manager.WithHealth(500*time.Millisecond, 500*time.Millisecond))
-		lock := acquire(t, m, "tx", manager.WithDedicatedSession())
-		tx := beginTx(t, lock)
-		failed := make(chan error, 1)
-		if busy {
-			go func() {
-				_, err := tx.Exec(bounded(t), "SELECT pg_sleep(60)")
-				failed <- err
-			}()
-			eventually(t, "the statement runs", func() bool {
-				return query(t, s, "SELECT count(*)::text FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'")[0][0] == "1"
-			})
-		}
-		thaw := freeze(t, s)
-		began := time.Now()
-		ended(t, "the loss", lock.Done())
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("told after %v: the trust is 1 s", took)
-		}
-		wantIs(t, lock.Err(), manager.ErrLost)
-		if busy {
-			if err := ended(t, "the statement", failed); err == nil {
-				t.Error("a statement of a session that is lost")
-			}
-		}
-		if err := tx.Commit(bounded(t)); err == nil {
-			t.Error("a commit on a session that is lost")
-		}
-		thaw()
-		_ = lock.Release(bounded(t))
-	}
-}
-
-// TestSlowRowsDoNotHideALoss: a holder that does not read its rows hears of the end of its session all the same.
-func TestSlowRowsDoNotHideALoss(t *testing.T) {
-	s := server(t)
-	m := open(t, manager.WithHealth(400*time.Millisecond, 400*time.Millisecond))
-	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
-	tx := beginTx(t, lock)
-	var pid int
-	if err := tx.QueryRow(bounded(t), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := tx.Query(bounded(t), "SELECT repeat('x', 10000) FROM generate_series(1, 100000)")
-	if err != nil || !rows.Next() {
-		t.Fatal(err)
-	}
-	query(t, s, "SELECT pg_sleep(2)::text") // trust is less
-	if err := lock.Err(); err != nil {
-		t.Fatal(err)
-	}
-	terminate(t, s, pid)
-	ended(t, "the loss", lock.Done())
-	rows.Close()
-	if err := tx.Commit(bounded(t)); err == nil {
-		t.Error("a commit on a session that is lost")
-	}
 }

@@ -133,6 +133,9 @@ func (l *fenceLane) key() string { return fmt.Sprintf("fence/%d", l.lane) }
 func (l *fenceLane) run(rounds int, wayOf func(round int) int) {
 	for round := 1; round <= rounds && !l.t.Failed(); round++ {
 		l.round(int64(round), wayOf(round))
+		if round%500 == 0 {
+			l.t.Logf("%d of %d rounds", round, rounds)
+		}
 	}
 	if l.child != nil {
 		ends(l.t, l.child)

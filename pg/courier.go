@@ -49,6 +49,7 @@ func (l *Loan) carry(conn net.Conn, welcome []byte) error {
 			}
 		}
 		l.asked.Add(units) // before it can be answered
+		l.open.Store(l.frames.open)
 		if _, err := conn.Write(buffer[:n]); err != nil {
 			return err
 		}

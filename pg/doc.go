@@ -36,6 +36,7 @@
 //	Loan.wrote         the courier                 the owner          never      1: it writes one thing at a time
 //	Loan.finish        who ends the transaction    the owner          never      1: one wish to end is enough
 //	Loan.told          the pool                    the owner          never      2: questions are seconds apart; else dropped
+//	Loan.settled       the reader                  the owner          never      1: it looks at counts
 //	Loan.revoked       -                           the courier        the owner  nothing is sent
 //	Loan.ended         -                           the owner          courier    nothing is sent
 //	Pool.requests      keepers, Stats              Pool.run           never      0: run always receives

@@ -17,6 +17,10 @@ import (
 // this connection; then the pool asks on another who has the lock. Either is evidence that the session was alive when it was asked for, and
 // extends the trust.
 //
+// A holder may be slow to read its rows. The server may have sent them all, and count the time as its own idle time, while the reader
+// waits with the first of them. So it is nudged: a Sync goes out behind what the holder has asked, and what answers it is dropped. Only
+// when all of that has come is anything else sent.
+//
 // What is lent is not lent to anybody else: what a holder has changed in it, settings or a temporary table, ends with it. So the pool ends
 // the session when it comes back.
 
@@ -127,7 +131,9 @@ func (s *Solo) lendNow(f *sending) {
 }
 
 // mayWrite reports whether the courier may have leave to write.
-func (s *Solo) mayWrite() bool { return s.phase == lendOpen && len(s.air) == 0 && !s.writing }
+func (s *Solo) mayWrite() bool {
+	return s.phase == lendOpen && len(s.air) == 0 && !s.writing && !s.loan.unsettled()
+}
 
 // letWrite gives it leave. What a holder writes may take the server as long as it likes to read.
 func (s *Solo) letWrite() {
@@ -162,7 +168,7 @@ func (s *Solo) courierEnded() {
 
 // sendBack sends the last statements of a loan, once the courier has ended and what was on its way is answered.
 func (s *Solo) sendBack() {
-	if s.phase != lendRevoked || !s.courierGone || s.loss != nil || len(s.air) > 0 {
+	if s.phase != lendRevoked || !s.courierGone || s.loss != nil || len(s.air) > 0 || s.loan.unsettled() {
 		return
 	}
 	s.phase = lendReturning
@@ -179,15 +185,36 @@ func (s *Solo) prove(now time.Time) {
 		return
 	}
 	s.askedAt = now
-	if s.writing || s.loan.busy() {
+	if s.writing || s.loan.busy() || s.loan.unsettled() {
 		if s.pool.choose() == nil {
 			s.pool.wish()
 		}
 		s.pool.Who(s.id, s.loan)
+		s.nudge()
 		return
 	}
 	message, err := s.enc.ping()
 	s.write(s.newSending(sendPing), message, err, s.answerBy())
+}
+
+// nudge has the server hear of a holder that reads slowly. In a COPY the server would not answer it, so rows must have come; and what the
+// holder asks must have been sent to its end.
+func (s *Solo) nudge() {
+	if l := s.loan; s.writing || !l.busy() || !l.rows.Load() || l.open.Load() {
+		return
+	}
+	s.loan.nudged.Add(1) // before it can be answered
+	message, err := s.enc.ping()
+	if err == nil {
+		s.canWrite = time.Now().Add(2 * s.config.HealthTimeout)
+		err = s.conn.SetWriteDeadline(s.canWrite)
+	}
+	if err == nil {
+		_, err = s.conn.Write(message)
+	}
+	if err != nil {
+		s.lose(CauseConnection, err)
+	}
 }
 
 // proved takes the answer of who holds the lock. It is no evidence where it does not say.
@@ -248,19 +275,37 @@ func (l *Loan) pass(message pgproto3.BackendMessage, buffered int) {
 		return
 	}
 	l.out = out
+	ready, isReady := message.(*pgproto3.ReadyForQuery)
 	if !l.busy() {
+		if isReady && l.unsettled() {
+			l.out = l.out[:before]
+			l.settle()
+		}
 		if len(l.out) > maxAside {
 			l.out = l.out[:before]
 		}
 		return
 	}
-	ready, isReady := message.(*pgproto3.ReadyForQuery)
+	switch message.(type) {
+	case *pgproto3.DataRow, *pgproto3.CopyData:
+		l.rows.Store(true)
+	}
 	if isReady {
+		l.rows.Store(false)
 		l.status.Store(int32(ready.TxStatus))
 		l.answered.Add(1) // before the holder sees it, who may end the loan at once
 	}
 	if isReady || buffered == 0 || len(l.out) >= courierBuffer {
 		_, _ = l.inner.Write(l.out) // it fails when the session is being taken back: nobody reads any more
 		l.out = l.out[:0]
+	}
+}
+
+// settle counts an answer to a nudge.
+func (l *Loan) settle() {
+	l.replied.Add(1)
+	select {
+	case l.settled <- struct{}{}:
+	default:
 	}
 }

@@ -48,8 +48,15 @@ type Loan struct {
 	ended      chan struct{}
 	courierErr error
 
+	// Sent by the reader when a nudge is answered; received by the owner; never closed; capacity 1: it looks at the counts.
+	settled chan struct{}
+	nudged  atomic.Int64 // written by the owner: how often the server was nudged; see lend.go
+	replied atomic.Int64 // written by the reader: how often it has answered that
+
 	asked    atomic.Int64 // written by the courier: how much the holder has asked, counted by the server's ReadyForQuery
 	answered atomic.Int64 // written by the reader: how much of that was answered
+	open     atomic.Bool  // written by the courier: what was asked has not been sent to its end
+	rows     atomic.Bool  // written by the reader: rows of an answer have come, and more may
 	status   atomic.Int32 // written by the reader: of the transaction, as the server says: I, T or E
 
 	out    []byte // the reader's: for the pipe
@@ -62,7 +69,8 @@ func (s *Solo) NewLoan(id int64, options pgx.TxOptions) (*Loan, error) {
 		return nil, err
 	}
 	l := &Loan{solo: s, options: options, granted: make(chan error, 1), wants: make(chan struct{}), wrote: make(chan struct{}, 1),
-		finish: make(chan struct{}, 1), told: make(chan WhoAnswer, 2), revoked: make(chan struct{}), ended: make(chan struct{})}
+		finish: make(chan struct{}, 1), told: make(chan WhoAnswer, 2), revoked: make(chan struct{}), ended: make(chan struct{}),
+		settled: make(chan struct{}, 1)}
 	l.inner, l.outer = net.Pipe()
 	l.request = Request{Client: l, ID: id, Op: opLend, loan: l}
 	l.status.Store('I')
@@ -115,3 +123,6 @@ func (l *Loan) await(ctx context.Context) error {
 
 // busy reports whether the server owes the holder an answer.
 func (l *Loan) busy() bool { return l.asked.Load() != l.answered.Load() }
+
+// unsettled reports whether the server owes the owner answers to nudges.
+func (l *Loan) unsettled() bool { return l.nudged.Load() != l.replied.Load() }

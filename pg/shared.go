@@ -261,6 +261,7 @@ func (s *Shared) sendWhole(r *Request) {
 		f.whole = r
 		message, err := s.enc.who(r.inquiry.wishes)
 		s.write(f, message, err, s.answerBy())
+		s.usedAt = f.sent // a session that is lent may need the next answer in time
 		return
 	case opHint, opListen:
 		f := s.newSending(sendHint)

@@ -78,6 +78,7 @@ func (s *Solo) run() {
 			s.letWrite()
 		case <-s.loan.wrote:
 			s.writing = false
+		case <-s.loan.settled: // it may be time for what had to wait
 		case <-s.loan.finish:
 			s.ending = true
 		case <-open(s.loan.ended, !s.courierGone):

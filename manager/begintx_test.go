@@ -103,9 +103,9 @@ func TestBeginTxCarriesAll(t *testing.T) {
 		if err := tx.QueryRow(ctx, "SELECT length($1::text)", long).Scan(new(int)); err != nil {
 			return err
 		}
-		rows, _ := tx.Query(ctx, "SELECT g FROM generate_series(1, 100000) AS g")
+		rows, _ := tx.Query(ctx, "SELECT g FROM generate_series(1, 10000) AS g")
 		all, err := pgx.CollectRows(rows, pgx.RowTo[int])
-		if err != nil || len(all) != 100_000 || all[99_999] != 100_000 {
+		if err != nil || len(all) != 10_000 || all[9_999] != 10_000 {
 			return fmt.Errorf("many rows: %d, %w", len(all), err)
 		}
 		if _, err := tx.Exec(ctx, "CREATE TEMP TABLE lk_copied (n int)"); err != nil {
@@ -113,16 +113,16 @@ func TestBeginTxCarriesAll(t *testing.T) {
 		}
 		i := 0
 		n, err := tx.CopyFrom(ctx, pgx.Identifier{"lk_copied"}, []string{"n"}, pgx.CopyFromFunc(func() ([]any, error) {
-			if i++; i > 200_000 {
+			if i++; i > 20_000 {
 				return nil, nil
 			}
 			return []any{i}, nil
 		}))
-		if err != nil || n != 200_000 {
+		if err != nil || n != 20_000 {
 			return fmt.Errorf("copy from: %d, %w", n, err)
 		}
 		var out strings.Builder
-		if _, err := tx.Conn().PgConn().CopyTo(ctx, &out, "COPY lk_copied TO STDOUT"); err != nil || strings.Count(out.String(), "\n") != 200_000 {
+		if _, err := tx.Conn().PgConn().CopyTo(ctx, &out, "COPY lk_copied TO STDOUT"); err != nil || strings.Count(out.String(), "\n") != 20_000 {
 			return fmt.Errorf("copy to: %w", err)
 		}
 		if _, err := tx.Exec(ctx, "DO $$ BEGIN RAISE NOTICE 'lk'; END $$"); err != nil {

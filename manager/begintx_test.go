@@ -241,4 +241,9 @@ func TestBeginTxRefuses(t *testing.T) {
 	_ = lost.Release(bounded(t))
 	release(t, plain)
 	release(t, shared)
+	pooled := acquire(t, open(t, manager.WithTransactionPooler()), "pooled", manager.WithDedicatedSession())
+	if err := try(pooled, bounded(t), pgx.TxOptions{}); !strings.Contains(err.Error(), "AcquireTx") {
+		t.Error(err)
+	}
+	release(t, pooled)
 }

@@ -48,6 +48,8 @@ func (l *Lock) beginTx(ctx context.Context, options pgx.TxOptions) (*pg.Tx, erro
 		return nil, fmt.Errorf("%w, and not shared", ErrNotDedicated)
 	case !l.claim.Dedicated || !own:
 		return nil, ErrNotDedicated
+	case l.manager.config.sessions.InTransaction:
+		return nil, errors.New("with WithTransactionPooler the session is in a transaction already: use AcquireTx in one of your own")
 	case ctx.Err() != nil:
 		return nil, contextReason(ctx)
 	}

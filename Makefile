@@ -28,6 +28,8 @@ VERSIONS =
 # Arguments of the simulations, and of the bugs that are put back.
 SIM_ARGS =
 MUTANT_ARGS =
+# Arguments of the model's checker.
+MODEL_ARGS =
 # Arguments of the demo's commands.
 DEMO_ARGS =
 STORM_ARGS =
@@ -59,11 +61,12 @@ help: ## list the targets
 	@sed -n 's/^\([A-Z_]*\) = *\(.*\)/  \1=\2/p' Makefile
 
 .PHONY: setup
-setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, Redis, a C compiler
+setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, Redis, a C compiler, spin
 	@scripts/ensure-postgres
 	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
 	@scripts/ensure-redis || echo 'the tests of peers on Redis are skipped'
 	@scripts/ensure-netfault || echo 'the tests that cut the network are skipped'
+	@scripts/ensure-spin || echo 'the model is not checked'
 	@scripts/race-flag >/dev/null
 
 .PHONY: demo
@@ -125,6 +128,11 @@ fuzz: setup ## run each fuzz target for FUZZTIME
 .PHONY: sim
 sim: ## explore simulated histories for as long as you like (SIM_ARGS='-sim.for=1h -sim.seed=7', see docs/simulation.md)
 	race=$$(scripts/race-flag) && go test $$race -count=1 -timeout 0 -v -run '$(RUN)' ./internal/sim -args $(SIM_ARGS)
+
+.PHONY: model
+model: ## check the model of the design exhaustively, and its broken variants (MODEL_ARGS='-run served', see docs/model.md)
+	@scripts/ensure-spin
+	@go run ./internal/model $(MODEL_ARGS)
 
 .PHONY: mutants
 mutants: ## put realistic bugs back, one by one, and print which check finds each (MUTANT_ARGS='-run "old bug"')

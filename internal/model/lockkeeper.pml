@@ -21,7 +21,7 @@
 
 /* How many faults there may be in a run, of these kinds; how often each process acquires; and what holders do. */
 #ifndef FAULTS
-#define FAULTS 2
+#define FAULTS 1
 #endif
 #ifndef STOPS
 #define STOPS 1 /* a process is stopped, and woken at any time later, or never (SIGSTOP, SIGCONT) */
@@ -300,7 +300,8 @@ proctype Manager(byte p) {
 #endif
 #if TAKEOVER > 0
 	:: d_step { runs && hold[p] == delaying && since[p] >= TAKEOVER && trust[p] < TRUST -> grant() }
-	:: d_step { runs && hold[p] == delaying -> hold[p] = undoing; trust[p] = 0; since[p] = 0 } /* its caller's context has ended, and another wants it */
+	:: d_step { runs && hold[p] == delaying -> hold[p] = undoing; trust[p] = 0; since[p] = 0 }
+		/* its caller has given up, and the next one wants it */
 #endif
 	od
 }
@@ -318,7 +319,7 @@ proctype Worker(byte p) {
 			d_step { runs -> assert(writeIsInTime || !passed[p] || EXCUSED); looked[p] = 0 }
 #endif
 #if JOBS & 2
-		:: d_step { works -> 
+		:: d_step { works ->
 #ifdef CLAIM_NEVER_REFUSED
 			assert(holderIsNotRefused || token == p || owner != p);
 #endif

@@ -44,6 +44,9 @@ MICRO_COUNT = 6
 OUT = microbench.txt
 OLD =
 NEW =
+# Where "install" puts the command.
+PREFIX = /usr/local
+DESTDIR =
 
 GOLANGCI = v2.15.0
 LINTER = .bin/golangci-lint-$(GOLANGCI)
@@ -72,6 +75,15 @@ setup: ## install what tests and demo need and this machine lacks: PostgreSQL, P
 .PHONY: demo
 demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processes 4 --skew zipf', or --help)
 	@scripts/demo load $(DEMO_ARGS)
+
+.PHONY: build
+build: ## build the command lockkeeper: .bin/lockkeeper
+	@mkdir -p .bin
+	cd cmd/lockkeeper && go build -buildvcs=false -o ../../.bin/lockkeeper .
+
+.PHONY: install
+install: build ## install lockkeeper with its manual page and completions (PREFIX=/usr/local DESTDIR=)
+	@scripts/install '$(DESTDIR)$(PREFIX)'
 
 .PHONY: storm
 storm: ## cancel 100,000 waiters at once (STORM_ARGS='--waiters 1000', or --help)

@@ -1,0 +1,44 @@
+// Package job runs a command in a process group of its own, for as long as a lock is held, and sees to it that none of the group
+// is left when the lock is not.
+//
+// One goroutine, that of Run, has the whole state of a job: it receives signals, changes of the child's state, the loss of the
+// lock, and the ticks of two clocks. Another waits for the child and tells it of the changes.
+package job
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// Command is what is run.
+type Command struct {
+	Path string // of the program, as exec.LookPath finds it
+	Args []string
+	Env  []string
+	// Grace is between TERM and KILL when the lock is lost. With 0 it is KILL at once.
+	Grace time.Duration
+	// Signals are those that lockkeeper gets: they go on to the group. Sent by os/signal; received by Run; never closed.
+	Signals <-chan os.Signal
+	// Tell tells the user something, on standard error.
+	Tell func(format string, args ...any)
+}
+
+// Hold is the lock that the command runs under.
+type Hold interface {
+	// Done is closed when the hold has ended.
+	Done() <-chan struct{}
+	// Err says why, and looks at the clock first: after this process was stopped for a while, the lock may be lost.
+	Err() error
+}
+
+// Result is how the command ended.
+type Result struct {
+	// Status is that of the command: its own, or 128 and the number of the signal that ended it.
+	Status int
+	// Lost: the hold ended before all of the group had.
+	Lost bool
+}
+
+// ErrUnsupported is returned where the system has no process groups.
+var ErrUnsupported = errors.New("lockkeeper run needs process groups, which this system does not have")

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+const listHelp = `Lists the advisory locks of the database: who holds each, and who waits for it in the server's queue.
+
+The server knows numbers only. With KEYs the locks of these are listed alone, with their names, those of
+their slots too. Locks that "lockkeeper run" takes show their keys as the session's application as well.
+
+A session is a process's connection, with all that it holds. SINCE is when it began: PostgreSQL does not
+record when a lock was granted. A waiter that polls, or is told when to try, is not in the server's queue.
+
+With --json ids are strings, since they have more digits than JavaScript's numbers keep.
+
+Exit status: 0 listed, also where there is no lock; 1 failed; 2 a mistake on the command line; 130 interrupted.`
+
+const listExamples = `  lockkeeper ls
+  lockkeeper ls deploy backup --watch
+  lockkeeper ls --json | jq '.locks[] | select(.waiters != [])'
+  lockkeeper ls --json --watch=10s        one object a line, for ever`
+
+// list is what the user asked for.
+type list struct {
+	database
+	byID   bool
+	asJSON bool
+	watch  time.Duration
+}
+
+func newList() *cobra.Command {
+	l := new(list)
+	cmd := &cobra.Command{
+		Use:               "ls [KEY...]",
+		Short:             "Lists who holds locks, and who waits",
+		Long:              listHelp,
+		Example:           listExamples,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Args:              checkKeys,
+		RunE:              l.run,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&l.asJSON, "json", false, "print JSON: one object, or with --watch one a line")
+	flags.DurationVar(&l.watch, "watch", 0, "list again and again, with this pause")
+	flags.Lookup("watch").NoOptDefVal = "2s"
+	flags.BoolVar(&l.byID, "id", false, "the arguments are ids, as the list shows them, and not keys")
+	l.database.add(cmd)
+	return cmd
+}
+
+func (l *list) run(cmd *cobra.Command, keys []string) error {
+	if l.watch < 0 || cmd.Flags().Changed("watch") && l.watch < 100*time.Millisecond {
+		return usage(cmd, "--watch is %v: it must be 100ms or more", l.watch)
+	}
+	ctx := cmd.Context()
+	wanted, err := l.wantedIDs(cmd, keys, l.byID)
+	if err != nil {
+		return err
+	}
+	m, err := l.open(ctx, cmd, "lockkeeper ls")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeManager(ctx, m) }()
+	for {
+		locks, err := listLocks(ctx, m, wanted)
+		if err != nil {
+			return err
+		}
+		if err := l.print(cmd.OutOrStdout(), locks, len(keys) > 0); err != nil || l.watch == 0 {
+			return err
+		}
+		if err := interrupt.Sleep(ctx, l.watch); err != nil {
+			return err
+		}
+	}
+}
+
+// wantedIDs are those of keys, with their names; all locks are wanted where it is nil.
+func (n *naming) wantedIDs(cmd *cobra.Command, keys []string, byID bool) (map[int64]string, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	f, err := n.function(cmd)
+	if err != nil {
+		return nil, err
+	}
+	hash := hashing.Namespaced(n.namespace, f)
+	wanted := make(map[int64]string)
+	for _, key := range keys {
+		if byID {
+			id, err := strconv.ParseInt(key, 10, 64)
+			if err != nil {
+				return nil, usage(cmd, "%q is no id: a number of 64 bits", key)
+			}
+			wanted[id] = ""
+			continue
+		}
+		names := []string{key, key + "#gate", key + "#slots"}
+		for i := range manager.MaxSlots {
+			names = append(names, key+"#slot "+strconv.Itoa(i))
+		}
+		for _, name := range names {
+			wanted[hash(name)] = name
+		}
+	}
+	return wanted, nil
+}
+
+// listLocks lists those that are wanted.
+func listLocks(ctx context.Context, m *manager.Manager, wanted map[int64]string) ([]manager.LockInfo, error) {
+	all, err := m.Locks(ctx)
+	if err != nil || wanted == nil {
+		return all, err
+	}
+	var locks []manager.LockInfo
+	for _, lock := range all {
+		if name, ok := wanted[lock.ID]; ok {
+			lock.Key = name
+			locks = append(locks, lock)
+		}
+	}
+	return locks, nil
+}
+
+// jsonLock is a lock as --json prints it.
+type jsonLock struct {
+	ID      string        `json:"id"`
+	Key     string        `json:"key,omitempty"`
+	Holders []jsonSession `json:"holders"`
+	Waiters []jsonSession `json:"waiters"`
+}
+
+type jsonSession struct {
+	PID         uint32    `json:"pid"`
+	Application string    `json:"application"`
+	Client      string    `json:"client"`
+	Since       time.Time `json:"session_since"`
+	Shared      bool      `json:"shared"`
+	Waited      float64   `json:"waited_seconds,omitempty"`
+}
+
+func sessionsOf(sessions []manager.LockSession) []jsonSession {
+	out := make([]jsonSession, len(sessions))
+	for i, s := range sessions {
+		out[i] = jsonSession{s.PID, s.ApplicationName, s.ClientAddr, s.Since.UTC(), s.Shared, s.Waited.Seconds()}
+	}
+	return out
+}
+
+func (l *list) print(w io.Writer, locks []manager.LockInfo, named bool) error {
+	if l.asJSON {
+		out := struct {
+			Time  time.Time  `json:"time"`
+			Locks []jsonLock `json:"locks"`
+		}{time.Now().UTC(), make([]jsonLock, len(locks))}
+		for i, lock := range locks {
+			out.Locks[i] = jsonLock{strconv.FormatInt(lock.ID, 10), lock.Key, sessionsOf(lock.Holders), sessionsOf(lock.Waiters)}
+		}
+		return printJSON(w, out, l.watch > 0)
+	}
+	if l.watch > 0 {
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			fmt.Fprint(w, "\x1b[H\x1b[2J")
+		}
+		if _, err := fmt.Fprintf(w, "%s, every %v\n", time.Now().Format(time.DateTime), l.watch); err != nil {
+			return err
+		}
+	}
+	if len(locks) == 0 {
+		_, err := fmt.Fprintln(w, "No locks.")
+		return err
+	}
+	return printTable(w, rowsOf(locks, named))
+}
+
+func rowsOf(locks []manager.LockInfo, named bool) [][]string {
+	rows := [][]string{{"ID", "KEY", "STATE", "MODE", "PID", "APPLICATION", "CLIENT", "SINCE"}}
+	for _, lock := range locks {
+		for i, s := range append(lock.Holders, lock.Waiters...) {
+			state, mode := "holds", "exclusive"
+			if i >= len(lock.Holders) {
+				state = "waits"
+				if s.Waited > 0 {
+					state = "waits " + s.Waited.Round(100*time.Millisecond).String()
+				}
+			}
+			if s.Shared {
+				mode = "shared"
+			}
+			rows = append(rows, []string{strconv.FormatInt(lock.ID, 10), printable(lock.Key), state, mode, strconv.FormatUint(uint64(s.PID), 10),
+				printable(s.ApplicationName), clientOf(s), s.Since.Local().Format(time.DateTime)})
+		}
+	}
+	if !named {
+		for i, row := range rows {
+			rows[i] = append(row[:1:1], row[2:]...)
+		}
+	}
+	return rows
+}
+
+func clientOf(s manager.LockSession) string {
+	if s.ClientAddr == "" {
+		return "local"
+	}
+	return s.ClientAddr
+}

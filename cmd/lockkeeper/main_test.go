@@ -1,0 +1,191 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+)
+
+// runner runs the tests with the shared server around them.
+type runner struct{ m *testing.M }
+
+func (r runner) Run() int { return pgtest.Run(r.m) }
+
+// The test binary is the program, where it is called by the program's name.
+func TestMain(m *testing.M) {
+	testscript.Main(runner{m}, map[string]func(){"lockkeeper": main})
+}
+
+// bound is far more than anything here takes.
+const bound = 90 * time.Second
+
+// TestScripts runs testdata/script against a real server. Each script has a database of its own, in LOCKKEEPER_DSN.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	var databases atomic.Int64
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			name := "script" + strconv.FormatInt(databases.Add(1), 10)
+			ctx, cancel := context.WithTimeout(context.Background(), bound)
+			defer cancel()
+			if _, err := server.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+				return err
+			}
+			env.Setenv("LOCKKEEPER_DSN", server.DSNOf(name))
+			env.Setenv("TCPDSN", server.TCPDSNOf(name))
+			env.Setenv("PASSWORD", server.Password())
+			env.Setenv("DATABASE", name)
+			env.Values[databaseOf{}] = onServer{server, name}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":    scriptStatus,
+			"holders":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCount(ts, args, true) },
+			"waiters":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCount(ts, args, false) },
+			"terminate": scriptTerminate,
+			"bouncer":   func(ts *testscript.TestScript, _ bool, args []string) { scriptBouncer(t, ts, args) },
+		},
+	})
+}
+
+type databaseOf struct{}
+
+// onServer is a test's database.
+type onServer struct {
+	*pgserver.Server
+	name string
+}
+
+// ask runs SQL in the database.
+func (d onServer) ask(sql string) ([][]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	return d.Exec(ctx, sql)
+}
+
+// where is the condition of a key's lock in pg_locks. The id may be another's, of another database.
+func (d onServer) where(key string) string {
+	id := uint64(hashing.FNV1a(key))
+	return fmt.Sprintf("locktype = 'advisory' AND objsubid = 1 AND classid = %d AND objid = %d AND "+
+		"database = (SELECT oid FROM pg_database WHERE datname = '%s')", id>>32, id&0xffffffff, d.name)
+}
+
+// count is how many sessions hold a key, or wait for it.
+func (d onServer) count(key string, granted bool) (int, error) {
+	rows, err := d.ask(fmt.Sprintf("SELECT count(*) FROM pg_locks WHERE %s AND granted = %v", d.where(key), granted))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(rows[0][0])
+}
+
+// until waits until as many hold a key, or wait for it.
+func (d onServer) until(key string, granted bool, want int) error {
+	for began := time.Now(); ; {
+		got, err := d.count(key, granted)
+		if err != nil || got == want {
+			return err
+		}
+		if time.Since(began) > bound {
+			return fmt.Errorf("%d sessions, want %d (granted: %v)", got, want, granted)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// terminate ends the sessions that hold a key, as an administrator would.
+func (d onServer) terminate(key string) error {
+	rows, err := d.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND " + d.where(key))
+	if err == nil && len(rows) == 0 {
+		err = errors.New("nobody holds " + key)
+	}
+	return err
+}
+
+func of(ts *testscript.TestScript) onServer {
+	d, _ := ts.Value(databaseOf{}).(onServer)
+	return d
+}
+
+// scriptStatus is "status N command...": it runs the command, which must end with that status.
+func scriptStatus(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if args[0] != strconv.Itoa(got) {
+		ts.Fatalf("the exit status is %d, want %s", got, args[0])
+	}
+}
+
+// scriptCount is "holders KEY N" and "waiters KEY N": it waits until there are so many.
+func scriptCount(ts *testscript.TestScript, args []string, granted bool) {
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(of(ts).until(args[0], granted, want))
+}
+
+func scriptTerminate(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(of(ts).terminate(args[0]))
+}
+
+// scriptBouncer is "bouncer MODE": from here on LOCKKEEPER_DSN is that of a PgBouncer.
+func scriptBouncer(t *testing.T, ts *testscript.TestScript, args []string) {
+	d := of(ts)
+	b := pgtest.NewBouncer(t, d.Server, d.name, map[string]string{"pool_mode": args[0], "server_reset_query": "DISCARD ALL"})
+	ts.Setenv("LOCKKEEPER_DSN", b.DSN)
+}
+
+// program is lockkeeper, found as a script finds it.
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("lockkeeper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// newDatabase is one of a test's own.
+func newDatabase(t *testing.T) onServer {
+	t.Helper()
+	server, name := pgtest.NewDatabase(t)
+	return onServer{server, name}
+}
+
+// environ is this process's without what names a server.
+func environ(dsn string) []string {
+	env := []string{"LOCKKEEPER_DSN=" + dsn}
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "PG") && !strings.HasPrefix(entry, "DATABASE_URL=") && !strings.HasPrefix(entry, "LOCKKEEPER_") ||
+			strings.HasPrefix(entry, "LOCKKEEPER_PG") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}

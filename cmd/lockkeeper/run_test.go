@@ -1,0 +1,324 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// started is a lockkeeper that runs. Its output is complete when wait has returned.
+type started struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	folder         string
+	stdout, stderr bytes.Buffer
+}
+
+// start runs the program in a folder of its own, without a terminal.
+func start(t *testing.T, d onServer, args ...string) *started {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	t.Cleanup(cancel)
+	s := &started{t: t, folder: t.TempDir()}
+	s.cmd = exec.CommandContext(ctx, program(t), args...)
+	s.cmd.Dir, s.cmd.Env = s.folder, environ(d.DSNOf(d.name))
+	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
+	s.cmd.WaitDelay = time.Second
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal of the tester's
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *started) signal(number syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(number); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// wait expects an exit status.
+func (s *started) wait(want int) {
+	s.t.Helper()
+	err := s.cmd.Wait()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		s.t.Fatalf("%v\n%s%s", err, &s.stdout, &s.stderr)
+	}
+	got := s.cmd.ProcessState.ExitCode()
+	if got != want {
+		s.t.Fatalf("the exit status is %d, want %d\n%s%s", got, want, &s.stdout, &s.stderr)
+	}
+}
+
+// file waits for a file in the program's folder, and returns what it holds.
+func (s *started) file(name string) string {
+	s.t.Helper()
+	for began := time.Now(); ; {
+		if text, err := os.ReadFile(filepath.Join(s.folder, name)); err == nil && len(text) > 0 {
+			return strings.TrimSpace(string(text))
+		}
+		if time.Since(began) > bound {
+			s.t.Fatalf("there is no file %s", name)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// pid is a process that the command has written down.
+func (s *started) pid(name string) int {
+	s.t.Helper()
+	pid, err := strconv.Atoi(s.file(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pid
+}
+
+func alive(pid int) bool {
+	if stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && strings.Contains(string(stat), ") Z ") {
+		return false // its parent is gone too, and whoever is the first process here does not wait
+	}
+	return syscall.Kill(pid, 0) == nil
+}
+
+// mustEnd waits for the end of a process.
+func mustEnd(t *testing.T, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		for began := time.Now(); alive(pid); {
+			if time.Since(began) > bound {
+				t.Fatalf("process %d goes on", pid)
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+}
+
+// child is a script that has started a grandchild, which ignores TERM when it is to.
+const (
+	forks         = `sleep 1000 & echo $! >grandchild.new; mv grandchild.new grandchild; echo $$ >child.new; mv child.new child; wait`
+	stubbornForks = `trap '' TERM; ` + forks + `; wait; wait`
+	stays         = `echo $$ >child.new; mv child.new child; exec sleep 1000`
+)
+
+func (d onServer) must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A loss ends the child and the grandchild, by TERM where that suffices.
+func TestALossEndsTheWholeGroup(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--grace", "1m", "deploy", "--", "sh", "-c", forks)
+	child, grandchild := s.pid("child"), s.pid("grandchild")
+	d.must(t, d.terminate("deploy"))
+	s.wait(exitLost)
+	if alive(child) || alive(grandchild) {
+		t.Error("of the group something is left")
+	}
+	if text := s.stderr.String(); !strings.Contains(text, "the lock is lost, the command is ended (TERM now, KILL in 1m0s)") ||
+		!strings.Contains(text, "terminating connection due to administrator command") {
+		t.Error(text)
+	}
+}
+
+// One that ignores TERM is killed after the grace.
+func TestALossKillsAfterTheGrace(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--grace", "300ms", "deploy", "--", "sh", "-c", stubbornForks)
+	child, grandchild := s.pid("child"), s.pid("grandchild")
+	began := time.Now()
+	d.must(t, d.terminate("deploy"))
+	s.wait(exitLost)
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("killed after %v", took)
+	}
+	if alive(child) || alive(grandchild) {
+		t.Error("of the group something is left")
+	}
+}
+
+// With no grace it is killed at once, and a command that is stopped is, too.
+func TestALossKillsAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--grace", "0s", "deploy", "--", "sh", "-c", stubbornForks)
+	child, grandchild := s.pid("child"), s.pid("grandchild")
+	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	d.must(t, d.terminate("deploy"))
+	s.wait(exitLost)
+	if alive(child) || alive(grandchild) {
+		t.Error("of the group something is left")
+	}
+}
+
+// What the command has left in the background keeps the lock; the command's status stays.
+func TestTheLockIsHeldUntilTheGroupHasEnded(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", `(while ! [ -e go ]; do sleep 0.05; done) & echo $$ >child; exit 9`)
+	mustEnd(t, s.pid("child"))
+	other := start(t, d, "run", "deploy", "--", "true")
+	d.must(t, d.until("deploy", false, 1))
+	if n, err := d.count("deploy", true); n != 1 || err != nil {
+		t.Errorf("%d hold the lock: %v", n, err)
+	}
+	d.must(t, os.WriteFile(filepath.Join(s.folder, "go"), []byte("go"), 0o600))
+	s.wait(9)
+	other.wait(0)
+}
+
+// Also what is left in the background is ended when the lock is lost.
+func TestALossAfterTheLeaderHasEnded(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", `sleep 1000 & echo $! >grandchild; echo $$ >child; exit 0`)
+	grandchild := s.pid("grandchild")
+	mustEnd(t, s.pid("child"))
+	d.must(t, d.terminate("deploy"))
+	s.wait(exitLost)
+	if alive(grandchild) {
+		t.Error("the grandchild goes on")
+	}
+}
+
+// Signals reach the whole group, and the status tells of them.
+func TestSignalsAreForwarded(t *testing.T) {
+	t.Parallel()
+	for number, name := range map[syscall.Signal]string{syscall.SIGTERM: "TERM", syscall.SIGINT: "INT", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			s := start(t, d, "run", "deploy", "--", "sh", "-c", "ulimit -c 0; "+stays)
+			child := s.pid("child")
+			s.signal(number)
+			s.wait(128 + int(number))
+			mustEnd(t, child)
+			d.must(t, d.until("deploy", true, 0))
+		})
+	}
+	t.Run("one that is caught", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, newDatabase(t), "run", "deploy", "--", "sh", "-c", `trap 'echo caught; exit 3' USR1; echo $$ >child; while :; do sleep 0.05; done`)
+		s.pid("child")
+		s.signal(syscall.SIGUSR1)
+		s.wait(3)
+		if s.stdout.String() != "caught\n" {
+			t.Error(s.stdout.String())
+		}
+	})
+}
+
+// nohup is the command's as well.
+func TestAnIgnoredSignalStaysIgnored(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", "true") // for its folder
+	s.wait(0)
+	cmd := exec.Command("sh", "-c", `trap '' HUP; exec "$0" run deploy -- sh -c 'kill -HUP $$; echo survived'`, program(t))
+	cmd.Env = environ(d.DSNOf(d.name))
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "survived\n" {
+		t.Errorf("%s: %v", out, err)
+	}
+}
+
+// A signal that comes while the lock is waited for ends the wait, and leaves nothing.
+func TestASignalEndsTheWait(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	holder := start(t, d, "run", "deploy", "--", "sh", "-c", stays)
+	holder.pid("child")
+	for _, number := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		waiter := start(t, d, "run", "deploy", "--", "echo", "ran")
+		d.must(t, d.until("deploy", false, 1))
+		waiter.signal(number)
+		waiter.wait(128 + int(number))
+		if waiter.stdout.String() != "" || !strings.Contains(waiter.stderr.String(), "not acquired: ended by signal") {
+			t.Errorf("%s%s", &waiter.stdout, &waiter.stderr)
+		}
+		d.must(t, d.until("deploy", false, 0))
+	}
+	holder.signal(syscall.SIGTERM)
+	holder.wait(128 + int(syscall.SIGTERM))
+}
+
+// When lockkeeper itself is killed, nothing of the group works on under a lock that is free.
+func TestTheGroupDiesWithLockkeeper(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", stubbornForks)
+	child, grandchild := s.pid("child"), s.pid("grandchild")
+	s.signal(syscall.SIGKILL)
+	s.wait(-1)
+	mustEnd(t, child, grandchild)
+	d.must(t, d.until("deploy", true, 0))
+}
+
+// One that was stopped for longer than its lock was trusted finds it lost when it goes on: the server has ended its session.
+func TestAStoppedLockkeeperFindsTheLockLost(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", stays)
+	child := s.pid("child")
+	s.signal(syscall.SIGSTOP)
+	d.must(t, d.terminate("deploy"))
+	d.must(t, d.until("deploy", true, 0))
+	s.signal(syscall.SIGCONT)
+	s.wait(exitLost)
+	mustEnd(t, child)
+}
+
+// Two terminals, many processes: they never overlap. The proof is a folder, which one process at a time can make.
+func TestProcessesNeverOverlap(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	folder := filepath.Join(t.TempDir(), "inside")
+	const n = 8
+	var all [n]*started
+	for i := range all {
+		all[i] = start(t, d, "run", "deploy", "--", "sh", "-c", `mkdir "$0" && sleep 0.02 && rmdir "$0"`, folder)
+	}
+	for _, s := range all {
+		s.wait(0)
+	}
+}
+
+// Of all who call it in one period one runs it, also when it has ended long before the others come.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	args := []string{"run", "--once", "1h", "report", "--", "sh", "-c", `echo "$LOCKKEEPER_PERIOD" >period; exit 5`}
+	winner := start(t, d, args...)
+	winner.file("period")
+	late := start(t, d, args...)
+	late.wait(exitNotAcquired)
+	if text := late.stderr.String(); !strings.Contains(text, "already run in this period") || !strings.Contains(text, `application "lockkeeper run report"`) {
+		t.Error(text)
+	}
+	winner.signal(syscall.SIGTERM) // while it stays until the period is over
+	winner.wait(5)
+	if !strings.Contains(winner.stderr.String(), "before the period is over") {
+		t.Error(winner.stderr.String())
+	}
+	// A short period ends by itself.
+	short := start(t, d, "run", "--once", "1s", "--clock-skew", "0s", "report", "--", "true")
+	short.wait(0)
+}

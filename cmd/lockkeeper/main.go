@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
@@ -50,7 +52,11 @@ func execute(args []string) int {
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
-	if name := append(args, "")[0]; name != runName && name != watchName { // these two have their own use for signals
+	switch append(args, "")[0] {
+	case runName, watchName: // these have their own use for signals
+	case proveWorkerName: // a Ctrl-C in the terminal reaches it too; its parent tells it to stop
+		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	default:
 		interruptible, stop := interrupt.Context(ctx, errInterrupted, func() { os.Exit(exitSignal + 2) })
 		defer stop()
 		ctx = interruptible

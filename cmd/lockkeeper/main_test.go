@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lockkeeper/lockkeeper/hashing"
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TCPDSN", server.TCPDSNOf(name))
 			env.Setenv("PASSWORD", server.Password())
 			env.Setenv("DATABASE", name)
+			env.Setenv("SOCKET", fmt.Sprintf("host=%s port=%d dbname=%s", server.SocketDir(), server.Port(), name))
 			env.Values[databaseOf{}] = onServer{server, name}
 			return nil
 		},
@@ -61,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"holders":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCount(ts, args, true) },
 			"waiters":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCount(ts, args, false) },
 			"terminate": scriptTerminate,
+			"sql":       scriptSQL,
 			"bouncer":   func(ts *testscript.TestScript, _ bool, args []string) { scriptBouncer(t, ts, args) },
 		},
 	})
@@ -148,6 +151,17 @@ func scriptCount(ts *testscript.TestScript, args []string, granted bool) {
 
 func scriptTerminate(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(of(ts).terminate(args[0]))
+}
+
+// scriptSQL is "sql STATEMENT", as the superuser in the script's database.
+func scriptSQL(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	d := of(ts)
+	conn, err := pgconn.Connect(ctx, d.DSNOf(d.name))
+	ts.Check(err)
+	defer func() { _ = conn.Close(ctx) }()
+	ts.Check(conn.Exec(ctx, strings.Join(args, " ")).Close())
 }
 
 // scriptBouncer is "bouncer MODE": from here on LOCKKEEPER_DSN is that of a PgBouncer.

@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate(fmt.Sprintf("lockkeeper {{.Version}} (%s, %s/%s)\n", runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newList(), newID(), newTerminate(), newMan(), newWatch())
+	root.AddCommand(newRun(), newList(), newID(), newTerminate(), newDoctor(), newProve(), newMan(), newWatch(), newProveWorker())
 	return root
 }
 

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
 // started is a lockkeeper that runs. Its output is complete when wait has returned.
@@ -321,4 +324,18 @@ func TestOnce(t *testing.T) {
 	// A short period ends by itself.
 	short := start(t, d, "run", "--once", "1s", "--clock-skew", "0s", "report", "--", "true")
 	short.wait(0)
+}
+
+// A standby's locks exclude nobody on the primary.
+func TestDoctorOnAStandby(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.New(t, pgserver.Options{})
+	standby := pgtest.Standby(t, primary)
+	s := start(t, onServer{standby, pgserver.Database}, "doctor")
+	s.wait(exitFailed)
+	for _, want := range []string{"failure  primary      this is a standby", "target_session_attrs=read-write", "This does not serve for locks"} {
+		if !strings.Contains(s.stdout.String(), want) {
+			t.Errorf("no %q in\n%s", want, &s.stdout)
+		}
+	}
 }

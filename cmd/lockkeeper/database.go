@@ -36,7 +36,7 @@ var hashes = []string{hashFNV1a, hashPostgres, hashKeyed}
 func (n *naming) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&n.namespace, "namespace", os.Getenv("LOCKKEEPER_NAMESPACE"),
-		"in front of every key, as the library's WithNamespace (default $LOCKKEEPER_NAMESPACE)")
+		"in front of every key (default $LOCKKEEPER_NAMESPACE)")
 	flags.StringVar(&n.hash, "hash", envOr("LOCKKEEPER_HASH", hashFNV1a), "how ids are made of keys: "+strings.Join(hashes, ", "))
 	flags.StringVar(&n.secretFile, "secret-file", os.Getenv("LOCKKEEPER_SECRET_FILE"), "the file with the secret of --hash keyed")
 	for _, name := range []string{"namespace", "secret-file"} {
@@ -93,7 +93,7 @@ func (d *database) add(cmd *cobra.Command) {
 }
 
 func addDSN(flags *pflag.FlagSet, dsn *string) {
-	flags.StringVar(dsn, "dsn", "", "connection string without a password (default $LOCKKEEPER_DSN, $DATABASE_URL, PG* variables)")
+	flags.StringVar(dsn, "dsn", "", "connection string, without a password (default: see lockkeeper --help)")
 }
 
 // secretInDSN is a password in a connection string, in either form. It rather sees one too many.

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const doctorHelp = `Looks whether this server, what stands before it, this role and its settings serve for locks, and says what
-to do where they do not. It takes a lock of its own for a moment, and changes nothing.
+const doctorHelp = `Looks whether this server, what stands before it, this role and its settings serve for locks, and
+says what to do where they do not. It takes a lock of its own for a moment, and changes nothing.
 
   connection    can this role log in, how far away is the server?
   server        is it a PostgreSQL that keeps session locks, and new enough?
@@ -21,7 +21,8 @@ to do where they do not. It takes a lock of its own for a moment, and changes no
   lock table    how much of it is in use?
   connections   are enough of them free for one more process?
 
-Exit status: 0 it serves, perhaps with warnings; 1 it does not, or cannot be reached; 2 a mistake on the command line.`
+Exit status: 0 it serves, perhaps with warnings; 1 it does not, or cannot be reached; 2 a mistake
+on the command line.`
 
 const doctorExamples = `  lockkeeper doctor
   DATABASE_URL=postgres://app@pgbouncer:6432/app lockkeeper doctor

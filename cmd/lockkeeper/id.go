@@ -11,8 +11,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/hashing"
 )
 
-const idHelp = `Prints the number that the server knows a key by, and the SQL to take its lock by hand and to see who
-holds it. It needs no server.
+const idHelp = `Prints the number that the server knows a key by, and the SQL to take its lock by hand and to see
+who holds it. It needs no server.
 
 The number depends on --hash, --namespace and the secret: they must be those of the programs. With
 --hash postgres the SQL computes the number itself.`

@@ -16,17 +16,21 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-const listHelp = `Lists the advisory locks of the database: who holds each, and who waits for it in the server's queue.
+const listHelp = `Lists the advisory locks of the database: who holds each, and who waits for it in the server's
+queue.
 
-The server knows numbers only. With KEYs the locks of these are listed alone, with their names, those of
-their slots too. Locks that "lockkeeper run" takes show their keys as the session's application as well.
+The server knows numbers only. With KEYs the locks of these are listed alone, with their names,
+those of their slots too. Locks that "lockkeeper run" takes show their keys as the session's
+application as well.
 
-A session is a process's connection, with all that it holds. SINCE is when it began: PostgreSQL does not
-record when a lock was granted. A waiter that polls, or is told when to try, is not in the server's queue.
+A session is a process's connection, with all that it holds. SINCE is when it began: PostgreSQL
+does not record when a lock was granted. A waiter that polls, or is told when to try, is not in
+the server's queue.
 
 With --json ids are strings, since they have more digits than JavaScript's numbers keep.
 
-Exit status: 0 listed, also where there is no lock; 1 failed; 2 a mistake on the command line; 130 interrupted.`
+Exit status: 0 listed, also where there is no lock; 1 failed; 2 a mistake on the command line; 130
+interrupted.`
 
 const listExamples = `  lockkeeper ls
   lockkeeper ls deploy backup --watch
@@ -36,7 +40,7 @@ const listExamples = `  lockkeeper ls
 // list is what the user asked for.
 type list struct {
 	database
-	byID   bool
+	ids    []int64
 	asJSON bool
 	watch  time.Duration
 }
@@ -57,7 +61,7 @@ func newList() *cobra.Command {
 	flags.BoolVar(&l.asJSON, "json", false, "print JSON: one object, or with --watch one a line")
 	flags.DurationVar(&l.watch, "watch", 0, "list again and again, with this pause")
 	flags.Lookup("watch").NoOptDefVal = "2s"
-	flags.BoolVar(&l.byID, "id", false, "the arguments are ids, as the list shows them, and not keys")
+	flags.Int64SliceVar(&l.ids, "id", nil, "list the locks with these ids, as the list shows them")
 	l.database.add(cmd)
 	return cmd
 }
@@ -67,7 +71,7 @@ func (l *list) run(cmd *cobra.Command, keys []string) error {
 		return usage(cmd, "--watch is %v: it must be 100ms or more", l.watch)
 	}
 	ctx := cmd.Context()
-	wanted, err := l.wantedIDs(cmd, keys, l.byID)
+	wanted, err := l.wantedIDs(cmd, keys, l.ids)
 	if err != nil {
 		return err
 	}
@@ -78,11 +82,15 @@ func (l *list) run(cmd *cobra.Command, keys []string) error {
 	defer func() { _ = closeManager(ctx, m) }()
 	for {
 		locks, err := listLocks(ctx, m, wanted)
-		if err != nil {
+		switch {
+		case err != nil && l.watch > 0 && ctx.Err() == nil: // a server that restarts is back sooner or later
+			cmd.PrintErrln("lockkeeper:", trimName(err.Error()))
+		case err != nil:
 			return err
-		}
-		if err := l.print(cmd.OutOrStdout(), locks, len(keys) > 0); err != nil || l.watch == 0 {
-			return err
+		default:
+			if err := l.print(cmd.OutOrStdout(), locks, len(keys) > 0); err != nil || l.watch == 0 {
+				return err
+			}
 		}
 		if err := interrupt.Sleep(ctx, l.watch); err != nil {
 			return err
@@ -91,8 +99,8 @@ func (l *list) run(cmd *cobra.Command, keys []string) error {
 }
 
 // wantedIDs are those of keys, with their names; all locks are wanted where it is nil.
-func (n *naming) wantedIDs(cmd *cobra.Command, keys []string, byID bool) (map[int64]string, error) {
-	if len(keys) == 0 {
+func (n *naming) wantedIDs(cmd *cobra.Command, keys []string, ids []int64) (map[int64]string, error) {
+	if len(keys)+len(ids) == 0 {
 		return nil, nil
 	}
 	f, err := n.function(cmd)
@@ -101,15 +109,10 @@ func (n *naming) wantedIDs(cmd *cobra.Command, keys []string, byID bool) (map[in
 	}
 	hash := hashing.Namespaced(n.namespace, f)
 	wanted := make(map[int64]string)
+	for _, id := range ids {
+		wanted[id] = ""
+	}
 	for _, key := range keys {
-		if byID {
-			id, err := strconv.ParseInt(key, 10, 64)
-			if err != nil {
-				return nil, usage(cmd, "%q is no id: a number of 64 bits", key)
-			}
-			wanted[id] = ""
-			continue
-		}
 		names := []string{key, key + "#gate", key + "#slots"}
 		for i := range manager.MaxSlots {
 			names = append(names, key+"#slot "+strconv.Itoa(i))

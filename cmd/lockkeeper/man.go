@@ -13,7 +13,7 @@ func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man",
 		Short: "Prints the manual page",
-		Long:  "Prints the manual page of all commands, for man(1): lockkeeper man >/usr/local/share/man/man1/lockkeeper.1",
+		Long:  "Prints the manual page of all commands, for man(1).",
 		Example: `  lockkeeper man | man -l -
   lockkeeper man >/usr/local/share/man/man1/lockkeeper.1`,
 		Args: noArguments,

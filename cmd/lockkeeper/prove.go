@@ -15,19 +15,21 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-const proveHelp = `Proves by trying that locks exclude on your own database, by the way that your programs take to it: several
-processes contend for a few keys, and whoever is granted one looks whether somebody else is inside.
+const proveHelp = `Proves by trying that locks exclude on your own database, by the way that your programs take to
+it: several processes contend for a few keys, and whoever is granted one looks whether somebody
+else is inside.
 
-It looks in two ways that have nothing to do with the locks or the database: by the operating system's own
-lock of a file, which is refused if another holder is inside; and by a counter in the file that each
-holder reads, and writes plus one after --hold: two at a time would lose a count. Both must show nothing.
+It looks in two ways that have nothing to do with the locks or the database: by the operating
+system's own lock of a file, which is refused if another holder is inside; and by a counter in the
+file that each holder reads, and writes plus one after --hold: two at a time would lose a count.
+Both must show nothing.
 
-It makes no table, uses names of its own that no other program's locks meet, and leaves nothing behind. It is load
-for the server: each process uses up to --keys + 5 connections. Without locks it shows that it would see an overlap:
-lockkeeper prove --no-locks.
+It makes no table, uses names of its own that no other program's locks meet, and leaves nothing
+behind. It is load for the server: each process uses up to --keys + 5 connections. Without locks
+it shows that it would see an overlap: lockkeeper prove --no-locks.
 
-Exit status: 0 no two holders were inside at one time; 1 some were, nothing was granted, or something failed; 2 a mistake
-on the command line; 130 interrupted.`
+Exit status: 0 no two holders were inside at one time; 1 some were, nothing was granted, or
+something failed; 2 a mistake on the command line; 130 interrupted.`
 
 const proveExamples = `  lockkeeper prove
   lockkeeper prove --processes 8 --duration 1m --json

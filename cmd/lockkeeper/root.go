@@ -25,21 +25,22 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 	return usageError{command: cmd.CommandPath(), err: fmt.Errorf(format, args...)}
 }
 
-const rootHelp = `Lockkeeper runs commands under distributed locks on the PostgreSQL that you already run: flock for a
-fleet. The locks are those of the Go library of the same name, and advisory locks to everybody else.
+const rootHelp = `Lockkeeper runs commands under distributed locks on the PostgreSQL that you already run: flock for
+a fleet. The locks are those of the Go library of the same name, and advisory locks to everybody
+else.
 
-The connection string comes from --dsn, $LOCKKEEPER_DSN, $DATABASE_URL, or PGHOST, PGSERVICE and the
-other variables of psql, in this order. A password is not taken from --dsn, since other users of the
-machine can read it there: put it into the environment, ~/.pgpass or a service file.
+The connection string comes from --dsn, $LOCKKEEPER_DSN, $DATABASE_URL, or PGHOST, PGSERVICE and
+the other variables of psql, in this order. A password is not taken from --dsn, since other users
+of the machine can read it there: put it into the environment, ~/.pgpass or a service file.
 
-Exit status: 0 it is so; 1 it is not, or it failed; 2 a mistake on the command line; 130 interrupted.
-That of "lockkeeper run" is CMD's own: see its help.`
+Exit status: 0 it is so; 1 it is not, or it failed; 2 a mistake on the command line; 130
+interrupted. That of "lockkeeper run" is CMD's own: see its help.`
 
 const rootExamples = `  export LOCKKEEPER_DSN=postgres://app@db.internal/app
   lockkeeper doctor                                does this server serve for locks?
   lockkeeper run deploy -- ./deploy.sh             one of all machines at a time
   lockkeeper run --try backup -- pg_dump app       now or not at all
-  lockkeeper run --once 1h report -- ./report.sh   from every replica's crontab
+  lockkeeper run --once 5m report -- ./report.sh   from every replica's crontab
   lockkeeper ls deploy                             who holds it, who waits?`
 
 func newRoot() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,9 +16,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-const runHelp = `Waits for the lock of KEY, runs CMD while holding it, and releases it when CMD has ended. Everybody who
-takes the lock of the same key on the same database, here or elsewhere, by this command or by the
-library, runs one after the other. Several keys are one lock: all or none, without deadlocks.
+const runHelp = `Waits for the lock of KEY, runs CMD while holding it, and releases it when CMD has ended.
+Everybody who takes the lock of the same key on the same database, here or elsewhere, by this
+command or by the library, runs one after the other. Several keys are one lock: all or none,
+without deadlocks.
 
 CMD has standard input, output and error of this command, and its environment with
 
@@ -26,23 +28,25 @@ CMD has standard input, output and error of this command, and its environment wi
   LOCKKEEPER_SLOT     with --slots: which slot, from 0
   LOCKKEEPER_PERIOD   with --once: when the period began
 
-CMD has a process group of its own. INT, TERM, HUP, QUIT, USR1, USR2, TSTP and WINCH are forwarded to it. In a
-terminal CMD is in the foreground when it reads, and Ctrl-Z stops both. The lock is held until all of the
-group has ended: also what CMD has left in the background. What leaves the group, as a daemon does, is not
-waited for, nor ended.
+CMD has a process group of its own. INT, TERM, HUP, QUIT, USR1, USR2, TSTP and WINCH are forwarded
+to it. In a terminal CMD is in the foreground when it reads, and Ctrl-Z stops both. The lock is
+held until all of the group has ended: also what CMD has left in the background. What leaves the
+group, as a daemon does, is not waited for, nor ended.
 
-When the lock is lost, since the server or the way to it failed, the group gets TERM, and KILL after
---grace. Somebody else may hold the lock already by then; --grace 0 kills at once. When this
+When the lock is lost, since the server or the way to it failed, the group gets TERM, and KILL
+after --grace. Somebody else may hold the lock already by then; --grace 0 kills at once. When this
 command itself is killed (KILL, out of memory), the group is killed too.
 
-With --once PERIOD one of all who call it in the same period runs CMD. Periods are counted in UTC: with
-1h one begins at each full hour. The one that ran it stays until the period is over, as the lock ends with its
-connection: give a PERIOD that is as long as the callers' clocks and starts may differ, not more.
+With --once PERIOD one of all who call it in the same period runs CMD. Periods are counted in UTC:
+with 1h one begins at each full hour. The one that ran it stays until the period is over, as the
+lock ends with its connection: give a PERIOD that is as long as the callers' clocks and starts may
+differ, not more.
 
 Exit status:
   0 to 255  CMD's own; 128+n if signal n ended it
   123       the lock was lost while CMD or its group ran
-  124       the lock was not acquired: --try, --timeout, or --once and the period has its run (see --conflict-status)
+  124       the lock was not acquired: --try, --timeout, or --once and the period has its run
+            (--conflict-status gives another)
   125       a mistake on the command line, no connection, or another failure of lockkeeper's
   126       CMD cannot be run
   127       there is no such CMD
@@ -57,8 +61,8 @@ const runExamples = `  lockkeeper run deploy -- ./deploy.sh production
   lockkeeper run --timeout 30s account/7 account/42 -- ./transfer
       both locks within half a minute, or none
 
-  lockkeeper run --shared catalogue -- ./serve & lockkeeper run catalogue -- ./rebuild
-      those who serve run together, who rebuilds is alone
+  lockkeeper run --shared catalogue -- ./serve
+      beside others who share it; "lockkeeper run catalogue -- ./rebuild" is alone
 
   lockkeeper run --slots 3 render -- ./render scene.blend
       three at a time, over all machines
@@ -86,13 +90,15 @@ type runPlan struct {
 func newRun() *cobra.Command {
 	p := new(runPlan)
 	cmd := &cobra.Command{
-		Use:               runName + " KEY... -- CMD [ARG...]",
-		Short:             "Runs a command while holding a lock",
-		Long:              runHelp,
-		Example:           runExamples,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		Args:              func(cmd *cobra.Command, args []string) error { return p.parse(cmd, args) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return p.run(cmd) },
+		Use: runName + " [FLAG...] KEY... -- CMD [ARG...]",
+		// What stands behind -- is CMD's.
+		DisableFlagsInUseLine: true,
+		Short:                 "Runs a command while holding a lock",
+		Long:                  runHelp,
+		Example:               runExamples,
+		ValidArgsFunction:     cobra.NoFileCompletions,
+		Args:                  func(cmd *cobra.Command, args []string) error { return p.parse(cmd, args) },
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return p.run(cmd) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -112,6 +118,9 @@ func newRun() *cobra.Command {
 // parse checks the command line.
 func (p *runPlan) parse(cmd *cobra.Command, args []string) error {
 	dash := cmd.ArgsLenAtDash()
+	if second := slices.Index(args, "--"); dash == 0 && second > 0 { // run -- -KEY -- CMD
+		dash, args = second, slices.Delete(args, second, second+1)
+	}
 	switch {
 	case dash < 0:
 		return usage(cmd, "put -- between the keys and the command: lockkeeper run KEY -- CMD")

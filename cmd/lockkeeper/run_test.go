@@ -172,6 +172,20 @@ func TestALossKillsAtOnce(t *testing.T) {
 	}
 }
 
+// One that is stopped has to go on to see TERM.
+func TestALossEndsAStoppedCommand(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--grace", "1h", "deploy", "--", "sh", "-c", stays)
+	child := s.pid("child")
+	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	d.must(t, d.terminate("deploy"))
+	s.wait(exitLost)
+	mustEnd(t, child)
+}
+
 // What the command has left in the background keeps the lock; the command's status stays.
 func TestTheLockIsHeldUntilTheGroupHasEnded(t *testing.T) {
 	t.Parallel()

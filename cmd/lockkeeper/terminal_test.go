@@ -165,7 +165,7 @@ func TestTerminalLossWhileStopped(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	s := shell(t, d)
-	s.write("$LK run deploy -- sh -c 'echo be''gun; read line; echo went o''n'\n")
+	s.write("$LK run deploy -- sh -c 'trap \"echo went o\"\"n\" CONT; echo be''gun; while :; do sleep 0.02; done'\n")
 	s.expect(`begun\r\n`)
 	s.write("\x1a")
 	s.expect(`Stopped`)

@@ -16,13 +16,15 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-const terminateHelp = `Ends the session that holds KEY's lock, with all other locks that it holds: their holders lose them, and are told.
-Where several share the lock, choose one by --pid, or all by --all.
+const terminateHelp = `Ends the session that holds KEY's lock, with all other locks that it holds: their holders lose
+them, and are told. Where several share the lock, choose one by --pid, or all by --all.
 
-It asks before it does so, unless --yes is given. The session is ended only if it is still the one that was shown: a
-pid is used again. The role needs the right to end it: its own sessions, or pg_signal_backend.
+It asks before it does so, unless --yes is given. The session is ended only if it is still the one
+that was shown: a pid is used again. The role needs the right to end it: its own sessions, or
+pg_signal_backend.
 
-Exit status: 0 ended; 1 nobody holds it, you said no, or it failed; 2 a mistake on the command line.`
+Exit status: 0 ended; 1 nobody holds it, you said no, or it failed; 2 a mistake on the command
+line.`
 
 const terminateExamples = `  lockkeeper terminate deploy
   lockkeeper terminate --pid 4711 --yes catalogue
@@ -31,21 +33,26 @@ const terminateExamples = `  lockkeeper terminate deploy
 // termination is what the user asked for.
 type termination struct {
 	database
-	byID, yes, all bool
-	pid            uint32
+	yes, all bool
+	id       int64
+	pid      uint32
 }
 
 func newTerminate() *cobra.Command {
 	t := new(termination)
 	cmd := &cobra.Command{
-		Use:               "terminate KEY",
+		Use:               "terminate {KEY | --id ID}",
 		Short:             "Ends the session that holds a lock",
 		Long:              terminateHelp,
 		Example:           terminateExamples,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(cmd, "one key is needed, and %d were given", len(args))
+			wanted := 1
+			if cmd.Flags().Changed("id") {
+				wanted = 0
+			}
+			if len(args) != wanted {
+				return usage(cmd, "one key is needed, or --id, and %d keys were given", len(args))
 			}
 			return checkKeys(cmd, args)
 		},
@@ -56,7 +63,7 @@ func newTerminate() *cobra.Command {
 	flags.BoolVarP(&t.yes, "yes", "y", false, "do not ask")
 	flags.Uint32Var(&t.pid, "pid", 0, "only the holder with this server pid")
 	flags.BoolVar(&t.all, "all", false, "all who share the lock")
-	flags.BoolVar(&t.byID, "id", false, "KEY is an id, as ls shows it")
+	flags.Int64Var(&t.id, "id", 0, "the lock with this id, as ls shows it, instead of a key's")
 	cmd.MarkFlagsMutuallyExclusive("pid", "all")
 	t.database.add(cmd)
 	return cmd
@@ -66,7 +73,12 @@ func (t *termination) run(cmd *cobra.Command, args []string) error {
 	if !t.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
 		return usage(cmd, "standard input is no terminal to ask at: give --yes")
 	}
-	wanted, err := t.wantedIDs(cmd, args, t.byID)
+	name := fmt.Sprintf("id %d", t.id)
+	ids := []int64{t.id}
+	if len(args) > 0 {
+		name, ids = strconv.Quote(args[0]), nil
+	}
+	wanted, err := t.wantedIDs(cmd, args, ids)
 	if err != nil {
 		return err
 	}
@@ -83,11 +95,11 @@ func (t *termination) run(cmd *cobra.Command, args []string) error {
 	holders := t.holders(locks, wanted)
 	switch {
 	case len(holders) == 0 && t.pid != 0:
-		return fmt.Errorf("pid %d does not hold %q", t.pid, args[0])
+		return fmt.Errorf("pid %d does not hold %s", t.pid, name)
 	case len(holders) == 0:
-		return fmt.Errorf("nobody holds %q", args[0])
+		return fmt.Errorf("nobody holds %s", name)
 	case len(holders) > 1 && !t.all:
-		return usage(cmd, "%d sessions hold %q: choose one by --pid (%s), or give --all", len(holders), args[0], pidsOf(holders))
+		return usage(cmd, "%d sessions hold %s: choose one by --pid (%s), or give --all", len(holders), name, pidsOf(holders))
 	}
 	var errs []error
 	for _, s := range holders {

@@ -1,0 +1,147 @@
+//go:build unix
+
+package job
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG") != "" {
+		Watch(os.Stdin)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+}
+
+// fakeHold is one whose end a test chooses.
+type fakeHold struct {
+	done chan struct{}
+	err  func() error
+}
+
+func (h fakeHold) Done() <-chan struct{} { return h.done }
+func (h fakeHold) Err() error            { return h.err() }
+
+func run(t *testing.T, hold Hold, script string, watchdog *Watchdog) (Result, []string) {
+	t.Helper()
+	var told []string
+	r, err := Run(Command{
+		Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: os.Environ(), Grace: time.Minute,
+		Tell: func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) },
+	}, hold, watchdog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, told
+}
+
+// A hold that has ended by the clock, although nobody has told of it yet: the command worked without a lock at its end.
+func TestALossThatIsNotToldYet(t *testing.T) {
+	lost := errors.New("trust is over")
+	r, told := run(t, fakeHold{nil, func() error { return lost }}, "exit 0", nil)
+	if !r.Lost || len(told) != 1 || !strings.Contains(told[0], lost.Error()) {
+		t.Errorf("%+v: %q", r, told)
+	}
+}
+
+// A loss is told once, with its cause, and does not change the command's status.
+func TestALossWithAnEnd(t *testing.T) {
+	lost := errors.New("cut off")
+	done := make(chan struct{})
+	close(done)
+	r, told := run(t, fakeHold{done, func() error { return lost }}, "trap 'exit 3' TERM; while :; do sleep 0.01; done", nil)
+	if !r.Lost || len(told) != 1 || !strings.Contains(told[0], lost.Error()) {
+		t.Errorf("%+v: %q", r, told)
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	held := fakeHold{nil, func() error { return nil }}
+	for script, want := range map[string]int{"exit 0": 0, "exit 255": 255, "kill -KILL $$": 137, "kill -USR1 $$": 128 + int(syscall.SIGUSR1)} {
+		if r, told := run(t, held, script, nil); r.Status != want || r.Lost || len(told) != 0 {
+			t.Errorf("%s: %+v, want %d: %q", script, r, want, told)
+		}
+	}
+}
+
+// The rest of a group that lasts is told of, once.
+func TestTheRestIsToldOf(t *testing.T) {
+	r, told := run(t, fakeHold{nil, func() error { return nil }}, "sleep 3 & exit 4", nil)
+	if r.Status != 4 || len(told) != 1 || !strings.Contains(told[0], "has ended with status 4; the lock is held until the rest of its process group") {
+		t.Errorf("%+v: %q", r, told)
+	}
+}
+
+func TestACommandThatCannotBeStarted(t *testing.T) {
+	_, err := Run(Command{Path: "/dev/null", Args: []string{"null"}}, fakeHold{nil, func() error { return nil }}, nil)
+	if !errors.Is(err, syscall.EACCES) {
+		t.Error(err)
+	}
+	if text := Describe("null", err).Error(); text != "null: permission denied" {
+		t.Error(text)
+	}
+}
+
+// A watchdog kills the group that it guards when its pipe ends, and nobody when that group has ended.
+func TestWatch(t *testing.T) {
+	for _, test := range []struct {
+		lines  string
+		killed bool
+	}{{"%d\n", true}, {"%d\ndone\n", false}, {"", false}, {"done\n", false}, {"nonsense\n0\n1\n-1\n", false}} {
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.ReplaceAll(test.lines, "%d", strconv.Itoa(cmd.Process.Pid))
+		Watch(strings.NewReader(lines))
+		if test.killed {
+			if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:forcetypeassert // on unix it is
+				t.Errorf("%q: %v", lines, err)
+			}
+			continue
+		}
+		if err := syscall.Kill(-cmd.Process.Pid, 0); err != nil {
+			t.Errorf("%q: %v", lines, err)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !state.Signaled() {
+			t.Errorf("%q: it had ended by itself", lines)
+		}
+	}
+}
+
+// The watchdog's process ends with Close, and has no group any more then.
+func TestWatchdogCloses(t *testing.T) {
+	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := StartWatchdog(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := run(t, fakeHold{nil, func() error { return nil }}, "exit 6", w)
+	if r.Status != 6 {
+		t.Errorf("%+v", r)
+	}
+	w.Close()
+	if err := syscall.Kill(w.process.Pid, 0); err == nil {
+		t.Error("the watchdog goes on")
+	}
+	var none *Watchdog
+	none.Close()
+}

@@ -165,7 +165,7 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	}
 	env = append(os.Environ(), append(env, "LOCKKEEPER_KEY="+strings.Join(h.keys, "\n"), "LOCKKEEPER_ID="+strings.Join(ids, "\n"))...)
 	result, err := job.Run(job.Command{
-		Path: h.path, Args: h.command, Env: env, Grace: h.grace, Signals: h.signals.arrived, Tell: h.tell,
+		Path: h.path, Args: h.command, Env: env, Grace: h.grace, Signals: h.signals.arrived, Tell: h.tell, Settle: h.settle,
 	}, lock, h.watchdog)
 	if err != nil {
 		return 0, cannotRun(h.command[0], err)
@@ -175,6 +175,13 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 		return exitLost, nil
 	}
 	return result.Status, nil
+}
+
+// settle asks the server something. When the answer is there, so is the end of a session that the server ended before.
+func (h *holding) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), askBound)
+	defer cancel()
+	_, _ = h.m.Locks(ctx) // a server that cannot be reached is not trusted for long
 }
 
 // workOnce runs the command in one of all who call this in the period, and stays until that is over.

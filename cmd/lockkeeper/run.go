@@ -286,7 +286,7 @@ func startWatchdog() (*job.Watchdog, error) {
 func newWatch() *cobra.Command {
 	return &cobra.Command{
 		Use:    watchName,
-		Short:  "Kills a process group when the lockkeeper that started this is killed",
+		Short:  "Kills a process group when the lockkeeper that started this is killed or stopped",
 		Hidden: true,
 		Args:   noArguments,
 		Run:    func(*cobra.Command, []string) { job.Watch(os.Stdin) },

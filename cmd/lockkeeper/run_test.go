@@ -243,6 +243,17 @@ func TestSignalsAreForwarded(t *testing.T) {
 	})
 }
 
+// One that is stopped gets TERM all the same.
+func TestTERMReachesAStoppedCommand(t *testing.T) {
+	t.Parallel()
+	s := start(t, newDatabase(t), "run", "deploy", "--", "sh", "-c", stays)
+	if err := syscall.Kill(s.pid("child"), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGTERM)
+	s.wait(128 + int(syscall.SIGTERM))
+}
+
 // nohup is the command's as well.
 func TestAnIgnoredSignalStaysIgnored(t *testing.T) {
 	t.Parallel()
@@ -281,8 +292,11 @@ func TestASignalEndsTheWait(t *testing.T) {
 func TestTheGroupDiesWithLockkeeper(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d, "run", "deploy", "--", "sh", "-c", stubbornForks)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", "trap '' INT; "+stubbornForks)
 	child, grandchild := s.pid("child"), s.pid("grandchild")
+	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT); err != nil { // a Ctrl-C, which is not the watchdog's end
+		t.Fatal(err)
+	}
 	s.signal(syscall.SIGKILL)
 	s.wait(-1)
 	mustEnd(t, child, grandchild)
@@ -301,6 +315,21 @@ func TestAStoppedLockkeeperFindsTheLockLost(t *testing.T) {
 	s.signal(syscall.SIGCONT)
 	s.wait(exitLost)
 	mustEnd(t, child)
+}
+
+// One that does not run, while its command does: the command is killed before the server could free the lock.
+func TestTheGroupDiesBeforeAStoppedLockkeepersLockIsFree(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "deploy", "--", "sh", "-c", stubbornForks)
+	child, grandchild := s.pid("child"), s.pid("grandchild")
+	s.signal(syscall.SIGSTOP)
+	mustEnd(t, child, grandchild)
+	if n, err := d.count("deploy", true); n != 1 || err != nil {
+		t.Errorf("%d sessions hold the lock when the command has ended: %v", n, err)
+	}
+	s.signal(syscall.SIGCONT)
+	s.wait(exitLost)
 }
 
 // Two terminals, many processes: they never overlap. The proof is a folder, which one process at a time can make.
@@ -351,5 +380,44 @@ func TestDoctorOnAStandby(t *testing.T) {
 		if !strings.Contains(s.stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, &s.stdout)
 		}
+	}
+}
+
+// A server that falls silent: the command is ended before the server could free the lock, and lockkeeper does not wait for it.
+func TestASilentServer(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t, pgserver.Options{})
+	s := start(t, onServer{server, pgserver.Database}, "run", "deploy", "--", "sh", "-c", stays)
+	child := s.pid("child")
+	if err := server.SignalAll(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.wait(exitLost)
+	took := time.Since(began)
+	if err := server.SignalAll(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	mustEnd(t, child)
+	if text := s.stderr.String(); took > 30*time.Second || !strings.Contains(text, "the lock is lost, the command is ended") {
+		t.Errorf("took %v: %s", took, text)
+	}
+	t.Logf("took %v: %s", took, &s.stderr)
+}
+
+// A server that restarts: who holds loses the lock, who waits goes on waiting.
+func TestAServerThatRestarts(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t, pgserver.Options{})
+	d := onServer{server, pgserver.Database}
+	holder := start(t, d, "run", "deploy", "--", "sh", "-c", stays)
+	holder.pid("child")
+	waiter := start(t, d, "run", "deploy", "--", "echo", "ran")
+	d.must(t, d.until("deploy", false, 1))
+	d.must(t, server.Restart(t.Context(), pgserver.Fast))
+	holder.wait(exitLost)
+	waiter.wait(0)
+	if waiter.stdout.String() != "ran\n" {
+		t.Errorf("%s%s", &waiter.stdout, &waiter.stderr)
 	}
 }

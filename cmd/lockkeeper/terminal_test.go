@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,10 @@ func onTerminal(t *testing.T, d onServer, folder, name string, args ...string) *
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
 		_ = file.Close()
-		<-s.done
+		select {
+		case <-s.done:
+		case <-time.After(bound / 9): // somebody of a test that failed has the terminal still
+		}
 	})
 	return s
 }
@@ -110,6 +114,17 @@ func TestTerminalInput(t *testing.T) {
 	s.expect(`back 0\r\nready> `)
 }
 
+// At a terminal the command is in the foreground from the beginning, since some look.
+func TestTerminalForeground(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("it looks into /proc")
+	}
+	s := shell(t, newDatabase(t))
+	s.write("$LK run deploy -- sh -c 'set -- $(cat /proc/self/stat); [ $5 = $8 ] && echo fore''ground'\n")
+	s.expect(`foreground\r\nready> `)
+}
+
 // Ctrl-C is the command's, and its status the shell's.
 func TestTerminalCtrlC(t *testing.T) {
 	t.Parallel()
@@ -160,12 +175,29 @@ func TestTerminalCtrlZ(t *testing.T) {
 	s.expect(`got hello\r\nready> `)
 }
 
+// Ctrl-Z stops also what the command has left in the background, and waits for.
+func TestTerminalCtrlZAfterTheCommand(t *testing.T) {
+	t.Parallel()
+	s := shell(t, newDatabase(t))
+	s.write("$LK run deploy -- sh -c '(while ! [ -e go ]; do sleep 0.05; done) & exit 4'\n")
+	s.expect(`the lock is held until the rest of its process group`)
+	s.write("\x1a")
+	s.expect(`Stopped`)
+	s.expect(`ready> `)
+	s.write("touch go; fg\n")
+	s.expect(`run deploy`)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(`status 4\r\n`)
+}
+
 // A lock that was lost while both were stopped: the command does nothing more.
 func TestTerminalLossWhileStopped(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	s := shell(t, d)
-	s.write("$LK run deploy -- sh -c 'trap \"echo went o\"\"n\" CONT; echo be''gun; while :; do sleep 0.02; done'\n")
+	// The command waits in the shell itself: one that is just starting another may not see Ctrl-Z (vfork), here as without lockkeeper.
+	s.write("$LK run deploy -- sh -c 'trap \"echo went o\"\"n\" CONT; sleep 1000 & echo be''gun; wait; wait'\n")
 	s.expect(`begun\r\n`)
 	s.write("\x1a")
 	s.expect(`Stopped`)

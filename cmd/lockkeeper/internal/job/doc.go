@@ -20,6 +20,9 @@ type Command struct {
 	Grace time.Duration
 	// Signals are those that lockkeeper gets: they go on to the group. Sent by os/signal; received by Run; never closed.
 	Signals <-chan os.Signal
+	// Settle is called when this process goes on after a stop. It returns when what has happened to the lock meanwhile is known, or
+	// cannot be found out.
+	Settle func()
 	// Tell tells the user something, on standard error.
 	Tell func(format string, args ...any)
 }

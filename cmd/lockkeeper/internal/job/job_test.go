@@ -5,6 +5,7 @@ package job
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -98,7 +99,7 @@ func TestWatch(t *testing.T) {
 	for _, test := range []struct {
 		lines  string
 		killed bool
-	}{{"%d\n", true}, {"%d\ndone\n", false}, {"", false}, {"done\n", false}, {"nonsense\n0\n1\n-1\n", false}} {
+	}{{"%d\n", true}, {"%d\nbeat\npause\n", true}, {"%d\nbeat\ndone\n", false}, {"", false}, {"done\n", false}, {"nonsense\n0\n1\n-1\n", false}} {
 		cmd := exec.Command("sleep", "1000")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
@@ -120,6 +121,41 @@ func TestWatch(t *testing.T) {
 		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !state.Signaled() {
 			t.Errorf("%q: it had ended by itself", lines)
 		}
+	}
+}
+
+// A watchdog that hears no beat kills the group, unless it was told of a pause.
+func TestWatchHearsNoBeat(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pipe, ours := io.Pipe()
+		ended := make(chan struct{})
+		const silence = 100 * time.Millisecond
+		go func() {
+			defer close(ended)
+			watch(pipe, silence)
+		}()
+		_, _ = fmt.Fprintf(ours, "%d\nbeat\n", cmd.Process.Pid)
+		if killed {
+			_ = cmd.Wait()
+		} else {
+			_, _ = fmt.Fprintln(ours, linePause)
+			<-time.After(3 * silence)
+			if err := syscall.Kill(-cmd.Process.Pid, 0); err != nil {
+				t.Error("it was killed in a pause")
+			}
+			_, _ = fmt.Fprintln(ours, lineBeat) // and then nothing more
+			_ = cmd.Wait()
+		}
+		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != syscall.SIGKILL {
+			t.Errorf("%v", cmd.ProcessState)
+		}
+		_ = ours.Close()
+		<-ended
 	}
 }
 

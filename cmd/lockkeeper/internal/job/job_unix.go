@@ -109,8 +109,12 @@ func watchLeader(pid int, changes chan<- unix.WaitStatus) {
 
 func (j *job) loop() {
 	lost := j.hold.Done()
+	beats := time.NewTicker(beatInterval)
+	defer beats.Stop()
 	for {
 		select {
+		case <-beats.C:
+			j.watchdog.beat()
 		case s := <-j.Signals:
 			j.forward(s)
 		case status, ok := <-j.changes:
@@ -154,8 +158,16 @@ func statusOf(s unix.WaitStatus) int {
 func (j *job) signal(s syscall.Signal) { _ = syscall.Kill(-j.group, s) } // where there is no group any more, nothing is wrong
 
 func (j *job) forward(s os.Signal) {
-	if number, ok := s.(syscall.Signal); ok {
-		j.signal(number)
+	number, ok := s.(syscall.Signal)
+	if !ok {
+		return
+	}
+	j.signal(number)
+	if number == syscall.SIGTERM || number == syscall.SIGHUP {
+		j.signal(syscall.SIGCONT) // what is stopped could not end
+	}
+	if number == syscall.SIGTSTP && j.changes == nil && j.terminal.jobControl() { // no leader is there whose stop would be told
+		j.pauseWithGroup(false)
 	}
 }
 
@@ -229,13 +241,20 @@ func (j *job) stopped(by syscall.Signal) {
 		}
 		return
 	}
-	had := j.terminal.takeBack(j.group)
+	j.pauseWithGroup(j.terminal.takeBack(j.group))
+}
+
+// pauseWithGroup stops this process too, and when it goes on, so does the group. foreground: the terminal is the group's then.
+func (j *job) pauseWithGroup(foreground bool) {
+	j.watchdog.pause()
 	suspend()
+	j.Settle()
+	j.watchdog.beat()
 	if j.hold.Err() != nil {
 		j.lose()
 		return
 	}
-	if had {
+	if foreground {
 		j.terminal.handOver(j.group)
 	}
 	j.signal(syscall.SIGCONT)

@@ -10,14 +10,31 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// Watchdog is a process that kills the group when this one is killed: the server frees the lock then, so nobody may work under it. It
-// reads a pipe, of which this process has the other end: first the group's number, then the end. A nil *Watchdog is none.
+// Watchdog is a process that kills the group when this one is killed, or does not run: the server frees the lock then, so nobody may work
+// under it. It reads a pipe, of which this process has the other end: the group's number, a beat each second, and the end. A nil
+// *Watchdog is none.
 type Watchdog struct {
 	pipe    *os.File
 	process *os.Process
 }
+
+// What the pipe carries, beside the group's number.
+const (
+	lineBeat  = "beat"
+	linePause = "pause"
+	lineDone  = "done"
+)
+
+const (
+	// beatInterval is how often a beat is sent.
+	beatInterval = time.Second
+	// silence is for how long none may come. One who is stopped asks the server nothing. A lock is trusted for 7 s after the last
+	// answer, which is over by then; the server frees it 14 s after the last question, which may be 5 s old when the silence begins.
+	silence = 7*time.Second + beatInterval
+)
 
 // StartWatchdog starts it, by the arguments that make this program call [Watch].
 func StartWatchdog(program string, args ...string) (*Watchdog, error) {
@@ -40,8 +57,14 @@ func StartWatchdog(program string, args ...string) (*Watchdog, error) {
 // guard names the group to kill.
 func (w *Watchdog) guard(group int) { w.write(strconv.Itoa(group)) }
 
+// beat tells that this process runs.
+func (w *Watchdog) beat() { w.write(lineBeat) }
+
+// pause tells that this process stops, and the group with it, until the next beat.
+func (w *Watchdog) pause() { w.write(linePause) }
+
 // release tells that nothing of the group is left: its number may soon be another's.
-func (w *Watchdog) release() { w.write("done") }
+func (w *Watchdog) release() { w.write(lineDone) }
 
 func (w *Watchdog) write(line string) {
 	if w != nil {
@@ -59,18 +82,63 @@ func (w *Watchdog) Close() {
 	_, _ = w.process.Wait()
 }
 
-// Watch is what the watchdog's process does.
-func Watch(pipe io.Reader) {
+// Watch is what the watchdog's process does, with its pipe, until that ends or it has killed the group.
+func Watch(pipe io.Reader) { watch(pipe, silence) }
+
+func watch(pipe io.Reader, silence time.Duration) {
+	lines := startReading(pipe)
+	timer := time.NewTimer(silence)
+	timer.Stop()
+	defer timer.Stop()
 	group := 0
-	for lines := bufio.NewScanner(pipe); lines.Scan(); {
-		text := strings.TrimSpace(lines.Text())
-		if text == "done" {
-			group = 0
-		} else if n, err := strconv.Atoi(text); err == nil && n > 1 {
-			group = n
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				kill(group)
+				return
+			}
+			timer.Stop()
+			switch line {
+			case lineDone:
+				group = 0
+			case lineBeat:
+			case linePause:
+				continue
+			default:
+				group = groupOf(line)
+			}
+			if group != 0 {
+				timer.Reset(silence)
+			}
+		case <-timer.C:
+			kill(group)
+			group = 0 // the number may soon be another's
 		}
 	}
+}
+
+func groupOf(line string) int {
+	if n, err := strconv.Atoi(line); err == nil && n > 1 {
+		return n
+	}
+	return 0
+}
+
+func kill(group int) {
 	if group != 0 {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
 	}
+}
+
+// startReading starts the goroutine that reads the lines. Joined by watch, through the channel, which is closed at the pipe's end.
+func startReading(pipe io.Reader) <-chan string {
+	lines := make(chan string) // sent and closed by the goroutine, received by watch; each is acted on before the next is read
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(pipe); scanner.Scan(); {
+			lines <- strings.TrimSpace(scanner.Text())
+		}
+	}()
+	return lines
 }

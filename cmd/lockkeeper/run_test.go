@@ -317,6 +317,12 @@ func TestAStoppedLockkeeperFindsTheLockLost(t *testing.T) {
 	mustEnd(t, child)
 }
 
+// One that runs for longer than the watchdog bears silence is not killed.
+func TestALongCommand(t *testing.T) {
+	t.Parallel()
+	start(t, newDatabase(t), "run", "deploy", "--", "sleep", "10").wait(0)
+}
+
 // One that does not run, while its command does: the command is killed before the server could free the lock.
 func TestTheGroupDiesBeforeAStoppedLockkeepersLockIsFree(t *testing.T) {
 	t.Parallel()

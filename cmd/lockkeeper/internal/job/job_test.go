@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,9 +79,24 @@ func TestStatuses(t *testing.T) {
 
 // The rest of a group that lasts is told of, once.
 func TestTheRestIsToldOf(t *testing.T) {
-	r, told := run(t, fakeHold{nil, func() error { return nil }}, "sleep 3 & exit 4", nil)
-	if r.Status != 4 || len(told) != 1 || !strings.Contains(told[0], "has ended with status 4; the lock is held until the rest of its process group") {
-		t.Errorf("%+v: %q", r, told)
+	file := filepath.Join(t.TempDir(), "pid")
+	t.Setenv("FILE", file)
+	var told []string
+	r, err := Run(Command{
+		Path: "/bin/sh", Args: []string{"sh", "-c", `sleep 1000 & echo $! >"$FILE"; exit 4`}, Env: os.Environ(),
+		Tell: func(format string, args ...any) {
+			told = append(told, fmt.Sprintf(format, args...))
+			text, err := os.ReadFile(file)
+			pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err := errors.Join(err, convErr); err != nil {
+				t.Error(err)
+			} else if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		},
+	}, fakeHold{nil, func() error { return nil }}, nil)
+	if err != nil || r.Status != 4 || len(told) != 1 || !strings.Contains(told[0], "has ended with status 4; the lock is held until the rest of its process group") {
+		t.Errorf("%+v: %q: %v", r, told, err)
 	}
 }
 
@@ -134,17 +150,17 @@ func TestWatchHearsNoBeat(t *testing.T) {
 		}
 		pipe, ours := io.Pipe()
 		ended := make(chan struct{})
-		const silence = 100 * time.Millisecond
+		const silence = 500 * time.Millisecond
 		go func() {
 			defer close(ended)
 			watch(pipe, silence)
 		}()
-		_, _ = fmt.Fprintf(ours, "%d\nbeat\n", cmd.Process.Pid)
 		if killed {
+			_, _ = fmt.Fprintf(ours, "%d\nbeat\n", cmd.Process.Pid)
 			_ = cmd.Wait()
 		} else {
-			_, _ = fmt.Fprintln(ours, linePause)
-			<-time.After(3 * silence)
+			_, _ = fmt.Fprintf(ours, "%d\nbeat\npause\n", cmd.Process.Pid)
+			<-time.After(2 * silence)
 			if err := syscall.Kill(-cmd.Process.Pid, 0); err != nil {
 				t.Error("it was killed in a pause")
 			}

@@ -94,7 +94,7 @@ func TestAProviderThatWaitsTooLongNamesTheHolder(t *testing.T) {
 	if err := other.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Up(t.Context()); err != nil {
+	if _, err := provide(t, dsn, goose.WithLocker(gooselock.New(m, key))).Up(t.Context()); err != nil {
 		t.Errorf("Up, when the lock is free: %v", err)
 	}
 }

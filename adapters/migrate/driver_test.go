@@ -131,15 +131,14 @@ func TestLockNamesItsHolderWhenItHasWaited(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := migratelock.New(t.Context(), newStub(t, func() {}), m, key, manager.WithWaitTimeout(300*time.Millisecond))
-	up := migrator(t, d)
-	err = up.Up()
+	err = migrator(t, d).Up()
 	if !errors.Is(err, database.ErrLocked) || !errors.Is(err, manager.ErrWaitTimeout) || !strings.Contains(err.Error(), "held by") {
 		t.Errorf("Up: %v, should be ErrLocked and ErrWaitTimeout, and name the holder", err)
 	}
 	if err := other.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := up.Up(); err != nil {
+	if err := migrator(t, migratelock.New(t.Context(), newStub(t, func() {}), m, key, manager.WithWaitTimeout(time.Minute))).Up(); err != nil {
 		t.Errorf("Up, when the lock is free: %v", err)
 	}
 	adaptertest.Free(t, m, key)

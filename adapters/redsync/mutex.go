@@ -149,7 +149,7 @@ func (m *Mutex) ValidContext(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if m.redis != nil {
-		return m.redis.ValidContext(ctx)
+		return m.redis.ValidContext(ctx) //nolint:staticcheck // deprecated, and called by those who come from there
 	}
 	return true, nil
 }

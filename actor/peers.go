@@ -43,8 +43,9 @@ const (
 	answerAge = 15 * time.Second
 	// patience is fallAfter where another process has told something of the key: it knows how.
 	patience = 500 * time.Millisecond
-	// lateAfter is how long after the last hint of a key a poll may find the lock free by chance: on its way from one process to another.
-	lateAfter = 50 * time.Millisecond
+	// lateAfter is how long after the last hint of a key a poll may find the lock free by chance: on its way from one process to another. A hint that
+	// is lost is missed for as long as a poll pauses, which is more.
+	lateAfter = 200 * time.Millisecond
 )
 
 // peers is what a keeper knows of the other processes that wait for its key.

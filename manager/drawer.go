@@ -43,7 +43,6 @@ type drawer struct {
 type draw struct {
 	ids   []int64       // the locks that it holds: the token is new for each of them; sorted
 	delay time.Duration // of takeover
-	begun time.Time
 	// Sent by run: what the token waits for, and the token; received by the caller; never closed; capacity drawnRoom.
 	reply chan drawn
 
@@ -51,7 +50,8 @@ type draw struct {
 	pause   time.Duration
 	blocked error // what the caller knows to be in the way
 	token   int64
-	befores []before // what was found when the token was drawn
+	befores []before  // what was found when the token was drawn
+	begun   time.Time // when it had been drawn: from then on it waits for the holds before
 	due     time.Time
 }
 
@@ -186,7 +186,9 @@ func (d *drawer) startRound(r *drawing) {
 func (d *drawer) finish(r *drawing) {
 	d.finished, d.connected = time.Now(), r.connected
 	for i, w := range r.draws {
-		w.token, w.befores = r.tokens[i], r.befores[i]
+		if w.token, w.befores = r.tokens[i], r.befores[i]; w.token != 0 {
+			w.begun = d.finished
+		}
 		switch {
 		case !slices.Contains(d.pending, w):
 			d.void(w) // withdrawn meanwhile
@@ -248,17 +250,19 @@ func (d *drawer) withdraw(w *draw) {
 	d.void(w)
 }
 
-// void has it written that nobody was told the token of a draw: so its hold needs no end, and the holds before it have been waited for.
+// void has it written that nobody was told the token of a draw: so its hold needs no end, and the holds before it have been waited for. That
+// counts only if it is written before the next draw: this one may notice late that its session has ended, when the next has waited for some time
+// already, which must not count twice. So a wait is counted from its draw on, and up to an instant before that of the next.
 func (d *drawer) void(w *draw) {
 	if w.token == 0 || w.delay == 0 {
 		return
 	}
 	for _, b := range w.befores {
-		waited := b.waited
+		m := &tokenMark{id: b.id, token: w.token, void: true, told: b.told, waited: b.waited, late: b.waited}
 		if !b.ended {
-			waited += time.Since(w.begun)
+			m.waited += time.Since(w.begun)
 		}
-		d.marks = append(d.marks, &tokenMark{id: b.id, token: w.token, void: true, told: b.told, waited: waited})
+		d.marks = append(d.marks, m)
 	}
 	w.token = 0
 }

@@ -104,7 +104,7 @@ var errGuarded = errors.New("the lock was held, and its token waited for the end
 // draw draws the token of a hold, of which l is the lead, while its context and time last, and its locks are held. A try does not wait for
 // guarded transactions.
 func (l *Lock) draw(ctx context.Context, f *fence, by time.Time, try bool) error {
-	w := &draw{ids: f.ids, delay: l.manager.config.takeover, begun: time.Now(), reply: make(chan drawn, drawnRoom)}
+	w := &draw{ids: f.ids, delay: l.manager.config.takeover, reply: make(chan drawn, drawnRoom)}
 	drawer := l.manager.drawer
 	if !drawer.submit(w) {
 		return ErrClosed

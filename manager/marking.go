@@ -13,14 +13,14 @@ import (
 // markSQL writes marks, each of which is of an id of its own. A row that a guarded transaction has locked is left for another round.
 const markSQL = `WITH m AS (
   SELECT * FROM ROWS FROM (pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.bool[]),
-   pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[])) AS m(id, token, void, told, waited)
+   pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[])) AS m(id, token, void, told, waited, late)
  ), locked AS (
   SELECT f.id FROM lockkeeper.fence AS f JOIN m ON f.id OPERATOR(pg_catalog.=) m.id ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
  )
  UPDATE lockkeeper.fence AS f SET
   ended = CASE WHEN m.void THEN f.ended ELSE GREATEST(f.ended, m.token) END,
   voided = CASE WHEN m.void AND f.token OPERATOR(pg_catalog.=) m.token THEN m.token ELSE f.voided END,
-  waited = CASE WHEN m.void AND (f.token OPERATOR(pg_catalog.=) m.token OR f.told OPERATOR(pg_catalog.=) m.token) THEN m.waited ELSE f.waited END,
+  waited = CASE WHEN m.void AND f.token OPERATOR(pg_catalog.=) m.token THEN m.waited WHEN m.void AND f.told OPERATOR(pg_catalog.=) m.token THEN m.late ELSE f.waited END,
   told = CASE WHEN m.void AND f.told OPERATOR(pg_catalog.=) m.token THEN m.told ELSE f.told END
  FROM m JOIN locked AS l ON l.id OPERATOR(pg_catalog.=) m.id WHERE f.id OPERATOR(pg_catalog.=) m.id RETURNING m.id`
 
@@ -28,13 +28,13 @@ const markSQL = `WITH m AS (
 const checkSQL = `SELECT f.id, f.told, f.ended OPERATOR(pg_catalog.>=) f.told, f.waited FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int8[])`
 
 func (r *drawing) markStatement() string {
-	var columns [5][]string
+	var columns [6][]string
 	for _, m := range r.marks {
-		for i, value := range []string{number(m.id), number(m.token), strconv.FormatBool(m.void), number(m.told), number(m.waited.Milliseconds())} {
+		for i, value := range []string{number(m.id), number(m.token), strconv.FormatBool(m.void), number(m.told), number(m.waited.Milliseconds()), number(m.late.Milliseconds())} {
 			columns[i] = append(columns[i], value)
 		}
 	}
-	var arrays [5]any
+	var arrays [6]any
 	for i := range columns {
 		arrays[i] = strings.Join(columns[i], ",")
 	}

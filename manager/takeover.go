@@ -56,6 +56,7 @@ type tokenMark struct {
 	void      bool
 	told      int64         // of a void one: the token before it
 	waited    time.Duration // likewise: for how long the hold of that was waited for
+	late      time.Duration // likewise, where somebody has drawn since: for how long it had been when this token was drawn
 }
 
 // marks are those of a hold that has ended cleanly.

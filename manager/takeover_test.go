@@ -3,6 +3,7 @@ package manager_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,42 @@ func TestTakeoverByThoseWhoGiveUp(t *testing.T) {
 		said = said || strings.Contains(err.Error(), "takeover delay")
 	}
 	t.Error("nobody ever gets the key")
+}
+
+// One who waits for the delay loses its session, and hears of that when the next has waited for some time already. That time counts once.
+func TestTakeoverCountsNoWaitTwice(t *testing.T) {
+	s := migrated(t)
+	const d = 2 * time.Second
+	var n network
+	old, cut, next := openOn(t, s, delayed(d)...), n.manager(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
+	lock := acquire(t, old, "twice")
+	ended := endSession(t, s, lock)
+	id := lock.ID()
+	acquires := func(m *manager.Manager) <-chan acquired { // who waits for the delay has the lock: it does not count as waiting
+		out := make(chan acquired, 1)
+		go func() {
+			lock, err := m.Acquire(t.Context(), "twice", manager.WithWaitTimeout(patience))
+			out <- acquired{lock, err}
+		}()
+		return out
+	}
+	waits := acquires(cut)
+	eventually(t, "another waits with a token", func() bool {
+		return len(query(t, s, fmt.Sprintf("SELECT 1 FROM lockkeeper.fence WHERE id = %d AND token > told AND ended < told", id))) > 0
+	})
+	n.deaf.shut()
+	terminate(t, s, held(t, s)[id])
+	served := acquires(next)
+	wantIs(t, (<-waits).err, manager.ErrLost)
+	n.deaf.open() // it has it written that it has waited
+	got := <-served
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if time.Since(ended) < d {
+		t.Errorf("the next holder is told after %v", time.Since(ended))
+	}
+	release(t, got.lock)
 }
 
 // Who gives up after a clean end has not held the key: the next is told at once.

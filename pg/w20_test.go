@@ -33,7 +33,7 @@ func TestW20_AFunctionThatIgnoresItsContext(t *testing.T) {
 					<-resume
 				}
 				return nil
-			}), Config{ConnectTimeout: 5 * time.Second})
+			}), Config{ConnectTimeout: 20 * time.Second})
 			pids := d.backends(t)
 			block.Store(true)
 			ctx, cancel := context.WithCancel(context.Background())

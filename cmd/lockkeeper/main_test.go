@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +28,16 @@ import (
 // runner runs the tests with the shared server around them.
 type runner struct{ m *testing.M }
 
-func (r runner) Run() int { return pgtest.Run(r.m) }
+// Run has programs of the tests begin with no signal ignored. Under nohup, or in the background of a script, some are, and a program that
+// ignores a signal passes that on; one that catches it does not.
+func (r runner) Run() int {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	return pgtest.Run(r.m)
+}
 
 // The test binary is the program, where it is called by the program's name.
 func TestMain(m *testing.M) {

@@ -1,6 +1,7 @@
 package doccheck
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -17,11 +18,15 @@ import (
 
 // imports are the packages that a block may use without importing them, by their names.
 var imports = map[string]string{
-	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "signal": "os/signal", "syscall": "syscall", "sql": "database/sql", "testing": "testing", "time": "time",
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "signal": "os/signal", "syscall": "syscall", "sql": "database/sql", "strings": "strings", "testing": "testing", "time": "time",
 	"pgx": "github.com/jackc/pgx/v5", "pgxpool": "github.com/jackc/pgx/v5/pgxpool",
 	"hashing":  "github.com/lockkeeper/lockkeeper/hashing",
 	"locktest": "github.com/lockkeeper/lockkeeper/locktest",
 	"manager":  "github.com/lockkeeper/lockkeeper/manager",
+	// of modules of their own
+	"lockotel":   "github.com/lockkeeper/lockkeeper/otel",
+	"lockprom":   "github.com/lockkeeper/lockkeeper/prom",
+	"prometheus": "github.com/prometheus/client_golang/prometheus",
 }
 
 // around is what a reader of a block knows from the page: the variables and functions of the program that it is a part of.
@@ -132,7 +137,7 @@ func parse(fset *token.FileSet, b block, imports map[string]string, around strin
 	return parser.ParseFile(fset, "block", head+"func _() error {"+b.text+"\nreturn nil\n}\n"+around, parser.SkipObjectResolution)
 }
 
-// exports gives the compiled form of packages, which the go command makes.
+// exports gives the compiled form of packages, which the go command makes, of all modules of the workspace.
 func exports(t *testing.T, imports map[string]string) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}
@@ -140,9 +145,11 @@ func exports(t *testing.T, imports map[string]string) func(path string) (io.Read
 		args = append(args, path)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOWORK=") // the file go.work, also where it is switched off
 	out, err := cmd.Output()
-	if err != nil {
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		t.Fatalf("%v: %s", err, failed.Stderr)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	files := map[string]string{}

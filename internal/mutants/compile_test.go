@@ -16,7 +16,7 @@ import (
 const module = "github.com/lockkeeper/lockkeeper/"
 
 // packages that bugs are put into: those that are imported come first.
-var packages = []string{"actor", "pg", "manager"}
+var packages = []string{"actor", "pg", "manager", "otel", "prom"}
 
 // Names and types go on as well as texts: what comes of each bug is accepted by the compiler.
 func TestW18_EveryBugCompiles(t *testing.T) {

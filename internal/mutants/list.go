@@ -47,7 +47,7 @@ func (m *mutant) apply(read func(file string) ([]byte, error)) (map[string]chang
 }
 
 // mutants are the bugs: first those of the helper that this library replaced, then others that one could make.
-var mutants = slices.Concat(oldBugs, ofKeepers, ofFailures, ofSessions, ofSetUp, ofLocks, ofKinds, ofObserver, ofFences)
+var mutants = slices.Concat(oldBugs, ofKeepers, ofFailures, ofSessions, ofSetUp, ofLocks, ofKinds, ofObserver, ofTelemetry, ofFences)
 
 // simulations that may find a bug: the keepers' knows nothing of what is not in actor/.
 func (m *mutant) simulations() []string {

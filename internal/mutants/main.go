@@ -96,14 +96,20 @@ func copyTree(to string) error {
 	}
 	for name := range strings.Lines(string(list)) {
 		name = strings.TrimSpace(name)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
+			return err
+		}
+		if target, err := os.Readlink(name); err == nil {
+			if err := os.Symlink(target, filepath.Join(to, name)); err != nil {
+				return err
+			}
+			continue
+		}
 		content, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // deleted, and git has yet to be told
 		}
 		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(to, name), content, 0o644); err != nil { //nolint:gosec // a copy of what is public

@@ -24,6 +24,8 @@ var reasons = []struct {
 	{manager.ErrTooManySessions, "too_many_sessions"},
 	{manager.ErrLockTableFull, "lock_table_full"},
 	{manager.ErrTooManyConnections, "too_many_connections"},
+	{manager.ErrNotMigrated, "not_migrated"},
+	{manager.ErrNoToken, "no_token"},
 	{manager.ErrUnsafe, "unsafe"},
 	{manager.ErrKeeperFailed, "keeper_failed"},
 	{manager.ErrLost, "lost"},

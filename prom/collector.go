@@ -132,7 +132,7 @@ func (c *Collector) histogram(to chan<- prometheus.Metric, name string, b manage
 
 // causes of losses. Each has a value from the beginning, 0: the first loss is an increase then, which a new time series is not.
 var causes = []pg.Cause{pg.CauseServer, pg.CauseConnection, pg.CauseSilence, pg.CauseBackend, pg.CauseRecovery, pg.CauseFailedOver,
-	pg.CauseDoubt, pg.CauseClosed, "keeper failed"}
+	pg.CauseDoubt, pg.CauseWork, pg.CauseClosed, "keeper failed"}
 
 // losses are those of Stats by a cause without blanks.
 func losses(s manager.Stats) map[string]uint64 {

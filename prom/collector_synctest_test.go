@@ -72,6 +72,7 @@ func TestLossesByCause(t *testing.T) {
 		lockkeeper_losses_total{cause="backend_changed"} 0
 		lockkeeper_losses_total{cause="closed"} 0
 		lockkeeper_losses_total{cause="connection_broken"} 0
+		lockkeeper_losses_total{cause="ended_by_its_transaction"} 0
 		lockkeeper_losses_total{cause="keeper_failed"} 0
 		lockkeeper_losses_total{cause="no_answer_in_time"} 0
 		lockkeeper_losses_total{cause="server_is_in_recovery"} 0

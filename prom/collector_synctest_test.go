@@ -115,6 +115,10 @@ func TestWaitingSessionsAndGrants(t *testing.T) {
 func TestLeaderAndLabels(t *testing.T) {
 	inBubble(t, prometheus.Labels{"db": "eu"}, []string{"scheduler"}, func(r *rig) {
 		r.want("lockkeeper_leader{db=\"eu\",key=\"scheduler\"} 0\n", "lockkeeper_leader")
+		another, err := r.server.Hold(r.m.Key("scheduler"))
+		if err != nil {
+			r.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(r.Context())
 		done := make(chan error)
 		go func() {
@@ -123,7 +127,10 @@ func TestLeaderAndLabels(t *testing.T) {
 				return nil
 			})
 		}()
-		r.want("lockkeeper_leader{db=\"eu\",key=\"scheduler\"} 1\n", "lockkeeper_leader")
+		r.want("lockkeeper_leader{db=\"eu\",key=\"scheduler\"} 0\nlockkeeper_waiting{db=\"eu\"} 1\n", "lockkeeper_leader", "lockkeeper_waiting")
+		another()
+		time.Sleep(time.Second) // as long as a candidate waits at the server
+		r.want("lockkeeper_leader{db=\"eu\",key=\"scheduler\"} 1\nlockkeeper_waiting{db=\"eu\"} 0\n", "lockkeeper_leader", "lockkeeper_waiting")
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			r.Error(err)

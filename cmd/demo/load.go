@@ -34,6 +34,12 @@ Waiting. By default managers tell each other by NOTIFY when to try for a lock
 (manager.WithNotify), so that a contended key needs no session. With --wait queue each
 waits in the server's queue, on a session of its own, as is the library's default.
 
+The page. With --ui a page at that address shows the run as it goes: throughput, waits, keys
+by state, sessions, losses and faults, and at the end the verdict. A port alone, or auto for
+a free one, serves this machine only. Another address, as 0.0.0.0:8080, shows the figures and
+the texts of errors to everybody who reaches it. The page ends with the run: what an open
+browser shows stays, and cannot be loaded again. Slow browsers do not slow the load down.
+
 The server. Without --dsn and DATABASE_URL a throwaway PostgreSQL is started and removed.
 With one of them the load runs there, in a table of its own that is dropped at the end, and
 with names of its own that no other program's locks meet. Prefer DATABASE_URL where the
@@ -57,6 +63,9 @@ const loadExamples = `  demo load
   demo load --wait queue
       waiting keys queue in the server, in strict order over all processes
 
+  demo load --duration 1m --ui 8080
+      watched in a browser at http://127.0.0.1:8080
+
   demo load --no-locks
       everybody is let in: shows that the proof fails when it should
 
@@ -66,15 +75,21 @@ const loadExamples = `  demo load
 func newLoad(status *int) *cobra.Command {
 	var plan load.Plan
 	var asJSON bool
+	var at string // of the page
 	cmd := &cobra.Command{
 		Use:     "load",
 		Short:   "Many processes take the same few locks; proves that no two hold one at a time",
 		Long:    loadHelp,
 		Example: loadExamples,
 		Args:    noArguments,
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkPlan(cmd, &plan) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPage(cmd, at); err != nil {
+				return err
+			}
+			return checkPlan(cmd, &plan)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			result, err := load.Run(cmd.Context(), plan, progressOf(cmd, asJSON), workerCommand)
+			result, err := runWatched(cmd, plan, at, progressOf(cmd, asJSON))
 			if result == nil {
 				return err
 			}
@@ -101,6 +116,7 @@ func newLoad(status *int) *cobra.Command {
 	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
 	flags.StringVar(&plan.Wait, "wait", worker.ByHints, "how a key that another process holds is waited for: "+strings.Join(worker.WaysToWait, " or "))
 	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
+	addPage(flags, &at)
 	addJSON(flags, &asJSON)
 	// It could only complain about a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp))

@@ -109,9 +109,9 @@ func (f *fleet) run(ctx context.Context, duration, every time.Duration, show fun
 // progress is the state of the whole load at one moment.
 type progress struct {
 	worker.Tally
-	elapsed   time.Duration
-	perSecond float64       // since the one before
-	p50, p99  time.Duration // of the waits that ended lately
+	elapsed       time.Duration
+	perSecond     float64       // since the one before
+	p50, p90, p99 time.Duration // of the waits that ended lately
 }
 
 func (f *fleet) progress(answers []*worker.Tally, elapsed time.Duration) progress {
@@ -123,8 +123,8 @@ func (f *fleet) progress(answers []*worker.Tally, elapsed time.Duration) progres
 	f.acquired, f.looked = p.Acquired, elapsed
 	// The waits of two intervals, so that a percentile is not made of a handful.
 	f.recent.Merge(p.Waits.Histogram)
-	p.p50 = time.Duration(f.recent.ValueAtQuantile(50)) * time.Microsecond
-	p.p99 = time.Duration(f.recent.ValueAtQuantile(99)) * time.Microsecond
+	at := func(q float64) time.Duration { return time.Duration(f.recent.ValueAtQuantile(q)) * time.Microsecond }
+	p.p50, p.p90, p.p99 = at(50), at(90), at(99)
 	f.recent = p.Waits
 	return p
 }

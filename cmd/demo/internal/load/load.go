@@ -34,10 +34,12 @@ type job struct {
 	server *server.Server
 	view   *report.Screen
 	each   worker.Job // but for the number of the process
+	watch  *watching
 }
 
-// Run runs a plan. The report is nil where the load never began. command makes the command of a worker process.
-func Run(ctx context.Context, plan Plan, view *report.Screen, command func() *exec.Cmd) (_ *Report, err error) {
+// Run runs a plan. The report is nil where the load never began. command makes the command of a worker process. watch may be nil; it
+// is told everything but the result, which is the caller's to publish.
+func Run(ctx context.Context, plan Plan, view *report.Screen, watch Watcher, command func() *exec.Cmd) (_ *Report, err error) {
 	s, err := server.Open(ctx, plan.DSN, plan.Processes*plan.roomyLimits().Total(), view)
 	if err != nil {
 		return nil, err
@@ -56,6 +58,9 @@ func Run(ctx context.Context, plan Plan, view *report.Screen, command func() *ex
 	j := &job{Plan: plan, server: s, view: view, each: worker.Job{
 		Work: plan.Work, DSN: s.DSN, Namespace: "lockkeeper-demo " + run, Table: "lockkeeper_demo_" + run, Limits: limits,
 	}}
+	if watch != nil {
+		j.watch = &watching{Watcher: watch}
+	}
 	if err := s.Control(ctx, func(conn *pgx.Conn) error { return oracle.CreateTable(ctx, conn, j.each.Table, plan.Keys) }); err != nil {
 		return nil, err
 	}
@@ -68,20 +73,25 @@ func Run(ctx context.Context, plan Plan, view *report.Screen, command func() *ex
 }
 
 func (j *job) load(ctx context.Context, command func() *exec.Cmd) (*Report, error) {
+	defer j.watch.close()
 	workers, err := j.start(ctx, command)
 	if err != nil {
 		return nil, err
 	}
 	defer workers.exit(exitBound)
+	j.watch.tell(EventRun, j.settings())
+	j.watch.tell(EventPhase, running)
 	err = j.view.Say("%s: %s x %s, %s, %v. Ctrl-C ends it early.", j.server.Name, report.Of(j.Processes, "process"),
 		report.Of(j.Workers, "worker"), report.Of(j.Keys, "key"), j.Duration)
 	if err != nil {
 		return nil, err
 	}
 	took, runErr := workers.run(ctx, j.Duration, j.view.Interval(), func(p progress) error {
+		j.watch.progress(p)
 		return j.view.Draw(p.plain(j.Duration), func(width int) []string { return p.live(j.view, j.Duration, width) })
 	})
 	interrupted := errors.Is(runErr, report.ErrInterrupted)
+	j.watch.tell(EventPhase, closingAfter(interrupted))
 	if interrupted {
 		// What cannot be shown any more is no reason to leave something behind.
 		_ = j.view.Say("Interrupted: closing everything. A second Ctrl-C does not wait for that.")
@@ -100,6 +110,7 @@ func (j *job) load(ctx context.Context, command func() *exec.Cmd) (*Report, erro
 			r.Problems = append(r.Problems, err.Error())
 		}
 	}
+	j.watch.ended(r)
 	return r, j.view.Clear()
 }
 
@@ -113,6 +124,9 @@ func (j *job) start(ctx context.Context, command func() *exec.Cmd) (*fleet, erro
 	defer func() { _ = os.RemoveAll(folder) }()
 	j.each.Slots = filepath.Join(folder, "slots")
 	if err := oracle.CreateSlots(j.each.Slots, j.Keys); err != nil {
+		return nil, err
+	}
+	if err := j.watch.open(j.each.Slots, j.Keys); err != nil {
 		return nil, err
 	}
 	jobs := slices.Repeat([]worker.Job{j.each}, j.Processes)

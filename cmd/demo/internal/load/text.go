@@ -57,21 +57,39 @@ func (r *Report) settings() string {
 	return strings.Join(parts, " · ")
 }
 
+// claim is the verdict in a few words and in a sentence.
+func (r *Report) claim() (heading, detail string) {
+	switch {
+	case r.Violations > 0:
+		return violated, fmt.Sprintf("%s on %d of %s.", report.Of(r.Violations, "violation"), r.Verdict.BadKeys, report.Of(r.Verdict.Keys, "key"))
+	case !r.Verdict.Complete:
+		return notShown, "The run did not get as far as comparing the counters."
+	case r.Acquired == 0:
+		return notShown, "Not one acquisition was granted, so nothing was put to the test."
+	case r.untested():
+		return notShown, "Only readers were granted a lock, and they exclude nobody."
+	default:
+		return proven, report.Of(r.Acquired, "acquisition") + ", 0 violations."
+	}
+}
+
+const (
+	violated = "EXCLUSION VIOLATED"
+	notShown = "EXCLUSION NOT SHOWN"
+	proven   = "EXCLUSION PROVEN"
+)
+
 // exclusion is the verdict in words.
 func (r *Report) exclusion(t *report.Text) {
 	v := r.Verdict
-	switch {
-	case r.Violations > 0:
-		t.Printf("%s  %s on %d of %s.\n", t.Bad("EXCLUSION VIOLATED"), report.Of(r.Violations, "violation"), v.BadKeys, report.Of(v.Keys, "key"))
+	switch heading, detail := r.claim(); heading {
+	case violated:
+		t.Printf("%s  %s\n", t.Bad(heading), detail)
 		r.violations(t)
-	case !r.Verdict.Complete:
-		t.Printf("%s\n  The run did not get as far as comparing the counters.\n", t.Bad("EXCLUSION NOT SHOWN"))
-	case r.Acquired == 0:
-		t.Printf("%s\n  Not one acquisition was granted, so nothing was put to the test.\n", t.Bad("EXCLUSION NOT SHOWN"))
-	case r.untested():
-		t.Printf("%s\n  Only readers were granted a lock, and they exclude nobody.\n", t.Bad("EXCLUSION NOT SHOWN"))
+	case notShown:
+		t.Printf("%s\n  %s\n", t.Bad(heading), detail)
 	default:
-		t.Printf("%s  %s, 0 violations.\n", t.Good("EXCLUSION PROVEN"), report.Of(r.Acquired, "acquisition"))
+		t.Printf("%s  %s\n", t.Good(heading), detail)
 		holder := "holder"
 		if r.Readers != nil {
 			holder = "writer"
@@ -195,13 +213,26 @@ func (r *Report) failures(t *report.Text) {
 	}
 }
 
-func (r *Report) leftovers(t *report.Text) {
-	heading := t.Good("NOTHING LEFT BEHIND")
+const nothingLeft = "NOTHING LEFT BEHIND"
+
+// left says in a few words whether something was left behind.
+func (r *Report) left() string {
 	switch {
 	case r.Leaked != server.Leaked{}:
-		heading = t.Bad("LEFT BEHIND")
+		return "LEFT BEHIND"
 	case !r.Verdict.Complete:
-		heading = t.Bad("LEFT BEHIND, AS FAR AS SEEN")
+		return "LEFT BEHIND, AS FAR AS SEEN"
+	default:
+		return nothingLeft
+	}
+}
+
+func (r *Report) leftovers(t *report.Text) {
+	heading := r.left()
+	if heading == nothingLeft {
+		heading = t.Good(heading)
+	} else {
+		heading = t.Bad(heading)
 	}
 	t.Printf("\n%s  %v\n", heading, r.Leaked)
 	if r.Total.Stacks != "" {

@@ -10,10 +10,11 @@ type Slots struct {
 }
 
 type slot struct {
-	writer  atomic.Uint64 // the mark of the writer that entered last, with hasLeft where it has left
-	excused atomic.Uint64 // the mark that a writer without a lock pushed out last
-	lost    atomic.Uint64 // the mark of the writer that last said that its lock was lost
-	readers atomic.Int64  // that are in
+	writer  atomic.Uint64        // the mark of the writer that entered last, with hasLeft where it has left
+	excused atomic.Uint64        // the mark that a writer without a lock pushed out last
+	lost    atomic.Uint64        // the mark of the writer that last said that its lock was lost
+	readers atomic.Int64         // that are in
+	stages  [stages]atomic.Int64 // how many callers are in each, for States; the detector does not look at it
 }
 
 // hasLeft is a bit that no mark has.

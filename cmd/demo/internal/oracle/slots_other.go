@@ -2,6 +2,9 @@
 
 package oracle
 
+// SharedSlots tells whether the slots of all processes are the same.
+const SharedSlots = false
+
 // CreateSlots has nothing to make here.
 func CreateSlots(string, int) error { return nil }
 

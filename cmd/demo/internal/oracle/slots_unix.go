@@ -9,6 +9,9 @@ import (
 	"unsafe"
 )
 
+// SharedSlots tells whether the slots of all processes are the same.
+const SharedSlots = true
+
 const slotSize = int(unsafe.Sizeof(slot{}))
 
 // CreateSlots makes the file with all slots free.

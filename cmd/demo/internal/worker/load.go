@@ -87,15 +87,21 @@ func (l *load) once(draining context.Context, key int) error {
 
 	shared := l.job.Readers > 0 && rand.Float64() < l.job.Readers
 	began := time.Now()
+	l.slots.Begin(key, oracle.Waits)
 	lock, err := l.acquire(g.ctx, keyName(key), shared)
+	l.slots.End(key, oracle.Waits)
 	wait := time.Since(began)
 	alive, asked := g.disarm()
 	switch {
 	case err == nil && alive:
 		l.record.waited(wait, shared)
 		if shared {
+			l.slots.Begin(key, oracle.Reads)
+			defer l.slots.End(key, oracle.Reads)
 			return l.share(key, lock, cut)
 		}
+		l.slots.Begin(key, oracle.Writes)
+		defer l.slots.End(key, oracle.Writes)
 		return l.hold(key, lock, cut)
 	case err == nil:
 		// Granted and cancelled at the same moment: the lock ends, or has ended, by itself.
@@ -163,6 +169,7 @@ func (l *load) hold(key int, lock lock, cut context.CancelFunc) error {
 	}
 	l.record.note(func(t *Tally) {
 		count(&t.Keys[key].Overlaps, end.violated)
+		count(&t.Met, end.violated)
 		count(&t.Keys[key].Exposed, end.exposed && wrote)
 	})
 	return end.failure(err)
@@ -304,6 +311,7 @@ func (l *load) stats(t Tally) Tally {
 	if l.manager != nil {
 		s := l.manager.Stats()
 		t.Waiting, t.Sessions, t.GrantsLocal, t.GrantsServer = s.Waiting, s.Sessions.Total(), s.GrantsLocal, s.GrantsServer
+		t.Pool, t.Losses = s.Sessions, s.Losses
 	}
 	return t
 }

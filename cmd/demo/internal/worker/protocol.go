@@ -19,6 +19,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/oracle"
+	"github.com/lockkeeper/lockkeeper/manager"
 )
 
 // Job is everything that a worker process needs to know.
@@ -75,6 +76,7 @@ type Counts struct {
 	Failed    uint64 // refused or broken off with an error
 	Lost      uint64 // granted, and lost before it was released
 	AfterLoss uint64 // holders that met another one and then heard that their lock was lost
+	Met       uint64 // holders that met another one or saw the counter change, and no lock was lost: violations as far as they show at once
 }
 
 // Tally is what one worker process has seen, or all of them together.
@@ -83,6 +85,9 @@ type Tally struct {
 	GrantsLocal, GrantsServer uint64
 	Waiting, Held, Sessions   int // at this moment
 	Waits                     Waits
+	Pool                      manager.SessionStats // Sessions by kind
+	Losses                    map[string]uint64    // of locks, by the cause that the lock manager names
+	Reasons                   []Reason
 
 	// What follows comes with Stop alone.
 	ReaderWaits Waits `json:",omitzero"`
@@ -90,8 +95,7 @@ type Tally struct {
 	MostReaders int   // that held one key at one time, over all processes
 	Keys        []oracle.Seen
 	SlowestNews time.Duration // the longest that a holder went on after it had met another one, until it heard of its loss
-	Reasons     []Reason
-	Goroutines  int // that were left after everything had been closed
+	Goroutines  int           // that were left after everything had been closed
 	Stacks      string
 	CloseErrors []string
 }
@@ -106,11 +110,24 @@ func (t *Tally) Add(o *Tally) {
 	t.Failed += o.Failed
 	t.Lost += o.Lost
 	t.AfterLoss += o.AfterLoss
+	t.Met += o.Met
 	t.GrantsLocal += o.GrantsLocal
 	t.GrantsServer += o.GrantsServer
 	t.Waiting += o.Waiting
 	t.Held += o.Held
 	t.Sessions += o.Sessions
+	t.Pool.Shared += o.Pool.Shared
+	t.Pool.Waiting += o.Pool.Waiting
+	t.Pool.Dedicated += o.Pool.Dedicated
+	t.Pool.Idle += o.Pool.Idle
+	t.Pool.Opening += o.Pool.Opening
+	t.Pool.Queued += o.Pool.Queued
+	for cause, n := range o.Losses {
+		if t.Losses == nil {
+			t.Losses = map[string]uint64{}
+		}
+		t.Losses[cause] += n
+	}
 	t.Waits = merged(t.Waits, o.Waits)
 	t.ReaderWaits = merged(t.ReaderWaits, o.ReaderWaits)
 	t.WriterWaits = merged(t.WriterWaits, o.WriterWaits)

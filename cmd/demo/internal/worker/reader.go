@@ -18,6 +18,7 @@ func (l *load) share(key int, lock lock, cut context.CancelFunc) error {
 		t.MostReaders = max(t.MostReaders, readers)
 		count(&t.Keys[key].Overlaps, end.violated && met)
 		count(&t.Keys[key].Changed, end.violated && changed)
+		count(&t.Met, end.violated)
 	})
 	return end.failure(err)
 }

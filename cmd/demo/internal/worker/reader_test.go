@@ -81,15 +81,15 @@ func TestAReaderSeesAWriter(t *testing.T) {
 		{name: "nobody is there", counts: Counts{Acquired: 1, Read: 1}},
 		{
 			name: "a writer writes that does not show in the table", lock: readersLock{passes: write},
-			want: oracle.Seen{Changed: 1}, counts: Counts{Acquired: 1, Read: 1},
+			want: oracle.Seen{Changed: 1}, counts: Counts{Acquired: 1, Read: 1, Met: 1},
 		},
 		{
 			name: "a writer comes and goes and writes nothing", lock: readersLock{passes: func() { slots.Enter(0, 11); slots.Leave(0, 11) }},
-			want: oracle.Seen{Overlaps: 1}, counts: Counts{Acquired: 1, Read: 1},
+			want: oracle.Seen{Overlaps: 1}, counts: Counts{Acquired: 1, Read: 1, Met: 1},
 		},
 		{
 			name: "a writer comes, writes and stays", lock: readersLock{passes: func() { slots.Enter(0, 22); write() }},
-			want: oracle.Seen{Overlaps: 1, Changed: 1}, counts: Counts{Acquired: 1, Read: 1},
+			want: oracle.Seen{Overlaps: 1, Changed: 1}, counts: Counts{Acquired: 1, Read: 1, Met: 1},
 		},
 		{
 			name: "that writer's lock is lost", lock: readersLock{
@@ -166,6 +166,27 @@ func TestReadersAndWriters(t *testing.T) {
 		}
 		if readers, writers := l.record.ReaderWaits.TotalCount(), l.record.WriterWaits.TotalCount(); (readers == 1) != shares || readers+writers != 1 {
 			t.Errorf("a share of %v: %d waits of readers, %d of writers", share, readers, writers)
+		}
+	}
+}
+
+// Whoever watches sees how far each caller is with its key.
+func TestTheStagesOfAnAcquisitionShow(t *testing.T) {
+	l, _, slots := readers(t)
+	for share, held := range map[float64]oracle.States{0: {Held: 1}, 1: {Shared: 1}} {
+		var waits, holds oracle.States
+		l.job.Readers = share
+		l.acquire = func(context.Context, string, bool) (lock, error) {
+			waits = slots.States()
+			return &readersLock{passes: func() { holds = slots.States() }}, nil
+		}
+		check(t, l.once(t.Context(), 0))
+		if waits != (oracle.States{Handover: 1}) || holds != held || slots.States() != (oracle.States{Free: 1}) {
+			t.Errorf("a share of %v: while it waits %+v, while it holds %+v, at the end %+v", share, waits, holds, slots.States())
+		}
+		l.acquire = func(context.Context, string, bool) (lock, error) { return nil, errors.New("no") }
+		if err := l.once(t.Context(), 0); err == nil || slots.States() != (oracle.States{Free: 1}) {
+			t.Errorf("after a failure (%v) %+v", err, slots.States())
 		}
 	}
 }

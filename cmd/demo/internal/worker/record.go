@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,7 +76,7 @@ func (r *recorder) progress() Tally {
 	fresh := NewWaits()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	told := Tally{Counts: r.Counts, Waits: r.interval}
+	told := Tally{Counts: r.Counts, Waits: r.interval, Reasons: slices.Clone(r.Reasons)}
 	r.interval = fresh
 	return told
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -122,6 +123,25 @@ func TestTalliesAddUp(t *testing.T) {
 	}
 }
 
+// slotsOf are slots of one process.
+func slotsOf(t *testing.T, keys int) *oracle.Slots {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "slots")
+	if err := oracle.CreateSlots(path, keys); err != nil {
+		t.Fatal(err)
+	}
+	slots, err := oracle.OpenSlots(path, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := slots.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return slots
+}
+
 // scripted is a lock whose life the test writes.
 type scripted struct {
 	lost     chan struct{}
@@ -140,13 +160,13 @@ func (s *scripted) Release(context.Context) error {
 func TestAGrantThatMeetsItsCancellationIsGivenBack(t *testing.T) {
 	draining, drain := context.WithCancel(t.Context())
 	granted := &scripted{}
-	l := &load{record: newRecorder(1)}
+	l := &load{record: newRecorder(1), slots: slotsOf(t, 1)}
 	l.acquire = func(ctx context.Context, _ string, _ bool) (lock, error) {
 		drain()
 		<-ctx.Done()
 		return granted, nil
 	}
-	// There is neither a counter nor a slot: entering would panic.
+	// There is no counter: reading it would panic.
 	if err := l.once(draining, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +179,7 @@ func TestAGrantThatMeetsItsCancellationIsGivenBack(t *testing.T) {
 }
 
 func TestAnErrorThatNobodyAskedForIsAFailure(t *testing.T) {
-	l := &load{record: newRecorder(1)}
+	l := &load{record: newRecorder(1), slots: slotsOf(t, 1)}
 	want := errors.New("out of order")
 	l.acquire = func(context.Context, string, bool) (lock, error) { return nil, want }
 	if err := l.once(t.Context(), 0); !errors.Is(err, want) {

@@ -64,11 +64,12 @@ help: ## list the targets
 	@sed -n 's/^\([A-Z_]*\) = *\(.*\)/  \1=\2/p' Makefile
 
 .PHONY: setup
-setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, Redis, promtool, a C compiler, spin
+setup: ## install what tests and demo need and this machine lacks: PostgreSQL, PgBouncer, Redis, promtool, Chromium, a C compiler, spin
 	@scripts/ensure-postgres
 	@scripts/ensure-pgbouncer || echo 'the tests that need PgBouncer are skipped'
 	@scripts/ensure-redis || echo 'the tests of peers on Redis are skipped'
 	@scripts/ensure-promtool >/dev/null || echo 'the alert rules and the dashboard are not checked by promtool'
+	@scripts/ensure-chromium || echo "the tests of the demo's page in a browser are skipped"
 	@scripts/ensure-netfault || echo 'the tests that cut the network are skipped'
 	@scripts/ensure-spin || echo 'the model is not checked'
 	@scripts/race-flag >/dev/null

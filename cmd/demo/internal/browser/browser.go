@@ -119,7 +119,7 @@ func Until(tab context.Context, t *testing.T, expression string) {
 	late := time.After(bound)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for !Value[bool](tab, t, expression) {
+	for !Value[bool](tab, t, "Boolean("+expression+")") {
 		select {
 		case <-ticker.C:
 		case <-late:

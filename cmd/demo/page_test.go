@@ -138,7 +138,7 @@ func TestThePageOfALoadThatDoesNotBegin(t *testing.T) {
 func TestThePageForOtherMachinesIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	p := start(t, "load", "--ui", "0.0.0.0:0", "--processes", "1", "--workers", "1", "--keys", "1", "--duration", "100ms")
-	url := pageOf(p, p.stdout)
+	pageOf(p, p.stdout)
 	if status := p.wait(); status != 0 {
 		t.Errorf("exit status %d\n%s", status, p.stderr)
 	}
@@ -147,8 +147,7 @@ func TestThePageForOtherMachinesIsWarnedOf(t *testing.T) {
 
 	// A port that is taken is told before anything is started.
 	taken := start(t, "load", "--ui", "0.0.0.0:0", "--duration", "10m")
-	url = pageOf(taken, taken.stdout)
-	address := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
+	address := strings.TrimSuffix(strings.TrimPrefix(pageOf(taken, taken.stdout), "http://"), "/")
 	p = start(t, "load", "--ui", address)
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d", status)

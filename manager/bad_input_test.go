@@ -82,6 +82,7 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"WithHealth timeout", manager.WithHealth(time.Second, bad)},
 		{"WithSessionTimeout", manager.WithSessionTimeout(bad)},
 		{"WithSessionTimeout", manager.WithSessionTimeout(time.Second)}, // less than the trust
+		{"WithSessionTimeout is 7.5s: it must be at least", manager.WithSessionTimeout(7500 * time.Millisecond)},
 		{"WithSessionTimeout is 1000h0m0s: it must not be longer than", manager.WithSessionTimeout(1000 * time.Hour)},
 		{"WithWaitSlice", manager.WithWaitSlice(bad)},
 		{"WithConnectTimeout", manager.WithConnectTimeout(bad)},

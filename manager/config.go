@@ -67,8 +67,8 @@ func WithHealth(interval, timeout time.Duration) Option {
 	return func(c *config) { c.sessions.HealthInterval, c.sessions.HealthTimeout = interval, timeout }
 }
 
-// WithSessionTimeout sets after how much silence the server ends a session. It must exceed interval + timeout of [WithHealth].
-// Default: twice that.
+// WithSessionTimeout sets after how much silence the server ends a session. It must exceed interval + timeout of [WithHealth] by a tenth: what it is
+// longer by makes up for clocks that do not run alike. Default: twice that, which is right while the server's clock runs up to twice as fast.
 func WithSessionTimeout(d time.Duration) Option {
 	return func(c *config) { c.sessions.SessionTimeout = d }
 }
@@ -161,6 +161,16 @@ const (
 	defaultClockSkew     = 10 * time.Second
 )
 
+// checkSessionTimeout refuses a timeout that a server with a slightly faster clock would end before the trust.
+func (c *config) checkSessionTimeout() error {
+	sessions, err := c.sessions.WithDefaults()
+	if least := sessions.Trust() + sessions.Trust()/10; err == nil && sessions.SessionTimeout < least {
+		return fmt.Errorf("WithSessionTimeout is %v: it must be at least %v, a tenth more than the health interval and timeout together, since the "+
+			"clocks of server and program may differ", sessions.SessionTimeout, least)
+	}
+	return nil // what is wrong otherwise is said where sessions are opened
+}
+
 func (c *config) complete() error {
 	counts := []struct {
 		name  string
@@ -197,6 +207,9 @@ func (c *config) complete() error {
 		if *d.field < 0 {
 			return fmt.Errorf("%s is %v: it must not be negative", d.name, *d.field)
 		}
+	}
+	if err := c.checkSessionTimeout(); err != nil {
+		return err
 	}
 	if c.notify && c.sessions.InTransaction {
 		return errors.New("WithNotify does not go with WithTransactionPooler: the server sends and delivers no notification inside of the " +

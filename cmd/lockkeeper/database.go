@@ -84,12 +84,17 @@ func (n *naming) function(cmd *cobra.Command) (hashing.Func, error) {
 // database is how to reach the server.
 type database struct {
 	naming
-	dsn string
+	dsn    string
+	pooled bool // by a pooler in transaction mode
 }
 
 func (d *database) add(cmd *cobra.Command) {
 	d.naming.add(cmd)
-	addDSN(cmd.Flags(), &d.dsn)
+	flags := cmd.Flags()
+	addDSN(flags, &d.dsn)
+	flags.BoolVar(&d.pooled, "transaction-pooler", os.Getenv("LOCKKEEPER_TRANSACTION_POOLER") != "",
+		"a pooler in transaction mode stands before the server (default if $LOCKKEEPER_TRANSACTION_POOLER is set)")
+	flags.Lookup("transaction-pooler").DefValue = "false"
 }
 
 func addDSN(flags *pflag.FlagSet, dsn *string) {
@@ -135,6 +140,9 @@ func (d *database) open(ctx context.Context, cmd *cobra.Command, app string, opt
 		return nil, err
 	}
 	opts = append(opts, manager.WithHash(hash), manager.WithNamespace(d.namespace))
+	if d.pooled {
+		opts = append(opts, manager.WithTransactionPooler())
+	}
 	if config, err := pgx.ParseConfig(dsn); err != nil || config.RuntimeParams["application_name"] == "" {
 		opts = append(opts, manager.WithApplicationName(app))
 	}

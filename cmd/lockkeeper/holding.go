@@ -93,6 +93,9 @@ func (h *holding) work(ctx context.Context) (status int, err error) {
 	if h.bounded {
 		opts = append(opts, manager.WithWaitTimeout(h.timeout))
 	}
+	if h.token {
+		opts = append(opts, manager.WithToken())
+	}
 	lock, env, err := h.acquire(ctx, opts)
 	if err != nil {
 		return 0, err
@@ -141,7 +144,10 @@ func (h *holding) acquire(ctx context.Context, opts []manager.AcquireOption) (lo
 	default:
 		lock, err = some(key.Acquire(ctx, opts...))
 	}
-	return lock, nil, err
+	if fenced, ok := lock.(manager.Fenced); ok && h.token {
+		env = append(env, "LOCKKEEPER_TOKEN="+strconv.FormatInt(fenced.Token(), 10))
+	}
+	return lock, env, err
 }
 
 // some keeps a nil pointer from being a lock.

@@ -192,6 +192,7 @@ func (p *patient) checkPrimary(ctx context.Context) {
 func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 	const pooler, name = "pooler", "locks"
 	const poolerRemedy = "connect to the server itself, or through a pool in session mode (PgBouncer: pool_mode=session)"
+	const pooledRemedy = "--transaction-pooler, in programs WithTransactionPooler; or " + poolerRemedy
 	if row, err := p.ask(ctx, "SELECT concat(pg_backend_pid())"); err == nil {
 		p.proxy = row[0] != strconv.FormatUint(uint64(p.conn.PID()), 10)
 	}
@@ -199,6 +200,9 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 	if err != nil {
 		unsafe := errors.Is(err, manager.ErrUnsafe)
 		switch {
+		case unsafe && p.proxy && !p.pooled && p.servesPooled(ctx):
+			p.fail(pooler, "one in transaction mode stands between: its sessions serve only inside of transactions", pooledRemedy)
+			p.fail(name, oneLine(err), pooledRemedy)
 		case unsafe && p.proxy:
 			p.fail(pooler, "a pooler or proxy stands between, and does not keep sessions whole", poolerRemedy)
 			p.fail(name, oneLine(err), poolerRemedy)
@@ -212,7 +216,9 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 		return nil
 	}
 	defer func() { _ = closeManager(ctx, m) }()
-	if p.proxy {
+	if p.proxy && p.pooled {
+		p.ok(pooler, "one stands between, and keeps the transaction that a session lives in on one backend")
+	} else if p.proxy {
 		p.ok(pooler, "one stands between, and keeps each client's session whole")
 	} else {
 		p.ok(pooler, "none")
@@ -222,6 +228,18 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 	}
 	s := m.Stats()
 	return &s
+}
+
+// servesPooled reports whether sessions inside of transactions would serve.
+func (p *patient) servesPooled(ctx context.Context) bool {
+	pooled := p.database
+	pooled.pooled = true
+	m, err := pooled.open(ctx, p.cmd, "lockkeeper doctor")
+	if err != nil {
+		return false
+	}
+	_ = closeManager(ctx, m)
+	return true
 }
 
 // tryLock takes a lock that nobody else has, sees it, and has it refused to another manager.

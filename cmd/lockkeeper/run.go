@@ -25,6 +25,7 @@ CMD has standard input, output and error of this command, and its environment wi
 
   LOCKKEEPER_KEY      the key; of several, one a line
   LOCKKEEPER_ID       the lock's number at the server; of several, one a line
+  LOCKKEEPER_TOKEN    with --token: a number greater than that of every earlier holder
   LOCKKEEPER_SLOT     with --slots: which slot, from 0
   LOCKKEEPER_PERIOD   with --once: when the period began
 
@@ -67,6 +68,9 @@ const runExamples = `  lockkeeper run deploy -- ./deploy.sh production
   lockkeeper run --slots 3 render -- ./render scene.blend
       three at a time, over all machines
 
+  lockkeeper run --token deploy -- sh -c './deploy.sh --fence "$LOCKKEEPER_TOKEN"'
+      what the script writes to can refuse a smaller number than it has seen
+
   0 * * * *  lockkeeper run --once 5m --conflict-status 0 report -- ./report.sh
       in the crontab of every replica: one of them runs it each hour`
 
@@ -79,6 +83,7 @@ type runPlan struct {
 	command         []string
 	path            string
 	try, shared     bool
+	token           bool
 	slots           int
 	once, clockSkew time.Duration
 	timeout, grace  time.Duration
@@ -106,6 +111,7 @@ func newRun() *cobra.Command {
 	flags.DurationVarP(&p.timeout, "timeout", "w", 0, "how long to wait for the lock, once connected (default: for ever)")
 	flags.BoolVarP(&p.shared, "shared", "s", false, "share the lock with others who share it")
 	flags.IntVar(&p.slots, "slots", 0, "take one of n slots of the key; all who use it need the same n")
+	flags.BoolVar(&p.token, "token", false, "draw a fencing token for CMD; the database needs \"lockkeeper migrate\"")
 	flags.DurationVar(&p.once, "once", 0, "run it in one of all who call this in the same period, counted in UTC")
 	flags.DurationVar(&p.clockSkew, "clock-skew", 10*time.Second, "with --once: the most that the callers' clocks differ by")
 	flags.DurationVar(&p.grace, "grace", 5*time.Second, "between TERM and KILL, when the lock is lost")
@@ -146,6 +152,8 @@ func (p *runPlan) parse(cmd *cobra.Command, args []string) error {
 		return usage(cmd, "--shared, --slots and --once exclude each other")
 	case kinds == 1 && len(p.keys) > 1:
 		return usage(cmd, "--shared, --slots and --once are for one key, and %d were given", len(p.keys))
+	case p.token && kinds > 0:
+		return usage(cmd, "--token is for exclusive locks: leave --shared, --slots and --once out")
 	case p.try && p.bounded:
 		return usage(cmd, "--try does not wait: leave --timeout out")
 	case p.timeout < 0:

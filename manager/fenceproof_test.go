@@ -33,7 +33,7 @@ const (
 // It must read the same: nothing was committed after the grant; and if a commit was confirmed, it is there.
 func TestNoCommitFollowsTheNextGrant(t *testing.T) {
 	s := server(t)
-	rounds := 200
+	rounds := 100
 	if text := os.Getenv("LOCKKEEPER_FENCE_ROUNDS"); text != "" {
 		var err error
 		if rounds, err = strconv.Atoi(text); err != nil {

@@ -36,7 +36,9 @@ var ofFences = []mutant{
 	{name: "a takeover is delayed after the end of a context", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
 		{"manager/lock.go", "\t\tl.markEndedSoon()\n", ""}}},
 	{name: "a takeover forgets who has waited", test: "manager TestTakeoverByThoseWhoGiveUp", edits: []edit{
-		{"manager/drawer.go", "\t\t\twaited += time.Since(w.begun)\n", "\t\t\twaited += 0\n"}}},
+		{"manager/drawer.go", "\t\t\tm.waited += time.Since(w.begun)\n", "\t\t\tm.waited += 0\n"}}},
+	{name: "a takeover counts a wait twice", test: "manager TestTakeoverCountsNoWaitTwice", edits: []edit{
+		{"manager/marking.go", "m.token THEN m.late ELSE f.waited END", "m.token THEN m.waited ELSE f.waited END"}}},
 	{name: "a takeover waits for a token that nobody was told", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{
 		{"manager/drawer.go", "if w.token == 0 || w.delay == 0 {", "if w.token == 0 || w.delay > 0 {"}}},
 }

@@ -12,16 +12,14 @@ import (
 	"testing"
 )
 
-// The tables of docs/operations.md have every error, every cause of a loss, and every reason for which no session can be opened.
+// The tables of docs/errors.md have every error, every cause of a loss, and every reason for which no session can be opened.
 func TestTheTablesOfErrorsAreWhole(t *testing.T) {
-	raw, err := os.ReadFile("../docs/operations.md")
+	raw, err := os.ReadFile("../docs/errors.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, chapter, _ := strings.Cut(string(raw), "## What errors mean\n")
-	chapter, _, _ = strings.Cut(chapter, "\n## ")
 	var cells []string // what the first column of each table has in quotes
-	for line := range strings.Lines(chapter) {
+	for line := range strings.Lines(string(raw)) {
 		if strings.HasPrefix(line, "| `") {
 			first, _, _ := strings.Cut(line[2:], " | ")
 			for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(first, -1) {
@@ -31,7 +29,7 @@ func TestTheTablesOfErrorsAreWhole(t *testing.T) {
 	}
 	inTable := func(kind, text string) {
 		if !slices.ContainsFunc(cells, func(cell string) bool { return strings.HasPrefix(text, cell) }) {
-			t.Errorf("docs/operations.md does not have the %s %q", kind, text)
+			t.Errorf("docs/errors.md does not have the %s %q", kind, text)
 		}
 	}
 	errs, causes, reasons := declared(t, "errors.go", "Err"), declared(t, "../pg/errors.go", "Cause"), reasonsOf(t, "../pg/connecterror.go")
@@ -49,7 +47,7 @@ func TestTheTablesOfErrorsAreWhole(t *testing.T) {
 	}
 	for _, cell := range cells {
 		if _, known := errs[cell]; strings.HasPrefix(cell, "Err") && !known {
-			t.Errorf("docs/operations.md has %s, and the code has not", cell)
+			t.Errorf("docs/errors.md has %s, and the code has not", cell)
 		}
 	}
 }

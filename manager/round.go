@@ -54,7 +54,7 @@ func (r *round) ask(ctx context.Context, m *Manager) {
 // marksSQL gives two kinds of rows: each edge that some session shows, with pid and application; and each key that an edge begins with and
 // somebody holds, with its id. An edge counts if somebody holds a lock whose folded id is that of its first key, and likewise of its second: so
 // it says nothing of shared locks that are no edges. (IS TRUE keeps the planner from joining what it takes for few rows by a nested loop. Measured
-// with 10,000 locks: see docs/operations.md.)
+// with 10,000 locks: see docs/kinds.md.)
 const marksSQL = `WITH held AS MATERIALIZED (
  SELECT l.classid::pg_catalog.int8 AS high, l.objid::pg_catalog.int8 AS low, l.pid, l.mode OPERATOR(pg_catalog.=) 'ShareLock'::pg_catalog.text AS shared,
   l.classid::pg_catalog.int8 OPERATOR(pg_catalog.#) l.objid::pg_catalog.int8 AS fold

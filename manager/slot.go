@@ -43,7 +43,7 @@ const MaxSlots = 1000
 // exclusive lock, that of [Manager.Acquire]; so whoever comes for one of several slots while somebody holds the key exclusively gets ErrSlots too.
 //
 // ctx bounds the wait and the hold. The options are those of Acquire but [WithDedicatedSession] and [WithMinHold]. A slot is some
-// locks at the server, which are lost as one: see docs/operations.md. Slots are not reentrant: with the context of a slot's hold the error is [ErrHeld].
+// locks at the server, which are lost as one: see docs/kinds.md. Slots are not reentrant: with the context of a slot's hold the error is [ErrHeld].
 func (m *Manager) AcquireSlot(ctx context.Context, key string, n int, opts ...AcquireOption) (*Slot, error) {
 	return m.acquireSlot(ctx, key, n, actor.Terms{}, opts)
 }

@@ -208,7 +208,7 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 			p.fail(name, oneLine(err), poolerRemedy)
 		case unsafe:
 			p.ok(pooler, "none")
-			p.fail(name, oneLine(err), "see docs/operations.md: another server, or another way to it, is needed")
+			p.fail(name, oneLine(err), "see docs/poolers.md: another server, or another way to it, is needed")
 		default:
 			p.skip(pooler, "not found out")
 			p.fail(name, oneLine(err), remedyOf(err))
@@ -224,7 +224,7 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 		p.ok(pooler, "none")
 	}
 	if err := p.tryLock(ctx, m); err != nil {
-		p.fail(name, oneLine(err), "see the text; docs/operations.md explains each error")
+		p.fail(name, oneLine(err), "see the text; docs/errors.md explains each error")
 	}
 	s := m.Stats()
 	return &s

@@ -3,6 +3,7 @@ package doccheck
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,4 +71,19 @@ func (p page) blocks() (blocks []block, prose []string) {
 		prose = append(prose, "")
 	}
 	return blocks, prose
+}
+
+// maxLines is how long a page may be.
+const maxLines = 300
+
+// generated are pages that a command writes.
+var generated = []string{"docs/benchmarks.md"}
+
+// A page answers one question, and fits in one sitting.
+func TestPagesAreShort(t *testing.T) {
+	for _, p := range pages(t) {
+		if n := len(p.lines); n > maxLines && strings.HasPrefix(p.name, "docs/") && !slices.Contains(generated, p.name) {
+			t.Errorf("%s has %d lines, should have %d at most", p.name, n, maxLines)
+		}
+	}
 }

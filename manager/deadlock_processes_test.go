@@ -267,9 +267,16 @@ func TestNoDeadlockOverProcessesInOrder(t *testing.T) {
 	if os.Getenv("LOCKKEEPER_STRESS") != "" {
 		d = time.Minute
 	}
+	m := openOn(t, s)
+	last := []*manager.Lock{acquire(t, m, "level 2, key 0"), acquire(t, m, "level 2, key 1")}
 	var all [4]*childtest.Child
 	for i := range all {
 		all[i] = childtest.Start(t, "ordered", dsn(s), fmt.Sprint(i), d.String())
+	}
+	eventually(t, "some wait inside of others", func() bool { return queued(t, s, last[0].ID())+queued(t, s, last[1].ID()) > 0 })
+	<-time.After(600 * time.Millisecond) // so that they have waited for long, however quick the machine is
+	for _, lock := range last {
+		release(t, lock)
 	}
 	var done, long int64
 	for i := range 2 * len(all) { // each says twice how far it is

@@ -30,7 +30,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 	l := &Lock{manager: m, parent: parent{Context: ctx, done: ctx.Done()}}
 	l.outer, _ = ctx.Value(heldKey{}).(*Lock)
 	if l.claim.Terms = t; t.Owner == nil {
-		l.claim.Owner = l
+		l.claim.Owner = (*lockOwner)(l)
 	}
 	retry, err := m.terms(ctx, k, &o, l)
 	if err != nil {
@@ -64,7 +64,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 		return nil, m.failure(k, &l.claim, err, waited)
 	}
 	l.acquired.Store(true)
-	if over := l.claim.Over(); over != nil && !errors.Is(over, ErrReleased) { // it ended before HoldEnds could see that it is acquired
+	if over := l.claim.Over(); over != nil && !errors.Is(over, ErrReleased) { // it ended before holdEnds could see that it is acquired
 		l.unregister()
 		if l.endedCleanly() {
 			l.markEnded()

@@ -63,11 +63,11 @@ func (k Key) holder(ctx context.Context) *Holder {
 // lockOf is the hold that an owner has the lock for; nil where that is not complete, since the lock of the other id is waited for.
 func lockOf(o actor.Owner) *Lock {
 	switch o := o.(type) {
-	case *LockSet:
+	case *setOwner:
 		return o.lead.Load()
-	case *Lock:
-		if o.set == nil || o.set.lead.Load() == o {
-			return o
+	case *lockOwner:
+		if l := (*Lock)(o); l.set == nil || l.set.lead.Load() == l {
+			return l
 		}
 	}
 	return nil

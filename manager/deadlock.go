@@ -128,10 +128,10 @@ func (w *insideWait) circle(wanted actor.Want, seen map[*actor.Claim]bool) (path
 // setOf is the set that a claim is of; nil if it is of none.
 func setOf(c *actor.Claim) *LockSet {
 	switch owner := c.Owner.(type) {
-	case *Lock:
+	case *lockOwner:
 		return owner.set
-	case *LockSet:
-		return owner
+	case *setOwner:
+		return (*LockSet)(owner)
 	}
 	return nil
 }

@@ -238,7 +238,7 @@ func (g *gathering) inOrder() error {
 			continue
 		}
 		t := g.terms
-		t.Owner, t.Hold = g.set, otherHold
+		t.Owner, t.Hold = (*setOwner)(g.set), otherHold
 		before := append([]*actor.Claim{&g.lead.claim}, g.others...)
 		lock, err := g.acquire(k, t, func(o *acquireOptions) { o.detach, o.dedicated, o.before = true, false, before })
 		if err != nil {
@@ -287,7 +287,7 @@ func (g *gathering) acquire(k Key, t actor.Terms, more AcquireOption) (*Lock, er
 
 // submit tries a lock without waiting for the answer, which is for decided.
 func (g *gathering) submit(k Key) (*actor.Claim, error) {
-	c := &actor.Claim{Terms: actor.Terms{Name: k.name, ID: k.id, Try: true, Hold: otherHold, MinHold: g.minHold, MaxAttempts: 1, Owner: g.set}}
+	c := &actor.Claim{Terms: actor.Terms{Name: k.name, ID: k.id, Try: true, Hold: otherHold, MinHold: g.minHold, MaxAttempts: 1, Owner: (*setOwner)(g.set)}}
 	return c, k.m.supervisor.Submit(c)
 }
 
@@ -335,7 +335,7 @@ func (g *gathering) draw(o *acquireOptions) error {
 		return g.keys.all[0].refused(err, time.Since(g.begun))
 	}
 	g.set.fence.Store(f)
-	if g.lead.endedCleanly() { // before HoldEnds could see that there is a token
+	if g.lead.endedCleanly() { // before holdEnds could see that there is a token
 		g.lead.markEnded()
 	}
 	return nil

@@ -32,7 +32,7 @@ type Lock struct {
 	releasing atomic.Bool                 // written by the first Release
 	observed  atomic.Pointer[Hold]        // written by the acquirer, and by whoever tells the observer that the hold has ended; nil: nobody is told
 	tx        atomic.Pointer[pg.Tx]       // written by BeginTx: the latest
-	txLeft    atomic.Bool                 // written by HoldEnds: the hold was released while a transaction was open
+	txLeft    atomic.Bool                 // written by holdEnds: the hold was released while a transaction was open
 }
 
 // Key is the name that was locked.
@@ -160,14 +160,20 @@ func (l *Lock) beginRelease() {
 }
 
 // toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it
-// back. HoldEnds takes it back only where it finds no Release, and where it has, the hold is found over here: HoldEnds comes after
+// back. holdEnds takes it back only where it finds no Release, and where it has, the hold is found over here: holdEnds comes after
 // that, and this after releasing is set.
 func (l *Lock) toldByContext(done <-chan struct{}) bool {
 	return l.stop != nil && l.claim.Hold == actor.HoldWithContext && done == l.parent.Done() && l.claim.Over() == nil
 }
 
-// HoldEnds implements [actor.Owner]: the keeper calls it when the hold is over, and for Do when the manager closes.
-func (l *Lock) HoldEnds(cause error) {
+// lockOwner is a Lock as its keeper sees it: HoldEnds is none of the methods that users see.
+type lockOwner Lock
+
+// HoldEnds implements [actor.Owner].
+func (o *lockOwner) HoldEnds(cause error) { (*Lock)(o).holdEnds(cause) }
+
+// holdEnds is called by the keeper when the hold is over, and for Do when the manager closes.
+func (l *Lock) holdEnds(cause error) {
 	l.leaveTx(cause)
 	if h := l.hold.Load(); h != nil {
 		h.cancel(cause)
@@ -185,7 +191,7 @@ func (l *Lock) HoldEnds(cause error) {
 	} // where it has not been acquired yet, acquire sees that the hold is over
 }
 
-// holdContext is the context of a hold. Its Done, and that of contexts derived from it, is closed by HoldEnds, by Err where the
+// holdContext is the context of a hold. Its Done, and that of contexts derived from it, is closed by holdEnds, by Err where the
 // clock says so, and for Do by the end of the acquiring context.
 type holdContext struct {
 	context.Context //nolint:containedctx // a hold is a lifetime

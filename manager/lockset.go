@@ -77,8 +77,14 @@ func (s *LockSet) releaseOthers() {
 	}
 }
 
-// HoldEnds implements [actor.Owner], for the others.
-func (s *LockSet) HoldEnds(cause error) {
+// setOwner is a LockSet as the keepers of the others see it.
+type setOwner LockSet
+
+// HoldEnds implements [actor.Owner].
+func (o *setOwner) HoldEnds(cause error) { (*LockSet)(o).othersEnd(cause) }
+
+// othersEnd is called by a keeper when the hold of one of the others is over, or is to end.
+func (s *LockSet) othersEnd(cause error) {
 	if !errors.Is(cause, ErrLost) {
 		return // released by the set; or Close, which ends the lead's
 	}

@@ -95,7 +95,7 @@ func (o *observing) finish(a *Acquisition, lead *Lock, err error) {
 		return
 	}
 	lead.observed.Store(a.Hold)
-	if over := lead.claim.Over(); over != nil { // before HoldEnds could see that it is observed
+	if over := lead.claim.Over(); over != nil { // before holdEnds could see that it is observed
 		lead.observedEnd(over)
 	}
 }

@@ -109,7 +109,7 @@ func (s *slotting) takeLead(t actor.Terms, more ...AcquireOption) (err error) {
 	if s.lead, err = s.m.acquire(s.ctx, ids[0], t, opts); err != nil || len(ids) == 1 {
 		return err
 	}
-	t.Owner, t.Hold = s.set, otherHold
+	t.Owner, t.Hold = (*setOwner)(s.set), otherHold
 	opts = append(opts, func(o *acquireOptions) { o.set, o.detach = nil, true })
 	if !t.Try {
 		opts = append(opts, s.rest()...)
@@ -228,7 +228,7 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 
 // submit asks for one of the other locks, for each of its ids. The decision is for allDecided, or for await.
 func (s *slotting) submit(k Key, t actor.Terms) (claims []*actor.Claim, err error) {
-	t.Name, t.Owner, t.MaxAttempts, t.Hold = k.name, s.set, 1, otherHold
+	t.Name, t.Owner, t.MaxAttempts, t.Hold = k.name, (*setOwner)(s.set), 1, otherHold
 	for _, one := range k.single(nil) {
 		t.ID = one.id
 		c := &actor.Claim{Terms: t}

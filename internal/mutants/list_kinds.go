@@ -154,7 +154,7 @@ var ofKinds = []mutant{
 	{name: "Close releases one of two ids under the function of Do", test: "manager TestBothEndAsOne", edits: []edit{
 		{"manager/lockset.go", "l.claim.Over() != nil && cause", "cause"}}},
 	{name: "who waits for the second of two ids leads", test: "manager TestBothElect", edits: []edit{
-		{"manager/both.go", "o.set == nil || o.set.lead.Load() == o", "o.set == nil || o.set != nil"}}},
+		{"manager/both.go", "l.set == nil || l.set.lead.Load() == l", "l.set == nil || l.set != nil"}}},
 	{name: "the leader is whoever has the first of two ids", test: "manager TestBothElect", edits: []edit{
 		{"manager/both.go", "slices.Backward(k.single(nil))", "slices.All(k.single(nil))"}}},
 	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{
@@ -162,7 +162,7 @@ var ofKinds = []mutant{
 	{name: "both ids have a session to themselves", test: "manager TestBothOnDedicatedSessions", edits: []edit{
 		{"manager/keyset.go", "o.detach, o.dedicated, o.before = true, false, before", "o.detach, o.before = true, before"}}},
 	{name: "Close frees a slot that is held still", test: "manager TestASlotReleasesNothingBeforeItsEnd", edits: []edit{
-		{"manager/slotting.go", "t.MaxAttempts, t.Hold = k.name, s.set, 1, otherHold", "t.MaxAttempts, t.Hold = k.name, s.set, 1, actor.HoldDetached"}}},
+		{"manager/slotting.go", "t.MaxAttempts, t.Hold = k.name, (*setOwner)(s.set), 1, otherHold", "t.MaxAttempts, t.Hold = k.name, (*setOwner)(s.set), 1, actor.HoldDetached"}}},
 	{name: "a slot of two ids is had by the first", test: "manager TestBothSlots", edits: []edit{
 		{"manager/slotting.go", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n\t\tbreak\n"}}},
 	{name: "the gate of two ids stays half shut", test: "manager TestBothSlots", edits: []edit{

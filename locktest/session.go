@@ -2,7 +2,6 @@ package locktest
 
 import (
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +14,13 @@ import (
 // session is the server's side of a connection. A goroutine receives requests, another answers them.
 type session struct {
 	pgfake.Session
+	*pgfake.Backend
 	server   *Server
 	conn     net.Conn
 	backend  *pgproto3.Backend
 	began    time.Time
 	name     atomic.Pointer[string] // application_name, for other sessions
 	listens  atomic.Bool
-	xact     []int64 // locks that the end of the transaction releases
 	canceled chan struct{}
 	requests chan *pgfake.Request // received by answer; closed by receive
 	gone     chan struct{}        // closed when the client has hung up, or the session is ended
@@ -29,7 +28,7 @@ type session struct {
 }
 
 func newSession(s *Server, pid uint32, conn net.Conn) *session {
-	return &session{Session: pgfake.Session{PID: pid}, server: s, conn: conn, backend: pgproto3.NewBackend(conn, conn), began: time.Now(),
+	return &session{Session: pgfake.Session{PID: pid}, Backend: pgfake.NewBackend(&s.table, pid), server: s, conn: conn, backend: pgproto3.NewBackend(conn, conn), began: time.Now(),
 		canceled: make(chan struct{}, 1), requests: make(chan *pgfake.Request, 256), gone: make(chan struct{})}
 }
 
@@ -162,7 +161,7 @@ func (s *session) answer(q *pgfake.Statement) bool {
 	switch q.Kind {
 	case pgfake.Discard, pgfake.ResetRole, pgfake.Encoding:
 	case pgfake.Wait, pgfake.PlainWait:
-		return s.wait(q)
+		return s.Await(q, s.Settings["lock_timeout"], s.canceled, s.gone)
 	case pgfake.Who:
 		s.server.who(q)
 	case pgfake.AllLocks:
@@ -179,59 +178,7 @@ func (s *session) answer(q *pgfake.Statement) bool {
 	return true
 }
 
-// wait waits in a lock's queue, for as long as lock_timeout says.
-func (s *session) wait(q *pgfake.Statement) bool {
-	select {
-	case <-s.canceled: // it came before there was something to cancel
-	default:
-	}
-	w := s.server.table.Wait(s.PID, q.Lock())
-	var over <-chan time.Time
-	if slice, err := strconv.Atoi(s.Settings["lock_timeout"]); err == nil && slice > 0 {
-		timer := time.NewTimer(time.Duration(slice) * time.Millisecond)
-		defer timer.Stop()
-		over = timer.C
-	}
-	code := ""
-	select {
-	case <-w.Granted():
-	case <-over:
-		code = "55P03"
-	case <-s.canceled:
-		code = "57014"
-	case <-s.gone:
-		return false
-	}
-	if code != "" && !s.server.table.Leave(w) && (code == "55P03" || q.Kind == pgfake.Wait) {
-		code = "" // granted in that moment
-	}
-	q.Waited(code == "")
-	if q.Kind != pgfake.Wait { // else the block catches it
-		q.Code = code
-	}
-	return true
-}
-
-// Try implements [pgfake.Locks], as do the methods below.
-func (s *session) Try(l pgfake.Lock) bool { return s.server.table.Try(s.PID, l) }
-
-func (s *session) Unlock(l pgfake.Lock) bool { return s.server.table.Unlock(s.PID, l) }
-
-func (s *session) TryXact(id int64) bool {
-	granted := s.Try(pgfake.Lock{ID: id})
-	if granted {
-		s.xact = append(s.xact, id)
-	}
-	return granted
-}
-
-func (s *session) EndXact() {
-	for _, id := range s.xact {
-		s.Unlock(pgfake.Lock{ID: id})
-	}
-	s.xact = nil
-}
-
+// Notify implements [pgfake.Locks], as does Listen.
 func (s *session) Notify(text string) {
 	for _, other := range s.server.all() {
 		if other.listens.Load() {

@@ -25,34 +25,19 @@ type fakeServer struct {
 	turnAway string                                       // the code by which it refuses everybody
 	dial     func(ctx context.Context, addr string) error // may refuse a connection; errMute: nobody answers on it
 
+	table pgfake.Table
+
 	mu       sync.Mutex
 	meddle   func(s *fakeSession, q *question) // sees every statement before it is answered
-	locks    map[int64]*fakeLock
 	sessions map[uint32]*fakeSession
 	lastPID  uint32
 	facts    pgfake.Facts
 	done     sync.WaitGroup
 }
 
-type fakeLock struct {
-	holds map[fakeHold]int // PostgreSQL stacks a session's own locks
-	queue []*fakeWaiter
-}
-
-// fakeHold is a session that has a lock in a mode.
-type fakeHold struct {
-	session *fakeSession
-	shared  bool
-}
-
-type fakeWaiter struct {
-	fakeHold
-	granted chan struct{}
-}
-
 func newFake(t testing.TB) *fakeServer {
 	t.Helper()
-	f := &fakeServer{locks: make(map[int64]*fakeLock), sessions: make(map[uint32]*fakeSession), lastPID: 1000,
+	f := &fakeServer{sessions: make(map[uint32]*fakeSession), lastPID: 1000,
 		facts: pgfake.Facts{Version: "PostgreSQL 15 (fake)", Start: "1700000000.5", Timeline: "7000 00000001", Recovery: "f", Database: "fake"}}
 	t.Cleanup(func() {
 		for _, s := range f.all() {
@@ -132,7 +117,7 @@ func (f *fakeServer) accept(conn net.Conn) {
 	defer f.mu.Unlock()
 	f.lastPID++
 	s := &fakeSession{Session: pgfake.Session{PID: f.lastPID, Settings: maps.Clone(f.settings), Fixed: f.settings != nil},
-		server: f, conn: conn, backend: pgproto3.NewBackend(conn, conn), canceled: make(chan struct{}, 1),
+		Backend: pgfake.NewBackend(&f.table, f.lastPID), server: f, conn: conn, backend: pgproto3.NewBackend(conn, conn), canceled: make(chan struct{}, 1),
 		gone: make(chan struct{}), requests: make(chan *pgfake.Request, 256)}
 	f.sessions[s.PID] = s
 	f.done.Go(s.serve)
@@ -177,133 +162,36 @@ func (f *fakeServer) change(change func()) {
 
 // held says how often each lock is held, and by which session.
 func (f *fakeServer) held() map[int64]string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	out := make(map[int64]string)
-	for id, l := range f.locks {
-		for h, n := range l.holds {
-			out[id] += fmt.Sprintf("%d shared=%v x%d;", h.session.PID, h.shared, n)
+	for _, row := range f.table.Rows() {
+		if row.Granted {
+			out[row.ID] += fmt.Sprintf("%d shared=%v x%d;", row.PID, row.Shared, row.Times)
 		}
 	}
 	return out
 }
 
-func (f *fakeServer) lock(id int64) *fakeLock {
-	l := f.locks[id]
-	if l == nil {
-		l = &fakeLock{holds: make(map[fakeHold]int)}
-		f.locks[id] = l
-	}
-	return l
-}
-
 // try takes the exclusive lock, tryMode a lock in a mode.
-func (f *fakeServer) try(s *fakeSession, id int64) bool { return f.tryMode(s, pgfake.Lock{ID: id}) }
+func (f *fakeServer) try(s *fakeSession, id int64) bool { return s.Try(pgfake.Lock{ID: id}) }
 
-func (f *fakeServer) tryMode(s *fakeSession, lock pgfake.Lock) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l, h := f.lock(lock.ID), fakeHold{s, lock.Shared}
-	if l.holds[h] == 0 && (l.conflicts(h) || slices.ContainsFunc(l.queue, func(w *fakeWaiter) bool { return !w.shared || !h.shared })) {
-		return false
-	}
-	l.holds[h]++
-	return true
-}
-
-// conflicts reports whether another session has the lock so that h cannot be.
-func (l *fakeLock) conflicts(h fakeHold) bool {
-	for other := range l.holds {
-		if other.session != h.session && !(other.shared && h.shared) {
-			return true
-		}
-	}
-	return false
-}
+func (*fakeServer) tryMode(s *fakeSession, lock pgfake.Lock) bool { return s.Try(lock) }
 
 // unlock releases an exclusive lock, unlockMode one in a mode: in another it is not there.
-func (f *fakeServer) unlock(s *fakeSession, id int64) { f.unlockMode(s, pgfake.Lock{ID: id}) }
+func (f *fakeServer) unlock(s *fakeSession, id int64) { s.Unlock(pgfake.Lock{ID: id}) }
 
-func (f *fakeServer) unlockMode(s *fakeSession, lock pgfake.Lock) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l, h := f.lock(lock.ID), fakeHold{s, lock.Shared}
-	switch l.holds[h] {
-	case 0:
-		return false
-	case 1:
-		delete(l.holds, h)
-		l.wake()
-	default:
-		l.holds[h]--
-	}
-	return true
-}
-
-// wake grants the lock to those who wait, in order, up to the first whose mode conflicts.
-func (l *fakeLock) wake() {
-	for len(l.queue) > 0 && !l.conflicts(l.queue[0].fakeHold) {
-		w := l.queue[0]
-		l.queue = l.queue[1:]
-		l.holds[w.fakeHold]++
-		close(w.granted)
-	}
-}
-
-// enqueue puts a session into a lock's queue, or grants the lock.
-func (f *fakeServer) enqueue(s *fakeSession, lock pgfake.Lock) *fakeWaiter {
-	w := &fakeWaiter{fakeHold: fakeHold{s, lock.Shared}, granted: make(chan struct{})}
-	if f.tryMode(s, lock) {
-		close(w.granted)
-		return w
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.lock(lock.ID)
-	l.queue = append(l.queue, w)
-	l.wake()
-	return w
-}
+func (*fakeServer) unlockMode(s *fakeSession, lock pgfake.Lock) bool { return s.Unlock(lock) }
 
 // who answers who holds a lock, and who waits for it.
 func (f *fakeServer) who(q *question) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	q.Columns = 6
-	for _, id := range q.Wanted() {
-		l := f.lock(id)
-		for h := range l.holds {
-			q.Has(id, h.session.PID, true)
-		}
-		for _, w := range l.queue {
-			q.Has(id, w.session.PID, false)
-		}
+	for _, row := range f.table.Rows(q.Wanted()...) {
+		q.Has(row.ID, row.PID, row.Granted)
 	}
-}
-
-// leave takes a waiter out of the queue, and reports false where it has been granted.
-func (f *fakeServer) leave(w *fakeWaiter, id int64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.lock(id)
-	i := slices.Index(l.queue, w)
-	if i >= 0 {
-		l.queue = slices.Delete(l.queue, i, i+1)
-		l.wake() // others may have waited for nobody else
-	}
-	return i >= 0
 }
 
 func (f *fakeServer) end(s *fakeSession) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.sessions, s.PID)
-	for _, l := range f.locks {
-		l.queue = slices.DeleteFunc(l.queue, func(w *fakeWaiter) bool { return w.session == s })
-		delete(l.holds, fakeHold{s, false})
-		delete(l.holds, fakeHold{s, true})
-		l.wake()
-	}
+	f.change(func() { delete(f.sessions, s.PID) })
+	f.table.End(s.PID)
 }
 
 func (f *fakeServer) knows() pgfake.Facts {

@@ -2,9 +2,7 @@ package pg
 
 import (
 	"net"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -14,13 +12,13 @@ import (
 // fakeSession is one connection of a fakeServer.
 type fakeSession struct {
 	pgfake.Session
+	*pgfake.Backend
 	server   *fakeServer
 	conn     net.Conn
 	backend  *pgproto3.Backend
 	canceled chan struct{}
 	gone     chan struct{}        // closed when the client has hung up
 	requests chan *pgfake.Request // so that a blocked statement sees the client go
-	inXact   []int64              // what is unlocked at the end of the transaction
 	listens  atomic.Bool
 	hung     atomic.Bool // it answers nothing any more, not even a goodbye
 }
@@ -130,7 +128,7 @@ func (s *fakeSession) answer(q *question) {
 	switch q.Kind {
 	case pgfake.Discard, pgfake.ResetRole, pgfake.Encoding:
 	case pgfake.Wait, pgfake.PlainWait:
-		s.wait(q)
+		q.never = !s.Await(q.Statement, s.Settings["lock_timeout"], s.canceled, s.gone)
 	case pgfake.Who:
 		s.server.who(q)
 	default:
@@ -140,18 +138,7 @@ func (s *fakeSession) answer(q *question) {
 	}
 }
 
-// Try implements [pgfake.Locks], as do the methods below.
-func (s *fakeSession) Try(l pgfake.Lock) bool    { return s.server.tryMode(s, l) }
-func (s *fakeSession) Unlock(l pgfake.Lock) bool { return s.server.unlockMode(s, l) }
-
-func (s *fakeSession) TryXact(id int64) bool {
-	granted := s.server.try(s, id)
-	if granted {
-		s.inXact = append(s.inXact, id)
-	}
-	return granted
-}
-
+// Notify implements [pgfake.Locks], as does Listen.
 func (s *fakeSession) Notify(text string) {
 	for _, other := range s.server.all() {
 		if other.listens.Load() {
@@ -161,41 +148,3 @@ func (s *fakeSession) Notify(text string) {
 }
 
 func (s *fakeSession) Listen() { s.listens.Store(true) }
-
-func (s *fakeSession) EndXact() {
-	for _, id := range s.inXact {
-		s.server.unlock(s, id)
-	}
-	s.inXact = nil
-}
-
-func (s *fakeSession) wait(q *question) {
-	select {
-	case <-s.canceled: // it came before there was something to cancel
-	default:
-	}
-	w := s.server.enqueue(s, q.Lock())
-	slice, err := strconv.Atoi(s.Settings["lock_timeout"])
-	if err != nil {
-		slice = 1 << 30
-	}
-	timer := time.NewTimer(time.Duration(slice) * time.Millisecond)
-	defer timer.Stop()
-	code := ""
-	select {
-	case <-w.granted:
-	case <-timer.C:
-		code = "55P03"
-	case <-s.canceled:
-		code = "57014"
-	case <-s.gone:
-		q.never = true
-	}
-	if code != "" && !s.server.leave(w, q.ID()) && (code == "55P03" || q.Kind == pgfake.Wait) {
-		code = "" // granted in that moment
-	}
-	q.Waited(code == "")
-	if q.Kind != pgfake.Wait { // else the block catches it
-		q.Code = code
-	}
-}

@@ -19,7 +19,7 @@ func polling(t *testing.T, config Config, test func(t *testing.T, f *fakeServer,
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		f := newFake(t)
-		test(t, f, fakePool(t, f, config), &fakeSession{Session: pgfake.Session{PID: 1}, server: f})
+		test(t, f, fakePool(t, f, config), &fakeSession{Session: pgfake.Session{PID: 1}, Backend: pgfake.NewBackend(&f.table, 1), server: f})
 	})
 }
 

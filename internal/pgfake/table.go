@@ -40,6 +40,7 @@ type Row struct {
 	Lock
 	PID     uint32
 	Granted bool
+	Times   int // that it has the lock; 0 where it waits
 }
 
 func (t *Table) entry(id int64) *entry {
@@ -166,11 +167,11 @@ func (t *Table) Rows(ids ...int64) (all []Row) {
 		if len(ids) > 0 && !slices.Contains(ids, id) {
 			continue
 		}
-		for h := range e.holds {
-			all = append(all, Row{Lock{id, h.shared}, h.pid, true})
+		for h, n := range e.holds {
+			all = append(all, Row{Lock{id, h.shared}, h.pid, true, n})
 		}
 		for _, w := range e.queue {
-			all = append(all, Row{Lock{id, w.shared}, w.pid, false})
+			all = append(all, Row{Lock{id, w.shared}, w.pid, false, 0})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Row) int {

@@ -148,6 +148,15 @@ func (m *Manager) Stats() Stats {
 	return out
 }
 
+// LossCauses are all keys that [Stats].Losses may have: a collector reports each from the beginning, so that the first loss is an increase.
+func LossCauses() []string {
+	all := []string{lossKeeper}
+	for _, cause := range pg.Causes() {
+		all = append(all, string(cause))
+	}
+	return all
+}
+
 func losses(p pg.Stats) map[string]uint64 {
 	out := make(map[string]uint64, len(p.Losses)+1)
 	for cause, n := range p.Losses {

@@ -3,7 +3,6 @@ package lockotel_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"testing"
 	"testing/synctest"
 
@@ -19,14 +18,7 @@ import (
 	lockotel "github.com/lockkeeper/lockkeeper/otel"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		os.Stderr.WriteString(err.Error())
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a manager on a server in memory, whose observer reports to an exporter and a reader in memory.
 type rig struct {

@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/lockkeeper/lockkeeper/manager"
-	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // kind is that of an instrument.
@@ -135,20 +134,12 @@ func (o *Observer) read(m *manager.Manager, is func(name string, n int64, attrs 
 	}
 }
 
-// causes of losses. Each has a value from the beginning, 0: the first loss is an increase then, which a new time series is not.
-var causes = []pg.Cause{pg.CauseServer, pg.CauseConnection, pg.CauseSilence, pg.CauseBackend, pg.CauseRecovery, pg.CauseFailedOver,
-	pg.CauseDoubt, pg.CauseWork, pg.CauseClosed, "keeper failed"}
-
-// losses are those of Stats by a cause without blanks.
+// losses are those of Stats by a cause without blanks. Each has a value from the beginning, 0: the first loss is an increase then, which a new
+// time series is not.
 func losses(s manager.Stats) map[string]uint64 {
-	all := make(map[string]uint64, len(causes))
-	for _, cause := range causes {
-		all[causeName(string(cause))] = 0
-	}
-	for cause, n := range s.Losses {
-		all[causeName(cause)] = n
+	all := make(map[string]uint64)
+	for _, cause := range manager.LossCauses() {
+		all[strings.ReplaceAll(cause, " ", "_")] = s.Losses[cause]
 	}
 	return all
 }
-
-func causeName(cause string) string { return strings.ReplaceAll(cause, " ", "_") }

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,9 @@ type Stats struct {
 }
 
 var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseDoubt, CauseWork, CauseClosed}
+
+// Causes are all causes of losses.
+func Causes() []Cause { return slices.Clone(causes[:]) }
 
 // stats are counters that anybody reads.
 type stats struct {

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lockkeeper/lockkeeper/manager"
-	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // metrics are all that a collector has: names, the label where there is one, and what they mean.
@@ -130,20 +129,12 @@ func (c *Collector) histogram(to chan<- prometheus.Metric, name string, b manage
 	to <- prometheus.MustNewConstHistogram(c.descs[name], b.Count, b.Sum.Seconds(), upTo)
 }
 
-// causes of losses. Each has a value from the beginning, 0: the first loss is an increase then, which a new time series is not.
-var causes = []pg.Cause{pg.CauseServer, pg.CauseConnection, pg.CauseSilence, pg.CauseBackend, pg.CauseRecovery, pg.CauseFailedOver,
-	pg.CauseDoubt, pg.CauseWork, pg.CauseClosed, "keeper failed"}
-
-// losses are those of Stats by a cause without blanks.
+// losses are those of Stats by a cause without blanks. Each has a value from the beginning, 0: the first loss is an increase then, which a new
+// time series is not.
 func losses(s manager.Stats) map[string]uint64 {
-	all := make(map[string]uint64, len(causes))
-	for _, cause := range causes {
-		all[causeName(string(cause))] = 0
-	}
-	for cause, n := range s.Losses {
-		all[causeName(cause)] = n
+	all := make(map[string]uint64)
+	for _, cause := range manager.LossCauses() {
+		all[strings.ReplaceAll(cause, " ", "_")] = s.Losses[cause]
 	}
 	return all
 }
-
-func causeName(cause string) string { return strings.ReplaceAll(cause, " ", "_") }

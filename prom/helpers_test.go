@@ -1,7 +1,6 @@
 package lockprom_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,14 +14,7 @@ import (
 	lockprom "github.com/lockkeeper/lockkeeper/prom"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		os.Stderr.WriteString(err.Error())
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a manager on a server in memory, and its collector in a registry.
 type rig struct {

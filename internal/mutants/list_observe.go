@@ -33,9 +33,9 @@ var ofTelemetry = []mutant{
 	{name: "a failed attempt names the reason of a cancellation", test: "otel TestReason", edits: []edit{
 		{"otel/reason.go", "\t\terr = acquire.Reason\n", "\t\t_ = acquire.Reason\n"}}},
 	{name: "the first loss is a new series for OpenTelemetry", test: "otel TestLossesByCause", edits: []edit{
-		{"otel/watch.go", "\t\tall[causeName(string(cause))] = 0\n", "\t\t_ = cause\n"}}},
+		{"otel/watch.go", "\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = s.Losses[cause]\n", "\t\tif n := s.Losses[cause]; n > 0 {\n\t\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = n\n\t\t}\n"}}},
 	{name: "the first loss is a new series for Prometheus", test: "prom TestLossesByCause", edits: []edit{
-		{"prom/collector.go", "\t\tall[causeName(string(cause))] = 0\n", "\t\t_ = cause\n"}}},
+		{"prom/collector.go", "\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = s.Losses[cause]\n", "\t\tif n := s.Losses[cause]; n > 0 {\n\t\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = n\n\t\t}\n"}}},
 	{name: "buckets are off by one", test: "prom TestHistograms", edits: []edit{
 		{"prom/collector.go", "upTo[bound.Seconds()] = b.Counts[i]", "upTo[bound.Seconds()] = b.Counts[max(i-1, 0)]"}}},
 }

@@ -172,7 +172,7 @@ func (f *fakeServer) held() map[int64]string {
 }
 
 // try takes the exclusive lock, tryMode a lock in a mode.
-func (f *fakeServer) try(s *fakeSession, id int64) bool { return s.Try(pgfake.Lock{ID: id}) }
+func (f *fakeServer) try(s *fakeSession, id int64) { s.Try(pgfake.Lock{ID: id}) }
 
 func (*fakeServer) tryMode(s *fakeSession, lock pgfake.Lock) bool { return s.Try(lock) }
 

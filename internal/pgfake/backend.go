@@ -15,11 +15,13 @@ type Backend struct {
 // NewBackend is that of the session with this pid.
 func NewBackend(t *Table, pid uint32) *Backend { return &Backend{table: t, pid: pid} }
 
-// Try implements [Locks], as do the methods below.
+// Try implements [Locks].
 func (b *Backend) Try(l Lock) bool { return b.table.Try(b.pid, l) }
 
+// Unlock implements [Locks].
 func (b *Backend) Unlock(l Lock) bool { return b.table.Unlock(b.pid, l) }
 
+// TryXact implements [Locks].
 func (b *Backend) TryXact(id int64) bool {
 	granted := b.Try(Lock{ID: id})
 	if granted {
@@ -28,6 +30,7 @@ func (b *Backend) TryXact(id int64) bool {
 	return granted
 }
 
+// EndXact implements [Locks].
 func (b *Backend) EndXact() {
 	for _, id := range b.xact {
 		b.Unlock(Lock{ID: id})

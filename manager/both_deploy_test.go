@@ -190,7 +190,7 @@ func TestBothSlots(t *testing.T) {
 				for i, m := range all {
 					_, err := m.TryAcquireSlot(bounded(t), "k", n)
 					wantIs(t, err, manager.ErrNotAcquired)
-					_, err = m.TryAcquireSlot(bounded(t), "k", 4)
+					_, err = trySlot(t, m, 4)
 					wantIs(t, err, manager.ErrSlots)
 					_, err = m.TryAcquire(bounded(t), "k")
 					wantIs(t, err, manager.ErrNotAcquired)

@@ -39,7 +39,7 @@ func (m *machine) tried(a *Answer) {
 	case a.Err != nil:
 		m.returnOwn() // it may have ended, and others may queue for it while this key pauses
 		m.attemptFailed(a)
-	case c == nil, c.Try && c.Shared && !m.server.shared: // that the lock cannot be had alone is no answer to one who would share it
+	case c == nil, c.isUnasked():
 		m.drive()
 	case c.Try:
 		m.refuse(c, ErrNotAcquired)

@@ -152,11 +152,11 @@ func TestPauses(t *testing.T) {
 	d.acquire("b").withdraw("a").pause("a", time.Minute).wakesAfter(7 * time.Millisecond)
 }
 
-// A try that comes while the server is asked for somebody who has gone takes that answer: the lock may be free, and then
-// it is not held by anybody.
-func TestATryTakesTheAnswerOfOneWhoHasGone(t *testing.T) {
+// A try that comes while the server is asked for somebody who has gone takes a grant: the lock is held by nobody then. A no may be of a lock
+// that has been released since, and the server is asked again.
+func TestATryTakesTheGrantOfOneWhoHasGone(t *testing.T) {
 	gone := func() *driver { return in(t, stTrying).withdraw("a").acquire("b", try).expect("", stTrying) }
 	gone().yes().expect("grant b", stHeld)
-	d := gone().no().expect("refuse b", stIdle)
+	d := gone().no().expect("try", stTrying).no().expect("refuse b", stIdle)
 	d.refusal("b", ErrNotAcquired)
 }

@@ -114,7 +114,16 @@ func TestFailureDuringAnOperation(t *testing.T) {
 
 // A wait at the server that the failed keeper began goes on to the end of its slice: a try must not wait for that.
 func TestTryAfterAFailureDuringAWait(t *testing.T) {
-	failing(t, nil, func(t *testing.T, r *rig) {
+	once := func(c *rigConfig) {
+		hook, failed := c.Hook, false
+		c.Hook = func(id int64, step string) {
+			if step != "message told" || !failed { // the next one is told who holds the lock
+				failed = failed || step == "message told"
+				hook(id, step)
+			}
+		}
+	}
+	failing(t, once, func(t *testing.T, r *rig) {
 		r.store.lockOutside(1)
 		waits := r.submit(key(1))
 		synctest.Wait()

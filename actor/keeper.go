@@ -99,6 +99,8 @@ func (k *keeper) consider(m message) bool {
 		if !k.holdsOn(e.Session) {
 			return false // an earlier one, or what is under way is answered by itself
 		}
+	case Told:
+		m = k.ofOthers(e)
 	case due:
 		if k.machine.nextDue().IsZero() {
 			k.rung()
@@ -134,7 +136,7 @@ func (k *keeper) clock(m message) (now, trusted time.Time) {
 			return now, trusted
 		}
 	case acquire:
-		if !e.claim.PollFirst && !e.claim.Shared {
+		if !e.claim.PollFirst && !e.claim.Shared && !(e.claim.Try && k.server.op == opWait) {
 			return now, trusted
 		}
 		waiters = waiters || e.claim.Shared

@@ -60,6 +60,8 @@ type machine struct {
 	failures  []error
 	wakeAt    time.Time // the end of the pause; zero: only a reservation ends it
 	askAt     time.Time // when to ask who holds the lock; zero: no need
+	lastAsk   time.Time // when that was asked last
+	triedAt   time.Time // when the try came that waits for the end of somebody else's wait
 }
 
 // state is what the key's keeper is doing about the lock at the server. It follows from what is known of the server.
@@ -162,15 +164,18 @@ func (m *machine) acquire(c *Claim) {
 	case state == stHeld && m.joins(c):
 		m.queue.push(c)
 		m.join(c)
-	case c.Try && (m.queue.n > 0 || state == stHeld || state == stKept || m.server.op == opWait || m.server.op == opPoll):
-		m.refuse(c, ErrNotAcquired) // a try that finds a try under way that nobody wants any more gets its answer
+	case c.Try && (m.queue.n > 0 || state == stHeld || state == stKept):
+		m.refuse(c, ErrNotAcquired)
 	case m.queue.n >= m.limits.MaxWaiters:
 		m.refuse(c, ErrTooManyWaiters)
 	default:
 		c.stage, c.joined = stageWaiting, m.failed
 		m.queue.push(c)
-		if state == stIdle {
+		switch {
+		case state == stIdle:
 			m.drive()
+		case c.Try && m.server.op == opWait:
+			m.askForTry()
 		}
 	}
 }
@@ -238,7 +243,7 @@ func (m *machine) nextDue() time.Time {
 		return sooner(m.kept.keptUntil(), m.tellHeldAt())
 	case state == stHeld:
 		return sooner(m.askReadersAt(), m.tellHeldAt())
-	case state == stWaiting:
+	case state == stWaiting, state == stSettling:
 		return sooner(m.askAt, m.fallAt())
 	case state != stPausing && state != stWaiting:
 		return time.Time{}
@@ -254,7 +259,7 @@ func (m *machine) due() {
 	passed := func(at time.Time) bool { return !at.IsZero() && !m.now.Before(at) }
 	state := m.state()
 	switch state {
-	case stPausing, stWaiting:
+	case stPausing, stWaiting, stSettling:
 	case stKept:
 		m.tellHeld()
 		m.keptEnough()
@@ -265,12 +270,11 @@ func (m *machine) due() {
 		}
 		m.tellHeld()
 		return
-	case stIdle, stTrying, stUnlocking, stSettling:
+	case stIdle, stTrying, stUnlocking:
 		return
 	}
 	if passed(m.askAt) {
-		m.askAt = m.now.Add(askAgain)
-		m.do(fxAsk, nil, nil)
+		m.askHolder()
 		if c := m.queue.head; m.server.op == opPoll && !m.server.stopping && !m.announces(c) {
 			m.reserve(c) // no session could be opened before: those who poll are not in the server's queue
 		}
@@ -291,6 +295,7 @@ func (m *machine) told(t Told) {
 		m.toldOfWaiters(t)
 	case state != stKept && m.queue.n > 0:
 		m.remote = t.Holder
+		m.toldOfTry(t)
 	}
 }
 

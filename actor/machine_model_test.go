@@ -49,7 +49,7 @@ func (w *model) allServed(when string) {
 
 func newModel(t *rapid.T) *model {
 	now := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-	w := &model{t: t, now: now, trust: now.Add(time.Hour), failed: map[*Claim]int{}, pausing: map[*Claim]bool{},
+	w := &model{t: t, now: now, trust: now.Add(time.Hour), came: map[*Claim]time.Time{}, failed: map[*Claim]int{}, pausing: map[*Claim]bool{},
 		notified: map[*Claim]bool{}}
 	w.m.limits = &Limits{
 		MaxWaiters:    rapid.IntRange(1, 4).Draw(t, "max waiters"),

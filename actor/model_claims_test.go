@@ -72,8 +72,10 @@ func (w *model) refuse(c *Claim, err error) {
 		right = c == e.claim && errors.Is(err, e.cause)
 	case closing:
 		right = errors.Is(err, ErrClosed)
+	case Told:
+		right = errors.Is(err, ErrNotAcquired) && c.Try && w.busy && w.op == opWait && e.Holder != nil && !e.Asked.Before(w.came[c])
 	default:
-		right = errors.Is(err, ErrNotAcquired) && c.Try && (w.shared || !c.Shared) ||
+		right = errors.Is(err, ErrNotAcquired) && c.Try && c.Attempts > 0 && (w.shared || !c.Shared) ||
 			errors.Is(err, ErrAttempts) && w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0
 	}
 	if !right {

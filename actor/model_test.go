@@ -29,8 +29,9 @@ type model struct {
 	session   *driverSession // of the last grant
 
 	// The callers' side.
-	queue     []*Claim        // in the order in which they came
-	claims    []*Claim        // all
+	queue     []*Claim // in the order in which they came
+	claims    []*Claim // all
+	came      map[*Claim]time.Time
 	failed    map[*Claim]int  // attempts that failed since it came
 	pausing   map[*Claim]bool // asked for a pause, without an answer yet
 	notified  map[*Claim]bool // that the hold is to end
@@ -79,6 +80,7 @@ func (w *model) step(e message) {
 	case acquire:
 		w.mightShare = len(w.queue) == 0 && w.mayShare(e.claim)
 		w.claims, w.queue = append(w.claims, e.claim), append(w.queue, e.claim)
+		w.came[e.claim] = w.now
 	case Answered:
 		w.answered(e.Answer)
 	case Reserved:

@@ -142,7 +142,8 @@ func (m *Manager) Acquire(ctx context.Context, key string, opts ...AcquireOption
 }
 
 // TryAcquire takes the lock of a key if it is free, and answers [ErrNotAcquired] if not. It never waits for a holder: it takes one
-// round trip, and one more on a new session where its session has ended. A server that does not answer is given up after the times
+// round trip, and one more on a new session where its session has ended. Where a wait for the key that was given up in this process still goes
+// on at the server, it is told who holds the lock before that ends: within a tenth of a second. A server that does not answer is given up after the times
 // of [WithHealth] and [WithConnectTimeout] together. ctx bounds the hold as with Acquire.
 func (m *Manager) TryAcquire(ctx context.Context, key string, opts ...AcquireOption) (*Lock, error) {
 	return m.Key(key).acquire(ctx, actor.Terms{Try: true}, opts)

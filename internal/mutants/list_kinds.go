@@ -107,8 +107,14 @@ var ofKinds = []mutant{
 		{"pg/who.go", "min(max(askGap, askShare*time.Since(p.askedAt)), askGapMost)", "askGap"}}},
 	{name: "readers behind a writer here that gives up do not ask about one elsewhere", test: "actor TestWhoJoinsAsksForWritersElsewhere", edits: []edit{
 		{"actor/share.go", "\t\tm.join(c)\n", "\t\tm.assign(c, true)\n"}}},
-	{name: "a reader's try has the no to a writer's", test: "actor TestATryHasTheAnswerToItsOwnMode", edits: []edit{
-		{"actor/attempt.go", "case c == nil, c.Try && c.Shared && !m.server.shared:", "case c == nil:"}}},
+	{name: "a try has the no to another's", test: "actor TestATryHasTheAnswerToItsOwn", edits: []edit{
+		{"actor/attempt.go", "case c == nil, c.isUnasked():", "case c == nil:"}}},
+	{name: "a try waits for the slice of a wait that was given up", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
+		{"actor/try.go", "\tif c.isUnasked() && m.server.op == opWait && t.Holder", "\tif false && t.Holder"}}},
+	{name: "a try is refused by what was asked before it", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
+		{"actor/try.go", " && !t.Asked.Before(m.triedAt)", ""}}},
+	{name: "a wait that is granted refuses a try", test: "actor TestAGrantedWaitIsNoOther", edits: []edit{
+		{"actor/try.go", "\t\tt.Holder = nil\n", ""}}},
 	{name: "where readers only try nobody asks why they are kept out", test: "actor TestReadersAreKeptOutAsLongAsAWriterWaits", edits: []edit{
 		{"actor/share.go", "\tif !m.draining {\n", "\tif !m.draining || m.queue.n == 0 {\n"}}},
 	{name: "a question that failed says that nobody waits", test: "pg TestWhoWaitsIsTold", edits: []edit{

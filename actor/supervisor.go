@@ -246,8 +246,11 @@ func (s *Supervisor) Close(ctx context.Context) error {
 	}
 }
 
-// maxNames bounds how many keys a message names.
-const maxNames = 10
+// A message names at most maxNames keys, and shows at most maxNameText bytes of each.
+const (
+	maxNames    = 10
+	maxNameText = 64
+)
 
 // tellClosing tells each keeper that the supervisor closes, on a goroutine of its own: run never sends to a keeper. No keeper is
 // started any more.
@@ -277,7 +280,10 @@ func (s *Supervisor) InUse() string {
 			b.WriteString(", ...")
 			break
 		}
-		fmt.Fprintf(&b, "%s%q", [...]string{": ", ", "}[min(n, 1)], name)
+		fmt.Fprintf(&b, "%s%q", [...]string{": ", ", "}[min(n, 1)], name[:min(len(name), maxNameText)])
+		if len(name) > maxNameText {
+			fmt.Fprintf(&b, "... (%d bytes)", len(name))
+		}
 	}
 	return b.String()
 }

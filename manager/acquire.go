@@ -197,7 +197,13 @@ func (m *Manager) Do(ctx context.Context, key string, f func(ctx context.Context
 	return m.Key(key).do(ctx, actor.Terms{Hold: actor.HoldForWork}, f, opts)
 }
 
+// errNoFunction: the lock is not acquired for nothing.
+var errNoFunction = errors.New("the function to run is nil")
+
 func (k Key) do(ctx context.Context, t actor.Terms, f func(context.Context) error, opts []AcquireOption) (err error) {
+	if f == nil {
+		return k.refused(errNoFunction, 0)
+	}
 	lock, err := k.acquire(ctx, t, opts)
 	if err != nil {
 		return err

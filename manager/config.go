@@ -38,7 +38,7 @@ type config struct {
 	now  func() time.Time            // likewise: a clock that is wrong
 }
 
-// Option changes how a manager works.
+// Option changes how a manager works. One that is nil changes nothing.
 type Option func(*config)
 
 // WithNamespace puts a namespace in front of every key, so that programs which share a database can use the same names.

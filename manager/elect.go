@@ -31,6 +31,9 @@ type Transition struct {
 // [WithTransitions] observes. Any number of processes, and callers in each, may campaign for a key.
 func (m *Manager) Elect(ctx context.Context, key string, f func(ctx context.Context) error, opts ...AcquireOption) error {
 	o := collect(opts)
+	if f == nil {
+		return m.Key(key).refused(errNoFunction, 0)
+	}
 	e := &election{manager: m, key: m.Key(key), f: f, transitions: observer{manager: m, key: key, f: o.transitions}}
 	e.opts = append(append(e.opts, opts...), func(o *acquireOptions) { o.leads = true })
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(campaignPause), backoff.WithMaxInterval(campaignPauseMost),

@@ -68,13 +68,15 @@ func New(ctx context.Context, source Source, opts ...Option) (*Manager, error) {
 	if ctx == nil {
 		return nil, fmt.Errorf("lockkeeper: %w", ErrNilContext)
 	}
-	if source == nil {
+	if isNil(source) {
 		return nil, errors.New("lockkeeper: the source of connections is nil")
 	}
 	m := &Manager{closed: make(chan struct{})}
 	m.config.hook = faultpoint.Installed()
 	for _, opt := range opts {
-		opt(&m.config)
+		if opt != nil {
+			opt(&m.config)
+		}
 	}
 	if err := m.config.complete(); err != nil {
 		return nil, fmt.Errorf("lockkeeper: %w", err)

@@ -45,14 +45,14 @@ func migration(ctx context.Context, conn any) (tx transaction, finish func(error
 		BeginTx(ctx context.Context, o *sql.TxOptions) (*sql.Tx, error)
 	}
 	users := func(err error) error { return err }
+	if isNil(conn) {
+		return nil, nil, noConnection(conn)
+	}
 	switch c := conn.(type) {
-	case nil:
 	case pgx.Tx:
 		return pgxTx{c}, users, nil
 	case *sql.Tx:
-		if c != nil {
-			return sqlTx{c}, users, nil
-		}
+		return sqlTx{c}, users, nil
 	case pgxBeginner:
 		t, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 		if err != nil {
@@ -76,7 +76,11 @@ func migration(ctx context.Context, conn any) (tx transaction, finish func(error
 			return t.Commit()
 		}, nil
 	}
-	return nil, nil, fmt.Errorf("a connection is needed, a pool, or a transaction, of pgx or database/sql, that is not nil: this is %T", conn)
+	return nil, nil, noConnection(conn)
+}
+
+func noConnection(conn any) error {
+	return fmt.Errorf("a connection is needed, a pool, or a transaction, of pgx or database/sql, that is not nil: this is %T", conn)
 }
 
 // migrateLock keeps one Migrate from another. It is a random number.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -32,7 +33,10 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 	if o := collect(opts); o.token {
 		return k.refused(errors.New("WithToken is not for Once: no two periods have one key"), 0)
 	}
-	keep := begin.Add(period + m.config.clockSkew).Sub(now)
+	if f == nil {
+		return k.refused(errNoFunction, 0)
+	}
+	keep := sum(begin.Add(period).Sub(now), m.config.clockSkew)
 	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep); o.unfenced = true })
 	err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
 		return f(context.WithValue(ctx, periodKey{}, begin))
@@ -45,6 +49,14 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 		}
 	}
 	return err
+}
+
+// sum is the sum of two durations that are not negative, and the longest that there is where that is longer: three hundred years.
+func sum(a, b time.Duration) time.Duration {
+	if s := a + b; s >= a {
+		return s
+	}
+	return math.MaxInt64
 }
 
 type periodKey struct{}

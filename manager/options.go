@@ -8,7 +8,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/actor"
 )
 
-// AcquireOption changes one acquisition.
+// AcquireOption changes one acquisition. One that is nil changes nothing, as is so for all options here.
 type AcquireOption func(*acquireOptions)
 
 type acquireOptions struct {
@@ -34,7 +34,9 @@ func collect(opts []AcquireOption) acquireOptions {
 	}
 	o := new(acquireOptions)
 	for _, opt := range opts {
-		opt(o)
+		if opt != nil {
+			opt(o)
+		}
 	}
 	return *o
 }

@@ -56,6 +56,9 @@ func (m *Manager) TryAcquireSlot(ctx context.Context, key string, n int, opts ..
 
 // DoSlot runs f while holding a slot, as [Manager.Do] does with a lock: the slot is free when f has returned, and not before. [SlotOf] tells f its number.
 func (m *Manager) DoSlot(ctx context.Context, key string, n int, f func(ctx context.Context) error, opts ...AcquireOption) (err error) {
+	if f == nil {
+		return m.Key(key).refused(errNoFunction, 0)
+	}
 	slot, err := m.acquireSlot(ctx, key, n, actor.Terms{Hold: actor.HoldForWork}, opts)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,8 +63,17 @@ type txOptions struct {
 	shared  bool
 }
 
-func (f Option) ofTx(o *txOptions)        { f(&o.config) }
-func (f AcquireOption) ofTx(o *txOptions) { f(&o.acquire) }
+func (f Option) ofTx(o *txOptions) {
+	if f != nil {
+		f(&o.config)
+	}
+}
+
+func (f AcquireOption) ofTx(o *txOptions) {
+	if f != nil {
+		f(&o.acquire)
+	}
+}
 
 type sharedTx struct{}
 
@@ -85,7 +96,9 @@ type txLock struct {
 func newTxLock(ctx context.Context, tx any, key string, opts []TxOption) (*txLock, error) {
 	l := &txLock{key: key}
 	for _, o := range opts {
-		o.ofTx(&l.options)
+		if o != nil {
+			o.ofTx(&l.options)
+		}
 	}
 	first, second := l.options.config.ids()
 	l.id = first(key)
@@ -140,6 +153,8 @@ const (
 	// at least by leastMargin.
 	marginShare = 10
 	leastMargin = 50 * time.Millisecond
+	// longestWait is the longest lock_timeout that the server takes: 24 days.
+	longestWait = math.MaxInt32 * time.Millisecond
 	lockTimeout = "SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, $1::pg_catalog.text, true)"
 )
 
@@ -156,7 +171,7 @@ func (l *txLock) bound(ctx context.Context) (bound time.Duration, over error) {
 			bound, over = left, context.DeadlineExceeded
 		}
 	}
-	return bound, over
+	return min(bound, longestWait), over
 }
 
 // wait waits in the server's queue. The transaction's own lock_timeout is put back, whatever comes of it.
@@ -203,17 +218,28 @@ type transaction interface {
 	row(ctx context.Context, dest any, sql string, args ...any) error
 }
 
+// isNil reports whether a value of an interface's is nil, or a pointer that is: its methods would panic.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 // transactionOf is a user's transaction.
 func transactionOf(tx any) (transaction, error) {
+	if isNil(tx) {
+		return nil, noTransaction(tx)
+	}
 	switch t := tx.(type) {
 	case pgx.Tx:
 		return pgxTx{t}, nil
 	case *sql.Tx:
-		if t != nil {
-			return sqlTx{t}, nil
-		}
+		return sqlTx{t}, nil
 	}
-	return nil, fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
+	return nil, noTransaction(tx)
+}
+
+func noTransaction(tx any) error {
+	return fmt.Errorf("a transaction is needed, a pgx.Tx or an *sql.Tx that is not nil: this is %T", tx)
 }
 
 type pgxTx struct{ tx pgx.Tx }

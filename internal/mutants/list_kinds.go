@@ -23,7 +23,7 @@ var ofKinds = []mutant{
 	{name: "Once releases when its function has returned", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "o.minHold = max(o.minHold, keep)", "o.minHold = max(o.minHold, min(keep, 0))"}}},
 	{name: "Once forgets that clocks differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
-		{"manager/once.go", "begin.Add(period + m.config.clockSkew)", "begin.Add(period)"}}},
+		{"manager/once.go", "sum(begin.Add(period).Sub(now), m.config.clockSkew)", "begin.Add(period).Sub(now)"}}},
 	{name: "all periods of Once have one lock", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "\tkey += \"@\" + begin.UTC().Format(time.RFC3339Nano)\n", "\tkey += \"@\"\n"}}},
 	{name: "Once waits for the one that runs", test: "manager TestOnceInAPeriod", edits: []edit{
@@ -280,6 +280,16 @@ var ofKinds = []mutant{
 			"\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, true, nil)\n"}}},
 	{name: "the rows of a COPY are counted as questions", test: "pg TestFramesCountWhatIsAnswered", edits: []edit{
 		{"pg/courier.go", "\tcase 'd', 'c', 'f': //", "\tcase 0: //"}}},
+	{name: "a nil option is called", test: "manager TestNilOptions", edits: []edit{
+		{"manager/options.go", "\t\tif opt != nil {\n\t\t\topt(o)\n\t\t}\n", "\t\topt(o)\n"}}},
+	{name: "a nil pointer passes for a transaction", test: "manager TestNilPointers", edits: []edit{
+		{"manager/tx.go", " || v.Kind() == reflect.Pointer && v.IsNil()", ""}}},
+	{name: "the longest period overflows", test: "manager TestLongestDurations", edits: []edit{
+		{"manager/once.go", "if s := a + b; s >= a {", "if s := a + b; true {"}}},
+	{name: "the longest wait of a transaction overflows", test: "manager TestLongestDurations", edits: []edit{
+		{"manager/tx.go", "return min(bound, longestWait), over", "return bound, over"}}},
+	{name: "Once keeps the period for no function", test: "manager TestNilFunctions", edits: []edit{
+		{"manager/once.go", "\tif f == nil {\n\t\treturn k.refused(errNoFunction, 0)\n\t}\n", ""}}},
 	{name: "the reader waits for a holder that has asked nothing", test: "manager TestNotificationsToAnIdleHolder", edits: []edit{
 		{"pg/lend.go", "\tif !l.busy() {\n", "\tif len(l.out) < 0 {\n"}}},
 	{name: "a holder's rows are as short as ours", test: "manager TestBeginTxCarriesAll", edits: []edit{

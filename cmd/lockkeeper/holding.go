@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +33,8 @@ type signals struct {
 func catchSignals() *signals {
 	s := &signals{arrived: make(chan os.Signal, 16), over: make(chan struct{}), ended: make(chan struct{})}
 	signal.Notify(s.arrived, job.ForwardedSignals()...)
+	// Nobody receives: a message for a standard error that is closed is to be dropped, and not to end this process, since its end kills the command.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return s
 }
 
@@ -115,7 +118,7 @@ func (h *holding) release(ctx context.Context, lock held) error {
 	return err
 }
 
-func (h *holding) names() string { return strings.Join(h.keys, " ") }
+func (h *holding) names() string { return printable(strings.Join(h.keys, " ")) }
 
 // acquire takes the lock. env is what the command is told of it.
 func (h *holding) acquire(ctx context.Context, opts []manager.AcquireOption) (lock held, env []string, err error) {
@@ -169,7 +172,7 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	for i, key := range h.keys {
 		ids[i] = strconv.FormatInt(h.m.Key(key).ID(), 10)
 	}
-	env = append(os.Environ(), append(env, "LOCKKEEPER_KEY="+strings.Join(h.keys, "\n"), "LOCKKEEPER_ID="+strings.Join(ids, "\n"))...)
+	env = append(inherited(), append(env, "LOCKKEEPER_KEY="+strings.Join(h.keys, "\n"), "LOCKKEEPER_ID="+strings.Join(ids, "\n"))...)
 	result, err := job.Run(job.Command{
 		Path: h.path, Args: h.command, Env: env, Grace: h.grace, Signals: h.signals.arrived, Tell: h.tell, Settle: h.settle,
 	}, lock, h.watchdog)
@@ -181,6 +184,18 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 		return exitLost, nil
 	}
 	return result.Status, nil
+}
+
+// ownVariables tell the command about its lock.
+var ownVariables = []string{"LOCKKEEPER_KEY", "LOCKKEEPER_ID", "LOCKKEEPER_TOKEN", "LOCKKEEPER_SLOT", "LOCKKEEPER_PERIOD"}
+
+// inherited is this process's environment without what another lockkeeper, under which this one runs, has told of its own lock: a token
+// of that lock beside the key of this one would be wrong, and of a name that is there twice some programs see the first.
+func inherited() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(ownVariables, name)
+	})
 }
 
 // settle asks the server something. When the answer is there, so is the end of a session that the server ended before.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +78,7 @@ func (n *naming) identify(f hashing.Func, key string) identity {
 	id := hashing.Namespaced(n.namespace, f)(key)
 	number := fmt.Sprintf("'%d'::bigint", id) // in quotes: the lowest number cannot be written otherwise
 	argument := number
-	if n.hash == hashPostgres && !strings.ContainsRune(key+n.namespace, 0) {
+	if text := n.namespace + key; n.hash == hashPostgres && utf8.ValidString(text) && !strings.ContainsRune(text, 0) { // else it is no text to the server
 		argument = "hashtextextended(" + quoteSQL(key) + ", 0)"
 		if n.namespace != "" {
 			argument = fmt.Sprintf("hashtextextended(chr(31) || %s, 0)", quoteSQL(strconv.Itoa(len(n.namespace))+":"+n.namespace+key))
@@ -95,13 +97,25 @@ func (n *naming) identify(f hashing.Func, key string) identity {
 	}
 }
 
-// quoteSQL is a literal that means the same whatever standard_conforming_strings is.
+// quoteSQL is a literal that means the same whatever standard_conforming_strings is, and holds nothing that a terminal would obey.
 func quoteSQL(text string) string {
-	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	var b strings.Builder
+	prefix := ""
+	for _, r := range text {
+		switch {
+		case r == '\'':
+			b.WriteString("''")
+		case r == '\\':
+			prefix = "E"
+			b.WriteString(`\\`)
+		case !unicode.IsPrint(r):
+			prefix = "E"
+			fmt.Fprintf(&b, `\U%08X`, r)
+		default:
+			b.WriteRune(r)
+		}
 	}
-	return quoted
+	return prefix + "'" + b.String() + "'"
 }
 
 func printIdentities(w io.Writer, ids []identity, asJSON, numberOnly bool) error {

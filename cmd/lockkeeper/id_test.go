@@ -37,12 +37,15 @@ func TestIDIsTheServers(t *testing.T) {
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	for _, naming := range []string{"--hash=fnv1a", "--hash=postgres", `--hash=postgres --namespace=o'clü\`, "--namespace=billing"} {
-		for _, key := range []string{"deploy", `it's a \ "key"; Schlüssel 鍵`} {
+		for _, key := range []string{"deploy", `it's a \ "key"; Schlüssel 鍵`, "\x1b[31mred\u202e\n", "no text: \xff"} {
 			flags := strings.Fields(naming)
 			text, _ := lockkeeper(append(append([]string{"id", "--json"}, flags...), "--", key)...)
 			var ids []identity
 			d.must(t, json.Unmarshal([]byte(text), &ids))
 			id := ids[0]
+			if text := id.Try + id.Lock; printable(text) != text {
+				t.Errorf("a terminal obeys %q", text)
+			}
 			if got := string(ask(id.Try)[0][0]); got != "t" {
 				t.Fatalf("%s: %s", id.Try, got)
 			}

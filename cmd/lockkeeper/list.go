@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,9 @@ func (l *list) run(cmd *cobra.Command, keys []string) error {
 	if l.watch < 0 || cmd.Flags().Changed("watch") && l.watch < 100*time.Millisecond {
 		return usage(cmd, "--watch is %v: it must be 100ms or more", l.watch)
 	}
+	if pause, is := pauseAmong(keys); is && cmd.Flags().Changed("watch") && cmd.ArgsLenAtDash() < 0 {
+		return usage(cmd, "--watch takes its pause behind an equals sign: --watch=%s; if %q is a key, put -- before the keys", pause, pause)
+	}
 	ctx := cmd.Context()
 	wanted, err := l.wantedIDs(cmd, keys, l.ids)
 	if err != nil {
@@ -96,6 +100,18 @@ func (l *list) run(cmd *cobra.Command, keys []string) error {
 			return err
 		}
 	}
+}
+
+// pauseAmong finds a key that looks as if it were meant to be the pause of --watch.
+func pauseAmong(keys []string) (pause string, is bool) {
+	i := slices.IndexFunc(keys, func(key string) bool {
+		_, err := time.ParseDuration(key)
+		return err == nil
+	})
+	if i < 0 {
+		return "", false
+	}
+	return keys[i], true
 }
 
 // wantedIDs are those of keys, with their names; all locks are wanted where it is nil.

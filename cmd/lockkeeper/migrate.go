@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/lockkeeper/lockkeeper/manager"
+	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 const migrateHelp = `Makes what fencing tokens need in the database: the schema lockkeeper, with two small tables and
@@ -46,19 +49,43 @@ func migrate(cmd *cobra.Command, flag string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return fmt.Errorf("connecting by %s: %w", where, err)
+	// pgx's errors repeat parts of a connection string, which may hold a password. So the library, whose errors do not, connects first.
+	if err := tryConnecting(ctx, dsn); err != nil {
+		return fmt.Errorf("connecting by %s: %w", where, trimmed{err})
 	}
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec // it leaves no statement behind on a pooler's connection
-	conn, err := pgx.ConnectConfig(ctx, config)
+	config, err := pgxpool.ParseConfig(strings.TrimRight(dsn, "\r\n")) // a pool's parameters are none of the server's
 	if err != nil {
-		return fmt.Errorf("connecting by %s: %w", where, err)
+		return fmt.Errorf("connecting by %s: the connection string cannot be parsed", where)
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
-		defer cancel()
-		_ = conn.Close(ctx) // what was done is committed
-	}()
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // it leaves no statement behind on a pooler's connection
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("connecting by %s: the second connection failed, and the first did not: try again", where)
+	}
+	defer closeBriefly(ctx, conn.Close) // what was done is committed
 	return manager.Migrate(ctx, conn)
+}
+
+// tryConnecting opens a session and closes it.
+func tryConnecting(ctx context.Context, dsn string) error {
+	source, err := pg.FromDSN(dsn)
+	if err != nil {
+		return err
+	}
+	conn, err := source.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	closeBriefly(ctx, conn.Close)
+	return nil
+}
+
+// closeBriefly closes a connection, also where ctx has ended.
+func closeBriefly(ctx context.Context, closeIt func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
+	defer cancel()
+	_ = closeIt(ctx) // the server ends what the end of this process leaves
 }

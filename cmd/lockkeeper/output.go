@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -41,10 +42,10 @@ func printTable(w io.Writer, rows [][]string) error {
 	return err
 }
 
-// printable replaces what a terminal would obey: a name comes from anybody.
+// printable replaces what a terminal would obey, what is not seen, and what turns the direction of writing: a name comes from anybody.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			return '?'
 		}
 		return r

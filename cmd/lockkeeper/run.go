@@ -101,7 +101,7 @@ func newRun() *cobra.Command {
 		Short:                 "Runs a command while holding a lock",
 		Long:                  runHelp,
 		Example:               runExamples,
-		ValidArgsFunction:     cobra.NoFileCompletions,
+		ValidArgsFunction:     completeRun,
 		Args:                  func(cmd *cobra.Command, args []string) error { return p.parse(cmd, args) },
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return p.run(cmd) },
 	}
@@ -119,6 +119,15 @@ func newRun() *cobra.Command {
 	flags.BoolVarP(&p.verbose, "verbose", "v", false, "tell on standard error when the lock is acquired and released")
 	p.database.add(cmd)
 	return cmd
+}
+
+// completeRun completes nothing before --, where keys are, and files behind it, where a command is.
+// The command line itself is looked at, since cobra has parsed it with a -- at its end by then.
+func completeRun(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if slices.Contains(os.Args[:len(os.Args)-1], "--") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
 // parse checks the command line.
@@ -214,6 +223,8 @@ func (p *runPlan) failed(err error) error {
 		return exitError{exitSignal + int(signal.Signal), fmt.Errorf("not acquired: %w", signal)}
 	case errors.Is(err, manager.ErrNotAcquired), errors.Is(err, manager.ErrWaitTimeout):
 		return exitError{p.conflictStatus, err}
+	case errors.Is(err, manager.ErrNotMigrated):
+		err = fmt.Errorf("%w; \"lockkeeper migrate\" makes them", err)
 	}
 	return exitError{exitTrouble, err}
 }

@@ -10,6 +10,9 @@ import (
 
 var causeLine = regexp.MustCompile(`(?m)^\t(Cause\w+) +Cause = "(.+)"`)
 
+// reasonLine is a value of error.type.
+var reasonLine = regexp.MustCompile(`(?m)^\t\{[\w.]+, "(\w+)"\},`)
+
 // causesList is the one list of causes.
 var causesList = regexp.MustCompile(`var causes = \[...\]Cause\{.*\}`)
 
@@ -21,6 +24,15 @@ func TestCausesAreInTelemetry(t *testing.T) {
 			t.Fatal(err)
 		}
 		return string(text)
+	}
+	reasons := reasonLine.FindAllStringSubmatch(read("otel/reason.go"), -1)
+	if len(reasons) < 20 {
+		t.Errorf("only %q are found", reasons)
+	}
+	for _, m := range reasons {
+		if !strings.Contains(read("docs/telemetry.md"), "`"+m[1]+"`") {
+			t.Errorf("docs/telemetry.md does not have error.type %s", m[1])
+		}
 	}
 	all := causeLine.FindAllStringSubmatch(read("pg/errors.go"), -1)
 	if len(all) < 5 {

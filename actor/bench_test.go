@@ -45,6 +45,7 @@ func (l *instantLink) Return()                 {}
 func (l *instantLink) Ask()                    {}
 func (l *instantLink) Unsent() <-chan struct{} { return nil }
 func (l *instantLink) Session() Session        { return &l.store.session }
+func (l *instantLink) Own() Session            { return nil }
 
 func benchSupervisor(b *testing.B) *Supervisor {
 	b.Helper()

@@ -364,3 +364,10 @@ func (l *fakeLink) Ask() {
 
 func (l *fakeLink) Unsent() <-chan struct{} { return l.unsent }
 func (l *fakeLink) Session() Session        { return l.session }
+
+func (l *fakeLink) Own() Session {
+	if l.own == nil {
+		return nil
+	}
+	return l.own
+}

@@ -73,7 +73,7 @@ func (w *model) refuse(c *Claim, err error) {
 	case closing:
 		right = errors.Is(err, ErrClosed)
 	case Told:
-		right = errors.Is(err, ErrNotAcquired) && c.Try && w.busy && w.op == opWait && e.Holder != nil && !e.Asked.Before(w.came[c])
+		right = errors.Is(err, ErrNotAcquired) && c.Try && !c.Shared && w.busy && w.op == opWait && e.Holder != nil && !e.Asked.Before(w.came[c])
 	default:
 		right = errors.Is(err, ErrNotAcquired) && c.Try && c.Attempts > 0 && (w.shared || !c.Shared) ||
 			errors.Is(err, ErrAttempts) && w.failures > 0 && w.mustFail(c, w.failed[c]+1) && len(c.Failures) > 0

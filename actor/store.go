@@ -46,8 +46,10 @@ type Link interface {
 	// Unsent is nil, unless the operation under way was given to a session that had ended. The channel is closed when that
 	// session has answered all that it received: without an answer by then, the operation was never sent.
 	Unsent() <-chan struct{}
-	// Session is what the lock is held on.
+	// Session is what the lock is held on. It is not called while an operation is under way.
 	Session() Session
+	// Own is the key's own session; nil without one. It is not called while a reservation is under way.
+	Own() Session
 }
 
 // Session is where a granted lock is held.

@@ -23,10 +23,11 @@ func (m *machine) askHolder() {
 	m.do(fxAsk, nil, nil)
 }
 
-// toldOfTry refuses a try that waits for the end of somebody else's wait, where another process has the lock.
+// toldOfTry refuses a try that waits for the end of somebody else's wait, where another process has the lock. A try for a shared lock waits on,
+// since what is told does not say whether that lock is shared.
 func (m *machine) toldOfTry(t Told) {
 	c := m.queue.head
-	if c.isUnasked() && m.server.op == opWait && t.Holder != nil && !t.Asked.Before(m.triedAt) {
+	if c.isUnasked() && !c.Shared && m.server.op == opWait && t.Holder != nil && !t.Asked.Before(m.triedAt) {
 		m.refuse(c, ErrNotAcquired)
 		m.headLeft(c)
 	}
@@ -34,7 +35,10 @@ func (m *machine) toldOfTry(t Told) {
 
 // ofOthers is what was told, without a holder that is the wait under way itself: that was granted a moment ago, and its answer is on its way.
 func (k *keeper) ofOthers(t Told) Told {
-	if s := k.link.Session(); k.server.op == opWait && t.Holder != nil && s != nil && s.PID() == t.Holder.PID {
+	if t.Holder == nil || k.server.op != opWait {
+		return t
+	}
+	if own := k.link.Own(); own != nil && own.PID() == t.Holder.PID {
 		t.Holder = nil
 	}
 	return t

@@ -33,6 +33,10 @@ func TestTryAfterACallerGaveUp(t *testing.T) {
 			d := waiting(t).acquire("b", try)
 			return d.step(askedNow(d))
 		}, "refuse b", stWaiting},
+		{"somebody holds the lock, which may be shared", func(t *testing.T) *driver {
+			d := waiting(t).acquire("b", shared, try)
+			return d.step(askedNow(d))
+		}, "", stWaiting},
 		{"somebody held the lock before", func(t *testing.T) *driver {
 			d := waiting(t)
 			old := askedNow(d)
@@ -61,7 +65,7 @@ func TestTryAfterACallerGaveUp(t *testing.T) {
 
 // A wait whose grant is on its way is no holder that is in the way of a try.
 func TestAGrantedWaitIsNoOther(t *testing.T) {
-	k := &keeper{link: &fakeLink{session: &fakeSession{pid: 7}}}
+	k := &keeper{link: &fakeLink{own: &fakeSession{pid: 7}}}
 	k.server.op = opWait
 	for pid, others := range map[uint32]bool{7: false, 8: true} {
 		if told := k.ofOthers(Told{Holder: &Holder{PID: pid}}); (told.Holder != nil) != others {

@@ -132,6 +132,7 @@ func (l *scriptedLink) Lend(any)          {}
 func (l *scriptedLink) Return()           {}
 func (l *scriptedLink) Ask()              {}
 func (l *scriptedLink) Session() Session  { return l.endedSession }
+func (l *scriptedLink) Own() Session      { return l.endedSession }
 
 // A failed keeper's operation that was never sent is seen by the next incarnation, and during a cool-down.
 func TestUnsentAfterAFailure(t *testing.T) {

@@ -113,6 +113,13 @@ func (l *link) Unsent() <-chan struct{} { return l.unsent }
 
 func (l *link) Session() actor.Session { return l.request.Session }
 
+func (l *link) Own() actor.Session {
+	if l.own == nil {
+		return nil
+	}
+	return l.own
+}
+
 // granted is what most answers are.
 var granted = &actor.Answer{OK: true}
 

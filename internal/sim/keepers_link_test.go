@@ -256,6 +256,13 @@ type question struct {
 func (l *link) Unsent() <-chan struct{} { return l.unsent }
 func (l *link) Session() actor.Session  { return l.session }
 
+func (l *link) Own() actor.Session {
+	if l.own == nil {
+		return nil
+	}
+	return l.own
+}
+
 // answer brings the answer of an operation to its keeper, which acts on it now. Where it was given to a session that had ended,
 // and that did not receive it, there is none: the keeper learns of that instead. Without mu.
 func (w *world) answer(o *op, a actor.Answer, received bool) {

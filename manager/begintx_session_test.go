@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -95,6 +97,10 @@ func TestNotificationsToAnIdleHolder(t *testing.T) {
 	pid := sessionOf(t, s, lock)
 	terminate(t, s, pid)
 	ended(t, "the loss", lock.Done())
+	var word *pgconn.PgError // it was heard at once; a reader that waits for the holder hears nothing, until trust ends
+	if err := lock.Err(); !errors.As(err, &word) || word.Code != "57P01" {
+		t.Errorf("lost, and not by the server's last word: %v", err)
+	}
 	_ = tx.Rollback(bounded(t))
 	if err := lock.Release(bounded(t)); !errors.Is(err, manager.ErrLost) {
 		t.Error(err)

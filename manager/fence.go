@@ -105,6 +105,8 @@ var errGuarded = errors.New("the lock was held, and its token waited for the end
 // guarded transactions.
 func (l *Lock) draw(ctx context.Context, f *fence, by time.Time, try bool) error {
 	w := &draw{ids: f.ids, delay: l.manager.config.takeover, reply: make(chan drawn, drawnRoom)}
+	l.manager.untold.Add(int64(len(f.ids)))
+	defer l.manager.untold.Add(-int64(len(f.ids)))
 	drawer := l.manager.drawer
 	if !drawer.submit(w) {
 		return ErrClosed

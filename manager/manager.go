@@ -29,6 +29,7 @@ type Manager struct {
 	waits      latency.Histogram
 	holds      latency.Histogram // from the grants to the ends of holds
 	refused    refusals          // written by whoever is refused
+	untold     atomic.Int64      // locks that are held, whose callers wait for the token; written by those callers
 	background sync.WaitGroup    // goroutines that take registrations back
 	marking    sync.WaitGroup    // goroutines that tell the drawer of holds that have ended
 

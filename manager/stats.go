@@ -12,7 +12,7 @@ import (
 
 // Stats is what a manager has and has done since it was opened.
 type Stats struct {
-	// Keys in use; Held locks; Waiting callers. With [WithHashes] a key that has two ids counts as two here, and as two grants and
+	// Keys in use; Held locks; Waiting callers. A lock whose token is waited for, as during a takeover delay, is one that is waited for. With [WithHashes] a key that has two ids counts as two here, and as two grants and
 	// two waits below. Waits inside of holds that last are shown to other processes by shared locks (see [ErrDeadlock]), which count here
 	// as any others do.
 	Keys, Held, Waiting int
@@ -128,9 +128,9 @@ const lossKeeper = "keeper failed"
 
 // Stats may be called at any time, after Close too. It waits for the pool's owner, not for the network.
 func (m *Manager) Stats() Stats {
-	c, p := &m.supervisor.Counters, m.pool.Stats()
+	c, p, untold := &m.supervisor.Counters, m.pool.Stats(), int(m.untold.Load())
 	out := Stats{
-		Keys: int(c.Keys.Load()), Held: int(c.Held()), Waiting: int(c.Waiting()),
+		Keys: int(c.Keys.Load()), Held: max(int(c.Held())-untold, 0), Waiting: int(c.Waiting()) + untold,
 		Sessions: SessionStats{Shared: p.Shared, Waiting: p.Waiting, Dedicated: p.Dedicated, Idle: p.Idle,
 			Opening: p.Opening, Queued: p.Queued},
 		GrantsLocal: c.GrantsLocal.Load(), GrantsServer: c.GrantsServer.Load(), Attempts: c.Attempts.Load(),

@@ -253,3 +253,28 @@ func TestTakeoverDelayRefusesLessThanTheTrust(t *testing.T) {
 		}
 	}
 }
+
+// A caller for whom the takeover delay goes on has no lock yet, and waits: so do the statistics say.
+func TestTakeoverDelayIsAWait(t *testing.T) {
+	s := migrated(t)
+	old, next := openOn(t, s, delayed(never)...), openOn(t, s, delayed(never)...)
+	key := fmt.Sprint("counted ", time.Now().UnixNano()) // whose delay is for ever
+	endSession(t, s, acquire(t, old, key))
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	waiting := acquiring(ctx, t, next, key)
+	eventually(t, "none held and one waiting, with the server's grant", func() bool {
+		got := next.Stats()
+		return got.Held == 0 && got.Waiting == 1 && got.GrantsServer == 1
+	})
+	cancel()
+	if got := ended(t, "the wait", waiting); !errors.Is(got.err, context.Canceled) {
+		t.Error(got.err)
+	}
+	eventually(t, "nothing is left", func() bool { got := next.Stats(); return got.Held == 0 && got.Waiting == 0 })
+	if got := acquire(t, next, "free"); next.Stats().Held != 1 || next.Stats().Waiting != 0 {
+		t.Errorf("one held: %+v", next.Stats())
+	} else {
+		release(t, got)
+	}
+}

@@ -29,6 +29,8 @@ var ofFences = []mutant{
 		{"manager/fence.go", "\t\tcase <-l.Done():\n", "\t\tcase <-drawer.quit:\n"}}},
 	{name: "a shared lock's token is not refused", test: "manager TestTokenIsRefusedWhereThereIsNone", edits: []edit{
 		{"manager/acquire.go", "case l.claim.Shared && m.fences(o):", "case l.claim.Shared && l.claim.Try && m.fences(o):"}}},
+	{name: "a lock whose takeover is delayed counts as held", test: "manager TestTakeoverDelayIsAWait", edits: []edit{
+		{"manager/fence.go", "\tl.manager.untold.Add(int64(len(f.ids)))\n\tdefer l.manager.untold.Add(-int64(len(f.ids)))\n", ""}}},
 	{name: "a takeover is not delayed", test: "manager TestTakeoverDelay", edits: []edit{
 		{"manager/drawer.go", "if ended || !d.finished.Before(w.due) {", "if ended || d.finished.Before(w.due) {"}}},
 	{name: "a takeover is delayed after a release", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{

@@ -29,7 +29,14 @@ type Driver struct {
 	key   string
 	opts  []manager.AcquireOption
 	held  atomic.Pointer[manager.Lock] // from Lock to Unlock; Migrate may abandon a Lock, and call the next at the same time
+
+	// waits bounds the waits of Lock: it ends with ctx, and by Close.
+	waits    context.Context //nolint:containedctx // as above
+	endWaits context.CancelCauseFunc
 }
+
+// errClosed is why a Lock fails that Migrate has abandoned and whose driver was closed since.
+var errClosed = errors.New("the driver was closed")
 
 var _ database.Driver = (*Driver)(nil)
 
@@ -40,7 +47,8 @@ var _ database.Driver = (*Driver)(nil)
 // The driver's own lock is not taken for migrations, so that a process which uses the driver without the wrapper is not excluded.
 func New(ctx context.Context, d database.Driver, locks manager.Locker, key string, opts ...manager.AcquireOption) *Driver {
 	all := append([]manager.AcquireOption{manager.WithWaitTimeout(DefaultWait)}, opts...)
-	return &Driver{Driver: d, ctx: ctx, locks: locks, key: key, opts: append(all, manager.WithDetachedHold())}
+	waits, endWaits := context.WithCancelCause(ctx)
+	return &Driver{Driver: d, ctx: ctx, locks: locks, key: key, opts: append(all, manager.WithDetachedHold()), waits: waits, endWaits: endWaits}
 }
 
 // Open opens the wrapped driver by a URL, and wraps what it opens.
@@ -61,12 +69,15 @@ func (d *Driver) Lock() error {
 	if held := d.held.Load(); held != nil && held.Err() == nil {
 		return database.ErrLocked
 	}
-	lock, err := d.locks.Acquire(d.ctx, d.key, d.opts...)
+	lock, err := d.locks.Acquire(d.waits, d.key, d.opts...)
 	if err != nil {
 		return fmt.Errorf("%w: %w", database.ErrLocked, err)
 	}
 	// What stood there was lost, else the lock would not have been granted.
 	d.held.Store(lock)
+	if errors.Is(context.Cause(d.waits), errClosed) { // Close may have looked before it stood there
+		return errors.Join(database.ErrLocked, errClosed, d.Unlock())
+	}
 	return nil
 }
 
@@ -102,8 +113,9 @@ func (d *Driver) Drop() error {
 	return d.Driver.Drop()
 }
 
-// Close closes the wrapped driver and releases the lock, if it is held still.
+// Close closes the wrapped driver and releases the lock, if it is held still. A Lock that waits returns.
 func (d *Driver) Close() error {
+	d.endWaits(errClosed)
 	err := d.Driver.Close()
 	if unlocked := d.Unlock(); !errors.Is(unlocked, database.ErrNotLocked) {
 		err = errors.Join(err, unlocked)

@@ -163,6 +163,36 @@ func TestTheLockIsHeldUntilUnlockAlthoughTheContextEnded(t *testing.T) {
 	adaptertest.Free(t, other, key)
 }
 
+// Migrate abandons a Lock that takes too long, and may close the driver then: the lock is not acquired for nobody.
+func TestCloseEndsAnAbandonedLock(t *testing.T) {
+	_, open := memory(t)
+	m, other := open(), open()
+	holds, err := other.Acquire(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := migratelock.New(t.Context(), newStub(t, func() {}), m, key, manager.WithWaitTimeout(time.Hour))
+	ended := make(chan error, 1)
+	go func() { ended <- d.Lock() }() // Joined by ended.
+	for m.Stats().Waiting == 0 {
+		<-time.After(time.Millisecond)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := adaptertest.Receive(t, ended, "Lock"); !errors.Is(err, database.ErrLocked) {
+		t.Errorf("Lock: %v", err)
+	}
+	if err := holds.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	adaptertest.Free(t, other, key)
+	if err := d.Lock(); !errors.Is(err, database.ErrLocked) { // which nobody would release
+		t.Errorf("Lock after Close: %v", err)
+	}
+	adaptertest.Free(t, other, key)
+}
+
 func TestNoMigrationBeginsAfterALoss(t *testing.T) {
 	server, open := memory(t)
 	m := open()

@@ -73,11 +73,11 @@ func (c *Client) Obtain(ctx context.Context, key string, ttl time.Duration, opt 
 		ctx, cancel = context.WithTimeout(ctx, ttl)
 		defer cancel()
 	}
-	begun := time.Now()
 	lock, err := c.acquire(ctx, key, given.RetryStrategy)
 	if err != nil {
 		return nil, err
 	}
+	begun := time.Now() // the wait is no part of the ttl
 	l := &Lock{lock: lock, options: given}
 	if c.redis != nil {
 		l.redis, err = c.redis.Obtain(ctx, key, ttl, &given)

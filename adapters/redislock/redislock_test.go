@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	host "github.com/bsm/redislock"
@@ -95,6 +96,28 @@ func TestARetryWaitsForTheLock(t *testing.T) {
 		if err := adaptertest.Receive(t, obtained, "Obtain"); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestTheWaitIsNoPartOfTheTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := locktest.NewServer()
+		defer s.Close()
+		m, err := s.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close(context.WithoutCancel(t.Context())) }()
+		free, err := s.Hold(m.Key("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(50*time.Second, free)
+		l := obtain(t, redislock.New(m), &redislock.Options{RetryStrategy: redislock.LinearBackoff(time.Second)})
+		if left, err := l.TTL(t.Context()); left < ttl-time.Second || err != nil {
+			t.Errorf("of a ttl of %v are left %v, %v", ttl, left, err)
+		}
+		release(t, l)
 	})
 }
 

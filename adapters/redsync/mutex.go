@@ -11,8 +11,12 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// mostWait bounds the sum of the delays of many tries.
-const mostWait = 1000 * time.Hour
+const (
+	// mostWait bounds the sum of the delays of many tries.
+	mostWait = 1000 * time.Hour
+	// mostAsked is how many delays are asked for. Those of further tries are taken to be as long on average.
+	mostAsked = 1000
+)
 
 // Mutex is a lock by name. As redsync's it is for one goroutine at a time. Methods without a context cannot be cancelled.
 type Mutex struct {
@@ -66,20 +70,25 @@ func (m *Mutex) Lock() error { return m.LockContext(background()) }
 // LockContext takes the lock, waiting for its holder: for as long as all delays between the tries would take. The wait ends with ctx,
 // the hold does not. The error has an *ErrTaken in its tree where another holds the lock, and ErrFailed where ctx has ended.
 func (m *Mutex) LockContext(ctx context.Context) error {
+	return m.acquire(ctx, m.longestWait(), (*redsync.Mutex).LockContext)
+}
+
+// longestWait is the sum of all delays.
+func (m *Mutex) longestWait() time.Duration {
+	pauses := max(m.tries-1, 0)
+	asked := min(pauses, mostAsked)
 	var wait time.Duration
-	for try := 1; try < m.tries && wait < mostWait; try++ {
-		if pause := m.delay(try); pause > 0 {
-			wait += min(pause, mostWait)
-		} else if try > 1000 {
-			break // an endless number of tries without pauses
-		}
+	for try := 1; try <= asked && wait < mostWait; try++ {
+		wait += min(max(m.delay(try), 0), mostWait)
 	}
-	return m.acquire(ctx, wait, (*redsync.Mutex).LockContext)
+	if pauses > asked {
+		wait = time.Duration(min(float64(wait)/float64(asked)*float64(pauses), float64(mostWait)))
+	}
+	return min(wait, mostWait)
 }
 
 // acquire takes Lockkeeper's lock and then Redis's, or none.
 func (m *Mutex) acquire(ctx context.Context, wait time.Duration, inRedis func(*redsync.Mutex, context.Context) error) error {
-	begun := time.Now()
 	lock, err := m.locks.Acquire(ctx, m.name, manager.WithDetachedHold(), manager.WithWaitTimeout(wait))
 	switch {
 	case err == nil:
@@ -90,12 +99,13 @@ func (m *Mutex) acquire(ctx context.Context, wait time.Duration, inRedis func(*r
 	default:
 		return err
 	}
+	granted := time.Now() // the wait is no part of the expiry
 	if m.redis != nil {
 		if err := inRedis(m.redis, ctx); err != nil {
 			return errors.Join(err, lock.Release(context.WithoutCancel(ctx)))
 		}
 	}
-	m.lock, m.value, m.until = lock, rand.Text(), begun.Add(m.expiry)
+	m.lock, m.value, m.until = lock, rand.Text(), granted.Add(m.expiry)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	host "github.com/go-redsync/redsync/v4"
@@ -205,9 +206,46 @@ func TestADualMutexThatPostgreSQLLostIsUnlockedInRedis(t *testing.T) {
 
 func TestEndlessTriesWait(t *testing.T) {
 	m := locktest.Open(t)
-	for _, pause := range []time.Duration{0, time.Hour} {
-		mutex := redsync.New(m).NewMutex("a", redsync.WithTries(1<<62), redsync.WithRetryDelay(pause))
+	for _, pause := range []time.Duration{0, time.Nanosecond, time.Millisecond, time.Hour} {
+		asked := 0
+		delay := func(int) time.Duration { asked++; return pause }
+		mutex := redsync.New(m).NewMutex("a", redsync.WithTries(1<<62), redsync.WithRetryDelayFunc(delay))
 		lock(t, mutex)
 		unlock(t, mutex)
+		if asked > 1000 {
+			t.Errorf("the delay is asked for %d times, before anybody waits", asked)
+		}
 	}
+}
+
+// The wait is as long as all delays, of many tries too.
+func TestManyTriesWaitForAsLongAsAllDelays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := locktest.NewServer()
+		defer s.Close()
+		m, err := s.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close(context.WithoutCancel(t.Context())) }()
+		release, err := s.Hold(m.Key("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		mutex := redsync.New(m).NewMutex("a", redsync.WithTries(5001), redsync.WithRetryDelay(10*time.Millisecond))
+		if err := mutex.Lock(); !isTaken(err) {
+			t.Errorf("Lock: %v", err)
+		}
+		if waited := time.Since(began); waited < 50*time.Second || waited > 52*time.Second {
+			t.Errorf("it has waited for %v, should be 50s", waited)
+		}
+		// The wait is no part of the expiry.
+		time.AfterFunc(30*time.Second, release)
+		lock(t, mutex)
+		if left := time.Until(mutex.Until()); left < 7*time.Second {
+			t.Errorf("of an expiry of 8s are left %v", left)
+		}
+		unlock(t, mutex)
+	})
 }

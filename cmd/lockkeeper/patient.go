@@ -128,6 +128,9 @@ func (p *patient) connect(ctx context.Context, dsn, where string) bool {
 	return true
 }
 
+// insufficientPrivilege is the SQLSTATE of a right that is missing.
+const insufficientPrivilege = "42501"
+
 func oneLine(err error) string { return strings.Join(strings.Fields(trimName(err.Error())), " ") }
 
 // remedyOf says what to do about a failed log-in.
@@ -138,7 +141,7 @@ func remedyOf(err error) string {
 			return "check the user and the password, or pg_hba.conf"
 		case server.Code == "3D000":
 			return "check the name of the database"
-		case server.Code == "42501":
+		case server.Code == insufficientPrivilege:
 			return "GRANT CONNECT ON DATABASE ... TO this role"
 		case strings.HasPrefix(server.Code, "53"):
 			return "the server has no free connection: close some, or raise max_connections"
@@ -211,7 +214,11 @@ func (p *patient) checkLocks(ctx context.Context) (stats *manager.Stats) {
 			p.fail(name, oneLine(err), "see docs/poolers.md: another server, or another way to it, is needed")
 		default:
 			p.skip(pooler, "not found out")
-			p.fail(name, oneLine(err), remedyOf(err))
+			remedy := remedyOf(err)
+			if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == insufficientPrivilege { // it could connect
+				remedy = "GRANT this role what the text names"
+			}
+			p.fail(name, oneLine(err), remedy)
 		}
 		return nil
 	}

@@ -1,12 +1,18 @@
 package lockotel
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // OtherClass is the class of keys beyond the first 100 classes.
 const OtherClass = "_OTHER"
 
 // maxClasses bounds the time series that a key-class function can cause.
 const maxClasses = 100
+
+// valid is a text as attributes have to be: an exporter drops the whole of what it was to send with one that is no UTF-8.
+func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 
 // classes bounds the number of classes. Any goroutine may use it: several managers may share an observer.
 type classes struct {
@@ -21,7 +27,7 @@ func (c *classes) name(key string) string {
 	if c.of == nil {
 		return ""
 	}
-	class := c.of(key)
+	class := valid(c.of(key))
 	if class == "" {
 		return ""
 	}

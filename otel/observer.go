@@ -140,7 +140,7 @@ func (o *Observer) details(a *manager.Acquisition) (all []attribute.KeyValue) {
 		all = append(all, slotsKey.Int(a.Slots))
 	}
 	if o.config.keys {
-		all = append(all, keyKey.String(a.Key), idKey.Int64(a.ID))
+		all = append(all, keyKey.String(valid(a.Key)), idKey.Int64(a.ID))
 	}
 	return all
 }

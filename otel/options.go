@@ -1,6 +1,8 @@
 package lockotel
 
 import (
+	"slices"
+
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -44,5 +46,11 @@ func WithAttributes(attrs ...attribute.KeyValue) Option {
 // WithLeader has [Observer.Watch] report whether this process leads, for each of the keys given to Elect. The metric has the
 // key as an attribute.
 func WithLeader(keys ...string) Option {
-	return func(c *config) { c.leaderOf = append(c.leaderOf, keys...) }
+	return func(c *config) {
+		for _, key := range keys {
+			if !slices.Contains(c.leaderOf, key) { // else it would count twice
+				c.leaderOf = append(c.leaderOf, key)
+			}
+		}
+	}
 }

@@ -44,11 +44,12 @@ var instruments = []struct {
 	{"lockkeeper.events.dropped", "{event}", counter, "Events that the observer or the logger was too slow for."},
 	{"lockkeeper.timeline", "{timeline}", gauge, "Timeline of the server's cluster; 0 where the server does not tell."},
 	{"lockkeeper.settings.refused", "{setting}", gauge, "Session settings that the server does not take."},
-	{"lockkeeper.leader", "{leader}", gauge, "1 where this process leads, else 0."},
+	{"lockkeeper.leader", "{leader}", sum, "1 where this process leads, else 0."},
 }
 
 // Watch has the metrics that are no durations read from m whenever they are collected, until stop is called. Call stop before the meter provider
-// is shut down; it may be called after m was closed. Where an observer watches several managers, their figures are added.
+// is shut down; it may be called after m was closed. Where an observer watches several managers, their figures are added; but of
+// lockkeeper.timeline and lockkeeper.settings.refused, which are no numbers of things, one manager's is seen.
 func (o *Observer) Watch(m *manager.Manager) (stop func() error, err error) {
 	byName := make(map[string]metric.Int64Observable, len(instruments))
 	all := make([]metric.Observable, 0, len(instruments))
@@ -130,7 +131,7 @@ func (o *Observer) read(m *manager.Manager, is func(name string, n int64, attrs 
 		if m.Leader(key).IsLeader(context.Background()) == nil { //nolint:forbidigo // it asks nobody
 			leads = 1
 		}
-		is("lockkeeper.leader", leads, leaderKey.String(key))
+		is("lockkeeper.leader", leads, leaderKey.String(valid(key)))
 	}
 }
 

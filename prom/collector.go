@@ -45,7 +45,7 @@ const (
 // Collector collects the figures of a manager whenever Prometheus scrapes. Make one with [NewCollector].
 type Collector struct {
 	m        *manager.Manager
-	leaderOf []string
+	leaderOf map[string]string // keys, by what they are as the value of a label
 	descs    map[string]*prometheus.Desc
 	kinds    map[string]prometheus.ValueType
 }
@@ -56,7 +56,10 @@ var _ prometheus.Collector = (*Collector)(nil)
 // different ones. For each of the keys given to Elect that are named by leaderOf, it tells whether this process leads. Collecting waits for no
 // network, and works after m was closed.
 func NewCollector(m *manager.Manager, labels prometheus.Labels, leaderOf ...string) *Collector {
-	c := &Collector{m: m, leaderOf: leaderOf, descs: make(map[string]*prometheus.Desc), kinds: make(map[string]prometheus.ValueType)}
+	c := &Collector{m: m, leaderOf: make(map[string]string), descs: make(map[string]*prometheus.Desc), kinds: make(map[string]prometheus.ValueType)}
+	for _, key := range leaderOf {
+		c.leaderOf[strings.ToValidUTF8(key, "\ufffd")] = key // a label is UTF-8, and there once
+	}
 	for _, i := range metrics {
 		var variable []string
 		if i.label != "" {
@@ -112,12 +115,12 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	is("lockkeeper_events_dropped_total", float64(s.LogDropped), "logger")
 	is("lockkeeper_timeline", float64(s.Timeline))
 	is("lockkeeper_settings_refused", float64(len(s.SettingsRefused)))
-	for _, key := range c.leaderOf {
+	for label, key := range c.leaderOf {
 		leads := 0.0
 		if c.m.Leader(key).IsLeader(context.Background()) == nil { //nolint:forbidigo // it asks nobody
 			leads = 1
 		}
-		is("lockkeeper_leader", leads, key)
+		is("lockkeeper_leader", leads, label)
 	}
 }
 

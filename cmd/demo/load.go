@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -38,7 +39,8 @@ The page. With --ui a page at that address shows the run as it goes: throughput,
 by state, sessions, losses and faults, and at the end the verdict. A port alone, or auto for
 a free one, serves this machine only. Another address, as 0.0.0.0:8080, shows the figures and
 the texts of errors to everybody who reaches it. The page ends with the run: what an open
-browser shows stays, and cannot be loaded again. Slow browsers do not slow the load down.
+browser shows stays, and can be loaded again with --ui-keep 10m alone, which serves the page
+for so long after the run. Slow browsers do not slow the load down.
 
 The server. Without --dsn and DATABASE_URL a throwaway PostgreSQL is started and removed.
 With one of them the load runs there, in a table of its own that is dropped at the end, and
@@ -66,6 +68,9 @@ const loadExamples = `  demo load
   demo load --duration 1m --ui 8080
       watched in a browser at http://127.0.0.1:8080
 
+  demo load --ui auto --ui-keep 1h
+      the page can be opened, or loaded again, after the run too, until Ctrl-C
+
   demo load --no-locks
       everybody is let in: shows that the proof fails when it should
 
@@ -75,7 +80,7 @@ const loadExamples = `  demo load
 func newLoad(status *int) *cobra.Command {
 	var plan load.Plan
 	var asJSON bool
-	var at string // of the page
+	var ui pageFlags
 	cmd := &cobra.Command{
 		Use:     "load",
 		Short:   "Many processes take the same few locks; proves that no two hold one at a time",
@@ -83,15 +88,20 @@ func newLoad(status *int) *cobra.Command {
 		Example: loadExamples,
 		Args:    noArguments,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkPage(cmd, at); err != nil {
+			if err := ui.check(cmd); err != nil {
 				return err
 			}
 			return checkPlan(cmd, &plan)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			result, err := runWatched(cmd, plan, at, progressOf(cmd, asJSON))
-			if result == nil {
+			view := progressOf(cmd, asJSON)
+			page, err := ui.open(cmd, view)
+			if err != nil {
 				return err
+			}
+			result, err := page.run(cmd.Context(), plan, view)
+			if result == nil {
+				return errors.Join(err, page.close(cmd.Context(), false))
 			}
 			if err = finish(cmd, result, asJSON, status, err); asJSON {
 				// The object has no room for what only people read.
@@ -99,7 +109,7 @@ func newLoad(status *int) *cobra.Command {
 					cmd.PrintErrln("Problem:", problem)
 				}
 			}
-			return err
+			return errors.Join(err, page.close(cmd.Context(), true))
 		},
 	}
 	flags := cmd.Flags()
@@ -116,7 +126,7 @@ func newLoad(status *int) *cobra.Command {
 	flags.IntVar(&plan.Sessions, "sessions", 0, "the most database sessions for locks in each process (default: up to 20, as the server allows)")
 	flags.StringVar(&plan.Wait, "wait", worker.ByHints, "how a key that another process holds is waited for: "+strings.Join(worker.WaysToWait, " or "))
 	flags.BoolVar(&plan.NoLocks, "no-locks", false, "grant everything at once, to see the proof fail")
-	addPage(flags, &at)
+	ui.add(flags)
 	addJSON(flags, &asJSON)
 	// It could only complain about a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("skew", cobra.FixedCompletions(worker.Skews, cobra.ShellCompDirectiveNoFileComp))

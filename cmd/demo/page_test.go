@@ -124,10 +124,31 @@ func TestThePageEndsWithTheLoad(t *testing.T) {
 	p.mustBeClean(0)
 }
 
+// A page that is kept can be opened after the run, and shows its result. Ctrl-C ends it at once, although a browser watches, and the status is the run's.
+func TestThePageIsKept(t *testing.T) {
+	t.Parallel()
+	tab := browser.Open(t)
+	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "100ms")
+	p.until(p.stdout, `(?s)EXCLUSION PROVEN.*The page stays at http://.*/ for 10m0s\. Ctrl-C ends it\.`)
+	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(p.stdout.String())
+	for range 2 { // and loaded again
+		browser.Do(tab, t, chromedp.Navigate(url))
+		browser.Until(tab, t, `document.getElementById('result').checkVisibility()`)
+	}
+	if heading := browser.Text(tab, t, "#heading"); !strings.HasPrefix(heading, "EXCLUSION PROVEN") {
+		t.Errorf("the verdict is %q", heading)
+	}
+	p.signal(syscall.SIGINT)
+	if status := p.wait(); status != 0 {
+		t.Errorf("exit status %d\n%s", status, p.stderr)
+	}
+	p.mustBeClean(0)
+}
+
 // The page of a load that does not begin goes with it.
 func TestThePageOfALoadThatDoesNotBegin(t *testing.T) {
 	t.Parallel()
-	p := start(t, "load", "--ui", "auto", "--dsn", "postgres://u@127.0.0.1:1/db")
+	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--dsn", "postgres://u@127.0.0.1:1/db")
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d", status)
 	}

@@ -39,6 +39,8 @@ func TestUsageErrors(t *testing.T) {
 		{"load --ui=", "its port is no number"},
 		{"load --ui on", `--ui is "on": its port is no number`},
 		{"load --ui example.org:80", "its host is no IP address; it must be a port such as 8080"},
+		{"load --ui-keep 1h", "--ui-keep is for the page of --ui"},
+		{"load --ui auto --ui-keep -1s", "--ui-keep is -1s"},
 		{"load --nonsense", "unknown flag: --nonsense"},
 		{"load postgres://u:" + secret + "@h/db", "goes after --dsn"},
 		{"postgres://u:" + secret + "@h/db", "goes after --dsn"},
@@ -79,7 +81,7 @@ func TestHelpTeaches(t *testing.T) {
 	for args, wanted := range map[string][]string{
 		"--help":                  {"demo load", "demo storm", "Exit status", "130"},
 		"":                        {"demo load", "Examples:"},
-		"load --help":             {"Examples:", "--processes", "--workers", "--keys", "--skew", "--hold", "--duration", "--cancel", "--readers", "--ui", "--json", "--dsn", "DATABASE_URL", "throwaway"},
+		"load --help":             {"Examples:", "--processes", "--workers", "--keys", "--skew", "--hold", "--duration", "--cancel", "--readers", "--ui", "--ui-keep", "--json", "--dsn", "DATABASE_URL", "throwaway"},
 		"storm --help":            {"Examples:", "--waiters", "100000", "--bound", "--json"},
 		"version":                 {"demo ", "go1."},
 		"completion bash":         {"__start_demo"},

@@ -132,7 +132,7 @@ fence-proof: setup ## end a session in ROUNDS rounds at a random moment around C
 	$(TEST_ENV) LOCKKEEPER_FENCE_ROUNDS=$(ROUNDS) go test -count=1 -timeout 3h -v -run TestNoCommitFollowsTheNextGrant ./manager
 
 .PHONY: matrix
-matrix: setup ## the library's tests, and a minute of chaos, on PostgreSQL 13 to 18 (VERSIONS='13 18')
+matrix: setup ## the library's tests, behind each pooler too, and a minute of chaos, on PostgreSQL 13 to 18 (VERSIONS='13 18')
 	@scripts/matrix $(VERSIONS)
 
 .PHONY: fuzz

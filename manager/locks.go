@@ -43,7 +43,7 @@ const locksSQL = `SELECT (l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
   (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart'::pg_catalog.text)::pg_catalog.timestamptz)
   OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END AS waited
  FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
- WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
+ WHERE NOT pg_catalog.pg_is_in_recovery() AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
  AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
  ORDER BY 1, waited DESC NULLS LAST, l.pid`

@@ -25,7 +25,8 @@ const markSQL = `WITH m AS (
  FROM m JOIN locked AS l ON l.id OPERATOR(pg_catalog.=) m.id WHERE f.id OPERATOR(pg_catalog.=) m.id RETURNING m.id`
 
 // checkSQL looks again at the rows of tokens that wait for the holds before.
-const checkSQL = `SELECT f.id, f.told, f.ended OPERATOR(pg_catalog.>=) f.told, f.waited FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int8[])`
+const checkSQL = `SELECT f.id, f.told, f.ended OPERATOR(pg_catalog.>=) f.told, f.waited FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int8[])
+ AND NOT pg_catalog.pg_is_in_recovery()`
 
 func (r *drawing) markStatement() string {
 	var columns [6][]string

@@ -59,7 +59,7 @@ const marksSQL = `WITH held AS MATERIALIZED (
  SELECT l.classid::pg_catalog.int8 AS high, l.objid::pg_catalog.int8 AS low, l.pid, l.mode OPERATOR(pg_catalog.=) 'ShareLock'::pg_catalog.text AS shared,
   l.classid::pg_catalog.int8 OPERATOR(pg_catalog.#) l.objid::pg_catalog.int8 AS fold
  FROM pg_catalog.pg_locks AS l
- WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.granted
+ WHERE NOT pg_catalog.pg_is_in_recovery() AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.granted
  AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 ), edge AS MATERIALIZED (

@@ -16,7 +16,7 @@ import (
 // AcquireTx takes the lock of a key in a transaction of the caller's, a pgx.Tx or an *sql.Tx, waiting for as long as somebody else holds
 // it. No manager is needed. The lock is the transaction's: PostgreSQL releases it at commit or rollback, and nothing else does. It
 // excludes the locks that managers hold for the same key with the same [WithNamespace] and [WithHash], and other transactions.
-// Since it needs no session of its own it works behind a pooler in transaction mode.
+// Since it needs no session of its own it works behind a pooler in transaction mode. Where a standby answers the error is [ErrUnsafe].
 //
 // The wait is bounded by [WithWaitTimeout], and by ctx's deadline less a tenth: then the error is [ErrWaitTimeout] or
 // context.DeadlineExceeded, and a savepoint has kept the transaction usable. A ctx that is cancelled during the wait ends it as any statement of
@@ -144,8 +144,34 @@ func (l *txLock) mode() string {
 
 func (l *txLock) try(ctx context.Context) (free bool, err error) {
 	l.tried++
-	err = l.tx.row(ctx, &free, "SELECT pg_catalog.pg_try_advisory_xact_lock"+l.mode()+"($1::pg_catalog.int8)", l.id)
-	return free, err
+	var answer *bool
+	err = l.tx.row(ctx, &answer, "SELECT "+onPrimary("pg_catalog.pg_try_advisory_xact_lock"+l.mode()+"($1::pg_catalog.int8)"), l.id)
+	switch {
+	case err != nil:
+		return false, err
+	case answer == nil:
+		return false, errTxOnStandby
+	}
+	return *answer, nil
+}
+
+// onPrimary is null on a standby, and does nothing there. A proxy that balances reads over standbys may send the statement to one while what the
+// transaction writes goes to the primary.
+func onPrimary(expression string) string {
+	return "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN " + expression + " END"
+}
+
+var errTxOnStandby = fmt.Errorf("%w: a standby has answered, whose locks exclude nobody on the primary; begin the transaction on the primary; a "+
+	"proxy must not balance reads over standbys (pgpool-II: load_balance_mode = off)", ErrUnsafe)
+
+// queue asks for the lock in the server's queue.
+func (l *txLock) queue(ctx context.Context) error {
+	var answer *string
+	err := l.tx.row(ctx, &answer, "SELECT "+onPrimary("pg_catalog.concat(pg_catalog.pg_advisory_xact_lock"+l.mode()+"($1::pg_catalog.int8))"), l.id)
+	if err == nil && answer == nil {
+		err = errTxOnStandby
+	}
+	return err
 }
 
 const (
@@ -180,10 +206,9 @@ func (l *txLock) wait(ctx context.Context) error {
 		return ErrWaitTimeout // it was tried
 	}
 	l.tried++
-	lock := "SELECT pg_catalog.pg_advisory_xact_lock" + l.mode() + "($1::pg_catalog.int8)"
 	bound, over := l.bound(ctx)
 	if bound == 0 {
-		return l.tx.exec(ctx, lock, l.id)
+		return l.queue(ctx)
 	}
 	var before string
 	err := l.tx.row(ctx, &before, "SELECT pg_catalog.current_setting('lock_timeout'::pg_catalog.text)")
@@ -195,7 +220,7 @@ func (l *txLock) wait(ctx context.Context) error {
 	}
 	err = l.tx.exec(ctx, lockTimeout, fmt.Sprintf("%dms", (bound+time.Millisecond-1)/time.Millisecond))
 	if err == nil {
-		err = l.tx.exec(ctx, lock, l.id)
+		err = l.queue(ctx)
 	}
 	if err == nil {
 		err = l.tx.exec(ctx, lockTimeout, before)

@@ -260,3 +260,21 @@ func TestAcquireTxRefusesBadInput(t *testing.T) {
 		t.Errorf("locks were taken: %v", locks)
 	}
 }
+
+// Behind a proxy that balances reads the statement for the lock may come to a standby, while the primary carries out what the transaction writes.
+func TestAcquireTxOnAStandby(t *testing.T) {
+	standby := pgtest.Standby(t, pgtest.New(t, pgserver.Options{}))
+	for name, begin := range map[string]func(*testing.T, string) userTx{"pgx": beginPgx, "database/sql": beginSQL} {
+		t.Run(name, func(t *testing.T) {
+			tx := begin(t, standby.DSN())
+			wantIs(t, manager.AcquireTx(bounded(t), tx.tx, "k"), manager.ErrUnsafe)
+			wantIs(t, manager.TryAcquireTx(bounded(t), tx.tx, "k", manager.WithSharedTx()), manager.ErrUnsafe)
+			if locks := held(t, standby); len(locks) > 0 {
+				t.Errorf("taken at the standby: %v", locks)
+			}
+			if err := tx.finish(false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

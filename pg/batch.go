@@ -33,7 +33,7 @@ type sending struct {
 	// The answer.
 	rows      int
 	completed bool
-	letters   []byte // 't' or 'f' for each entry, in order
+	letters   []byte // for each entry, in order: 't', 'f', or standbyLetter
 	identity  string
 	who       map[int64]WhoAnswer
 	text      string // of sendLend and sendBack: the last row
@@ -181,13 +181,22 @@ func (f *sending) lockRow(values [][]byte) {
 		if len(values) == 2 && len(values[0]) == unlocks { // null where there was no id of that kind
 			f.letters = append(append(f.letters, values[0]...), values[1]...)
 		}
-	case len(values) != 1 || values[0] == nil:
+	case len(values) != 1:
+	case values[0] == nil:
+		f.letters = append(f.letters, standbyLetter)
 	case f.kind == sendLocks && f.entries[0].op == OpWait:
 		f.waitRow(string(values[0]))
 	case len(values[0]) == 1 && values[0][0] <= 1: // a boolean in binary form
 		f.letters = append(f.letters, "ft"[values[0][0]])
 	}
 }
+
+// standbyLetter is the answer of a standby, which has not touched the lock.
+const standbyLetter = 's'
+
+// errStray ends a session of which a statement was answered by a standby.
+var errStray = unsafeBecause("a standby has answered a statement for locks, and has not carried it out: a proxy balances reads over " +
+	"standbys, statement by statement" + balanceCure)
 
 // whoRow reads a row: a holder of a lock, or a waiter for it.
 func (f *sending) whoRow(values [][]byte) {
@@ -232,6 +241,10 @@ func (f *sending) check() {
 		return
 	}
 	for _, letter := range f.letters {
+		if letter == standbyLetter {
+			f.broken = errStray
+			return
+		}
 		if letter != 't' && letter != 'f' {
 			f.broken = errors.New("an answer is neither true nor false")
 			return

@@ -225,7 +225,8 @@ func answerWrongly(t *testing.T, op Op, messages []pgproto3.BackendMessage, mayG
 				continue
 			}
 			l := receive(t, c.losses)
-			if cause := causeOf(t, l.err); cause != CauseDoubt && cause != CauseConnection && cause != CauseServer && cause != CauseSilence {
+			if cause := causeOf(t, l.err); cause != CauseDoubt && cause != CauseConnection && cause != CauseServer && cause != CauseSilence &&
+				cause != CauseRecovery {
 				t.Errorf("%v", l.err)
 			}
 			c.quiet(t)

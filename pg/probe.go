@@ -19,16 +19,19 @@ const (
 
 // The questions of a probe. Each is one value.
 const (
+	// volatile is true. A proxy that balances reads over standbys, as pgpool-II does, sends a statement with a volatile function to the primary, as
+	// it does with those of locks.
+	volatile   = "pg_catalog.pg_is_in_recovery() IS NOT NULL"
 	versionSQL = "SELECT pg_catalog.version()"
-	pidSQL     = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid())"
+	pidSQL     = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid()) WHERE " + volatile
 	// Its bytes in hex, as they are at the server: a client asks for a database by its bytes, whatever their encoding is.
 	databaseSQL = "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, " +
 		"pg_catalog.getdatabaseencoding()), 'hex'::pg_catalog.text)"
 	recoverySQL = "SELECT pg_catalog.concat(pg_catalog.pg_is_in_recovery())"
-	readOnlySQL = "SELECT pg_catalog.current_setting('transaction_read_only')"
+	readOnlySQL = "SELECT pg_catalog.current_setting('transaction_read_only') WHERE " + volatile
 	// The same text whatever the session's settings are: it is asked before they are ours, and after.
 	backendSQL = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ', pg_catalog.to_char(pg_catalog.timezone('UTC', " +
-		"pg_catalog.pg_postmaster_start_time()), 'YYYY-MM-DD HH24:MI:SS.US'))"
+		"pg_catalog.pg_postmaster_start_time()), 'YYYY-MM-DD HH24:MI:SS.US')) WHERE " + volatile
 	tryXactSQL = "SELECT pg_catalog.concat(pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8))"
 	trySQL     = "SELECT pg_catalog.concat(pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8))"
 	unlockSQL  = "SELECT pg_catalog.concat(pg_catalog.pg_advisory_unlock($1::pg_catalog.int8))"
@@ -144,7 +147,10 @@ func (p *prober) reached(connection int, answer *command) error {
 const poolerCure = "a proxy that pools by transaction or statement stands between: each statement may run in another " +
 	"session, so a lock is nobody's; connect to PostgreSQL directly, or through a pool in session mode, or open with " +
 	"WithTransactionPooler, where each session keeps a transaction open and a server connection of the pooler's: 20 a process, more with " +
-	"WithDedicatedSession, and WithMaxSessions at most"
+	"WithDedicatedSession, and WithMaxSessions at most" + balanceCure
+
+// balanceCure ends what an error says where a proxy may have sent a statement to a standby.
+const balanceCure = "; a proxy must not balance reads over standbys (pgpool-II: load_balance_mode = off)"
 
 // lackOf finds the servers that speak PostgreSQL's protocol and have no such locks, Aurora DSQL among them.
 func lackOf(err error) error {
@@ -191,7 +197,7 @@ func checkReadOnly(c *command) error {
 	}
 	if readOnly != "off" {
 		return unsafeBecause("the server is read-only (default_transaction_read_only is on): that is how a demoted or a " +
-			"replicated server looks; connect to the primary, or switch it off for this role")
+			"replicated server looks; connect to the primary, or switch it off for this role" + balanceCure)
 	}
 	return nil
 }

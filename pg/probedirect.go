@@ -49,7 +49,7 @@ func (l *lockProbe) check() error {
 		}
 		if got != step.want {
 			return unsafeBecause("advisory locks do not work on this server or through this proxy: %s; a stub, or a reset "+
-				"query that runs after every transaction (server_reset_query_always), does so", step.what)
+				"query that runs after every transaction (server_reset_query_always), does so"+balanceCure, step.what)
 		}
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // localReadOnlySQL asks what new transactions are: the session's own is read-only.
-const localReadOnlySQL = "SELECT pg_catalog.current_setting('default_transaction_read_only')"
+const localReadOnlySQL = "SELECT pg_catalog.current_setting('default_transaction_read_only') WHERE " + volatile
 
 // probeTransaction makes sure that a transaction keeps its backend. While the first connection lives in one, a peer begins and ends
 // transactions: none may reach the first one's backend, none may have the lock that the first one has, and the first one must reach its own

@@ -185,7 +185,7 @@ func poolsStatements(err error) bool {
 }
 
 const statementCure = "a proxy stands between that does not keep a transaction on one backend, as one that pools by statement; " +
-	"connect to PostgreSQL directly, or through a pool in session or transaction mode"
+	"connect to PostgreSQL directly, or through a pool in session or transaction mode" + balanceCure
 
 const unlockAllSQL = "SELECT pg_catalog.pg_advisory_unlock_all()"
 

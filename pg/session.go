@@ -188,7 +188,11 @@ func (s *session) look(f *sending) {
 	switch {
 	case f.broken != nil:
 		s.air = append(s.air, f) // nobody has been answered: leave does it
-		s.lose(CauseDoubt, f.broken)
+		cause := CauseDoubt
+		if f.broken == errStray { //nolint:errorlint // it is put there as it is
+			cause = CauseRecovery
+		}
+		s.lose(cause, f.broken)
 	case f.skipped:
 		s.resend(f)
 	case f.err != nil && f.kind == sendLocks:

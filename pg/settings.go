@@ -86,7 +86,7 @@ const localSetSQL = `SELECT FROM ` + settingsSQL + `
 const settingsSQL = `ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS v(name, value)`
 
 const readBackSQL = `SELECT s.name, s.setting FROM pg_catalog.pg_settings AS s
- WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])`
+ WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND ` + volatile
 
 // applicationSQL names the session where nobody else has.
 const applicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)
@@ -125,7 +125,7 @@ func (c *connector) leaseHolds(have map[string]string) error {
 	limit, err := strconv.ParseInt(have[scope.lease], 10, 64)
 	switch {
 	case scope.required && (err != nil || limit == 0):
-		return unsafeBecause("the server does not take %s, without which it would keep the locks of a frozen program for ever",
+		return unsafeBecause("the server does not take %s, without which it would keep the locks of a frozen program for ever"+balanceCure,
 			scope.lease)
 	case err != nil || limit == 0 || limit > c.config.Trust().Milliseconds(): // none, or later than that
 		return nil //nolint:nilerr // an older server has no such limit

@@ -190,4 +190,4 @@ func (s *setUp) checkIdentity() error {
 }
 
 var errStandby = unsafeBecause("the server is a standby, whose locks exclude nobody on the primary; connect to the " +
-	"primary (target_session_attrs=read-write)")
+	"primary (target_session_attrs=read-write)" + balanceCure)

@@ -11,6 +11,10 @@ import (
 // A statement is prepared on every session at its opening. Each name in it carries its schema, operators too: with a
 // hostile search_path a function of the same name, or a better matching overload, would be found instead, say "true" and
 // lock nothing.
+//
+// Each asks whether the server is in recovery. A proxy that sends reads to standbys, each statement by itself, may send one of these there, where every
+// lock is free: then it does nothing to a lock, and answers null or "s". And the function is volatile, by which pgpool-II sees that
+// the statement is none of those reads.
 type statement struct {
 	name   string
 	sql    string
@@ -19,27 +23,27 @@ type statement struct {
 
 var (
 	tryStatement = statement{"lockkeeper_try",
-		"SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
+		"SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) END", []uint32{pgtype.Int8OID}}
 
 	unlockStatement = statement{"lockkeeper_unlock",
-		"SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)", []uint32{pgtype.Int8OID}}
+		"SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_advisory_unlock($1::pg_catalog.int8) END", []uint32{pgtype.Int8OID}}
 
 	// One round trip for many locks. Each function is called once per id, outside any filter (a plan may evaluate a
 	// filter twice), and answers one letter, in the order of the ids.
 	batchStatement = statement{"lockkeeper_batch", `SELECT
- (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_advisory_unlock(u.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_is_in_recovery() THEN 's'::pg_catalog.text WHEN pg_catalog.pg_advisory_unlock(u.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
     FROM pg_catalog.unnest($1::pg_catalog.int8[]) AS u(id)),
- (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_try_advisory_lock(t.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_is_in_recovery() THEN 's'::pg_catalog.text WHEN pg_catalog.pg_try_advisory_lock(t.id) THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
     FROM pg_catalog.unnest($2::pg_catalog.int8[]) AS t(id))`,
 		[]uint32{pgtype.Int8ArrayOID, pgtype.Int8ArrayOID}}
 
 	// The same with a mode for each id: whether it is, or is to be, shared. Statements without a shared lock do without it, which
 	// makes them cheaper.
 	modesStatement = statement{"lockkeeper_modes", `SELECT
- (SELECT pg_catalog.string_agg(CASE WHEN CASE WHEN u.shared THEN pg_catalog.pg_advisory_unlock_shared(u.id) ELSE pg_catalog.pg_advisory_unlock(u.id) END
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_is_in_recovery() THEN 's'::pg_catalog.text WHEN CASE WHEN u.shared THEN pg_catalog.pg_advisory_unlock_shared(u.id) ELSE pg_catalog.pg_advisory_unlock(u.id) END
     THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
     FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.bool[])) AS u(id, shared)),
- (SELECT pg_catalog.string_agg(CASE WHEN CASE WHEN t.shared THEN pg_catalog.pg_try_advisory_lock_shared(t.id) ELSE pg_catalog.pg_try_advisory_lock(t.id) END
+ (SELECT pg_catalog.string_agg(CASE WHEN pg_catalog.pg_is_in_recovery() THEN 's'::pg_catalog.text WHEN CASE WHEN t.shared THEN pg_catalog.pg_try_advisory_lock_shared(t.id) ELSE pg_catalog.pg_try_advisory_lock(t.id) END
     THEN 't'::pg_catalog.text ELSE 'f'::pg_catalog.text END, ''::pg_catalog.text)
     FROM ROWS FROM (pg_catalog.unnest($3::pg_catalog.int8[]), pg_catalog.unnest($4::pg_catalog.bool[])) AS t(id, shared))`,
 		[]uint32{pgtype.Int8ArrayOID, pgtype.BoolArrayOID, pgtype.Int8ArrayOID, pgtype.BoolArrayOID}}
@@ -52,7 +56,8 @@ var (
  FROM pg_catalog.pg_locks AS l CROSS JOIN LATERAL
  (SELECT (l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8 AS id) AS k
  LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
- WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
+ WHERE NOT pg_catalog.pg_is_in_recovery()
+ AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
  AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
  AND CASE WHEN k.id OPERATOR(pg_catalog.=) ANY (SELECT w.id FROM pg_catalog.unnest($1::pg_catalog.int8[]) AS w(id)) THEN true ELSE false END`,
@@ -95,7 +100,7 @@ END
 $lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
 // plainWaitSQL is for servers without PL/pgSQL.
-const plainWaitSQL = "SELECT pg_catalog.pg_advisory_lock%[2]s('%[1]d'::pg_catalog.int8)"
+const plainWaitSQL = "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_advisory_lock%[2]s('%[1]d'::pg_catalog.int8) END"
 
 // encoder writes the messages of one statement: bind, execute, sync. Its buffers are kept from one to the next.
 type encoder struct {

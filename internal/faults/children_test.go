@@ -31,7 +31,7 @@ func middlebox(args []string) error {
 func look(args []string) error {
 	childtest.EndWithInput()
 	ctx := context.Background()
-	m, err := manager.Open(ctx, args[0], short.options()...)
+	m, err := manager.Open(ctx, args[0], way{inTransaction: args[2] == "true"}.with(short.options())...)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,11 @@ func checkServerEndsASession(t *testing.T, w way) {
 	s := pgtest.New(t, pgserver.Options{})
 	audit(t, s)
 	src := w.reach(t, s)
-	holder, waiter := w.open(t, src, manager.WithSharedSessions(1)), w.open(t, src)
+	opts := []manager.Option{manager.WithSharedSessions(1)}
+	if w.late {
+		opts = append(opts, manager.WithHealth(200*time.Millisecond, 2*time.Second))
+	}
+	holder, waiter := w.open(t, src, opts...), w.open(t, src)
 	o := newOutsider(t, s)
 	restart := func(mode pgserver.StopMode) func(int) {
 		return func(int) {

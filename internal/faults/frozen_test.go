@@ -3,8 +3,10 @@ package faults
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,21 +28,25 @@ func needsSessionTimeout(t *testing.T, s *pgserver.Server) {
 
 // A middlebox is frozen: both connections stay up, and their kernels acknowledge everything. No setting of TCP sees it;
 // the server's own limit for idle sessions is what frees the locks, and their holders know before.
-func TestFrozenMiddlebox(t *testing.T) {
+func TestFrozenMiddlebox(t *testing.T) { eachWay(t, checkFrozenMiddlebox) }
+
+func checkFrozenMiddlebox(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.Shared(t)
-	needsSessionTimeout(t, s)
+	w.needsSessionTimeout(t, s)
 	audit(t, s)
+	config := parse(t, w.front(t, s))
+	behind := net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
 	o := newOutsider(t, s)
 	var y tally
 	for range often(1, 10) {
-		box := childtest.Start(t, "middlebox", s.TCPAddr())
+		box := childtest.Start(t, "middlebox", behind)
 		address, err := netip.ParseAddrPort(box.Line(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		config := parse(t, s.TCPDSN())
 		config.Host, config.Port = address.Addr().String(), address.Port()
-		m := open(t, source(t, config), short.options()...)
+		m := w.open(t, source(t, config.Copy()), short.options()...)
 		all := holds(t, m, o, "frozen middlebox")
 		for !stillHeld(all) {
 			all = holds(t, m, o, "frozen middlebox")
@@ -57,18 +63,21 @@ func TestFrozenMiddlebox(t *testing.T) {
 
 // A process is stopped for longer than its lease. Somebody else has the lock when it wakes, and its first look says so,
 // before any of its timers has had a chance.
-func TestHolderWokenPastItsLease(t *testing.T) {
+func TestHolderWokenPastItsLease(t *testing.T) { eachWay(t, checkHolderWokenPastItsLease) }
+
+func checkHolderWokenPastItsLease(t *testing.T, w way) {
+	t.Helper()
 	s := pgtest.Shared(t)
-	needsSessionTimeout(t, s)
+	w.needsSessionTimeout(t, s)
 	audit(t, s)
-	u, err := url.Parse(s.TCPDSN())
+	u, err := url.Parse(w.front(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := u.Query()
 	q.Set("application_name", application)
 	u.RawQuery = q.Encode()
-	c := childtest.Start(t, "look", u.String(), "woken")
+	c := childtest.Start(t, "look", u.String(), "woken", strconv.FormatBool(w.inTransaction))
 	m := open(t, near(t, s))
 	var freed figures
 	rounds := often(1, 50)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"os"
 	"testing"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
@@ -10,29 +11,72 @@ import (
 
 // way is how a test reaches a server.
 type way struct {
-	name string
-	opts []manager.Option
-	// reach gives the source of connections to a server. What stands between goes with the test.
-	reach func(t *testing.T, s *pgserver.Server) manager.Source
+	name          string
+	inTransaction bool
+	// late says that what stands between does not pass on the server's last word: the next health question finds that a session has ended.
+	late bool
+	// front gives the DSN, over TCP, of what stands before a server, or of the server. What stands between goes with the test.
+	front func(t *testing.T, s *pgserver.Server) string
 }
 
-// eachWay runs a test on the server itself, and on a PgBouncer in transaction mode before it.
+func direct(_ *testing.T, s *pgserver.Server) string { return s.TCPDSN() }
+
+func bouncer(mode string) func(*testing.T, *pgserver.Server) string {
+	return func(t *testing.T, s *pgserver.Server) string {
+		t.Helper()
+		return pgtest.NewBouncer(t, s, pgserver.Database, map[string]string{"pool_mode": mode, "default_pool_size": "60",
+			"server_login_retry": "1"}).DSN
+	}
+}
+
+// pgpool keeps no connection after its client's: one that it keeps would be the audit's finding.
+func pgpool(t *testing.T, s *pgserver.Server) string {
+	t.Helper()
+	return pgtest.NewPgpool(t, []*pgserver.Server{s}, map[string]string{"connection_cache": "off"}).DSN
+}
+
+// ways are the server itself and a PgBouncer in transaction mode before it; in the matrix of poolers the others too.
+func ways() []way {
+	all := []way{{name: "direct", front: direct}, {name: "behind a transaction pooler", inTransaction: true, front: bouncer("transaction")}}
+	if os.Getenv(pgtest.EnvPoolers) == "true" {
+		all = append(all, way{name: "behind a session pooler", front: bouncer("session")}, way{name: "behind pgpool", late: true, front: pgpool},
+			way{name: "in a transaction behind pgpool", inTransaction: true, late: true, front: pgpool})
+	}
+	return all
+}
+
+// eachWay runs a test in each way.
 func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
-	for _, w := range []way{
-		{name: "direct", reach: func(t *testing.T, s *pgserver.Server) manager.Source { t.Helper(); return near(t, s) }},
-		{name: "behind a transaction pooler", reach: func(t *testing.T, s *pgserver.Server) manager.Source {
-			t.Helper()
-			return source(t, parse(t, pgtest.NewBouncer(t, s, pgserver.Database, map[string]string{"pool_mode": "transaction",
-				"default_pool_size": "60", "server_login_retry": "1"}).DSN))
-		}, opts: []manager.Option{manager.WithTransactionPooler()}},
-	} {
+	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
 	}
+}
+
+// reach gives the source of connections to a server.
+func (w way) reach(t *testing.T, s *pgserver.Server) manager.Source {
+	t.Helper()
+	return source(t, parse(t, w.front(t, s)))
 }
 
 // open gives a manager on connections of this way.
 func (w way) open(t *testing.T, src manager.Source, opts ...manager.Option) *manager.Manager {
 	t.Helper()
-	return open(t, src, append(opts, w.opts...)...)
+	return open(t, src, w.with(opts)...)
+}
+
+// with adds the options of this way.
+func (w way) with(opts []manager.Option) []manager.Option {
+	if w.inTransaction {
+		opts = append(opts, manager.WithTransactionPooler())
+	}
+	return opts
+}
+
+// needsSessionTimeout skips where the server does not end a silent session of this way.
+func (w way) needsSessionTimeout(t *testing.T, s *pgserver.Server) {
+	t.Helper()
+	if !w.inTransaction {
+		needsSessionTimeout(t, s)
+	}
 }

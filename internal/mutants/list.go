@@ -76,7 +76,7 @@ var oldBugs = []mutant{
 	{name: "old bug 4: another id is unlocked than was locked", edits: []edit{
 		{"pg/batch.go", "e.int8(&unlockStatement, first.id)", "e.int8(&unlockStatement, first.id+1)"}}},
 	{name: "old bug 5: the lock is a transaction's", edits: []edit{
-		{"pg/statement.go", "\"SELECT pg_catalog.pg_try_advisory_lock($1", "\"SELECT pg_catalog.pg_try_advisory_xact_lock($1"}}},
+		{"pg/statement.go", "THEN pg_catalog.pg_try_advisory_lock($1", "THEN pg_catalog.pg_try_advisory_xact_lock($1"}}},
 	{name: "old bug 6: the caller's context does not end the wait", edits: []edit{
 		{"manager/context.go", "\tif l.parent.Done() == nil {\n", "\tif l.parent.Done() == nil || !l.claim.Try {\n"}}},
 	{name: "old bug 6: the caller's context does not end the opening", test: "manager TestOpenReturnsWithItsContext", edits: []edit{

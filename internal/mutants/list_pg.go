@@ -6,6 +6,12 @@ var ofSessions = []mutant{
 		{"pg/leave.go", "\ttold := s.tellHolders()\n", "\ttold := false\n"}}},
 	{name: "the holders on a lost session are not told", edits: []edit{
 		{"pg/leave.go", "\t\tclient.Lost(s.self, id)\n", "\t\t_, _ = id, client\n"}}},
+	{name: "a standby grants locks", test: "pg TestStatementsDoNothingOnAStandby", edits: []edit{
+		{"pg/statement.go", "WHEN pg_catalog.pg_is_in_recovery() THEN 's'::pg_catalog.text WHEN pg_catalog.pg_try_advisory_lock(t.id)", "WHEN pg_catalog.pg_try_advisory_lock(t.id)"}}},
+	{name: "a standby's answer is that the lock is another's", test: "pg TestAStandbysAnswerEndsTheSession", edits: []edit{
+		{"pg/batch.go", "\t\t\tf.broken = errStray\n\t\t\treturn\n", "\t\t\treturn\n"}}},
+	{name: "a transaction takes its lock on a standby", test: "manager TestAcquireTxOnAStandby", edits: []edit{
+		{"manager/tx.go", "\tcase answer == nil:\n\t\treturn false, errTxOnStandby\n", "\tcase answer == nil:\n\t\treturn true, nil\n"}}},
 	{name: "what is under way on a lost session has no answer", edits: []edit{
 		{"pg/leave.go", "\t\ts.refuseSending(f)\n", "\t\t_ = f\n"}}},
 	{name: "what was delivered before the end is not recorded", edits: []edit{

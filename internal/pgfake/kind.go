@@ -39,7 +39,7 @@ const (
 
 // kinds are recognised by a part of their text. The first that fits counts.
 var kinds = []struct{ part, kind string }{
-	{"DO $lockkeeper$", Wait}, {"SELECT pg_catalog.pg_advisory_lock", PlainWait},
+	{"DO $lockkeeper$", Wait}, {"THEN pg_catalog.pg_advisory_lock", PlainWait},
 	{"edge AS MATERIALIZED", Marks}, {"AS waited", AllLocks}, {"pg_terminate_backend", Terminate}, {"pg_locks", Who},
 	{"pg_settings AS s ON", Set}, {"pg_settings AS s\n", ReadBack}, {"pg_settings", Set},
 	{"unnest($1::pg_catalog.int8[])", Batch}, {"pg_try_advisory_xact_lock", TryXact},
@@ -47,7 +47,7 @@ var kinds = []struct{ part, kind string }{
 	{"pg_stat_get_activity", Ask}, {"DISCARD ALL", Discard}, {"RESET ROLE", ResetRole}, {"SET client_encoding", Encoding},
 	{"current_setting('application_name')", NameSession}, {"current_database", DatabaseName},
 	{"pg_postmaster_start_time", WhoAmI}, {"pg_backend_pid", PID}, {"pg_control_system", Timeline}, {"version()", Version},
-	{"pg_is_in_recovery", Recovery}, {"transaction_read_only", ReadOnly}, {"BEGIN", Begin}, {"ROLLBACK", Rollback},
+	{"transaction_read_only", ReadOnly}, {"pg_is_in_recovery", Recovery}, {"BEGIN", Begin}, {"ROLLBACK", Rollback},
 	{"pg_notify", Notify}, {"LISTEN", Listen},
 }
 

@@ -138,7 +138,7 @@ func TestAWaitHasItsIDInItsTextAndItsAnswerInALetter(t *testing.T) {
 		t.Fatalf("%+v", q)
 	}
 	for _, sql := range []string{"DO $lockkeeper$ id CONSTANT pg_catalog.int8 := '-12'::pg_catalog.int8; PERFORM pg_catalog.pg_advisory_lock_shared(id);",
-		"SELECT pg_catalog.pg_advisory_lock_shared('-12'::pg_catalog.int8)"} {
+		"SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_advisory_lock_shared('-12'::pg_catalog.int8) END"} {
 		if shared := s.Receive(&pgproto3.Query{String: sql}).Last(); !slices.Equal(shared.Locks(), []Lock{{-12, true}}) {
 			t.Errorf("%s: %v", sql, shared.Locks())
 		}

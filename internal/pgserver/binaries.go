@@ -24,6 +24,8 @@ const (
 	EnvCache = "LOCKKEEPER_CACHE"
 	// EnvPgBouncer names the program pgbouncer; nothing else is then looked at.
 	EnvPgBouncer = "LOCKKEEPER_PGBOUNCER"
+	// EnvPgpool does so for the program pgpool of pgpool-II.
+	EnvPgpool = "LOCKKEEPER_PGPOOL"
 )
 
 // ErrNoBinaries says that this machine has no usable PostgreSQL server; the error that wraps it says how to get one.

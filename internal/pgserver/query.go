@@ -26,9 +26,23 @@ func (s *Server) Exec(ctx context.Context, sql string) ([][]string, error) {
 	return rows, nil
 }
 
+// Ask runs SQL as the superuser on whatever listens on a unix socket, on a connection of its own, and returns the rows as Exec does.
+func Ask(ctx context.Context, socket, sql string) ([][]string, error) {
+	w, err := dial(ctx, socket, Database)
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: connect: %w", err)
+	}
+	defer w.close()
+	rows, err := w.query(ctx, sql)
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: %s: %w", sql, err)
+	}
+	return rows, nil
+}
+
 // execOn runs statements in another database, on a connection of its own.
 func (s *Server) execOn(ctx context.Context, database string, statements ...string) error {
-	w, err := dial(ctx, s.socketPath(), Superuser, database)
+	w, err := dial(ctx, s.socketPath(), database)
 	if err != nil {
 		return fmt.Errorf("pgserver: connect: %w", err)
 	}
@@ -50,7 +64,7 @@ func (s *Server) connection(ctx context.Context) (*wire, error) {
 		}
 		w.close()
 	}
-	return dial(ctx, s.socketPath(), Superuser, Database)
+	return dial(ctx, s.socketPath(), Database)
 }
 
 // keep leaves a connection to the next call; one is enough.

@@ -74,7 +74,7 @@ func (s *Server) Follow(ctx context.Context, primary *Server) error {
 
 // copyFrom takes a base backup. Its session stays open from the backup's start to its end, as the functions ask.
 func (s *Server) copyFrom(ctx context.Context, primary *Server) error {
-	w, err := dial(ctx, primary.socketPath(), Superuser, "postgres")
+	w, err := dial(ctx, primary.socketPath(), "postgres")
 	if err != nil {
 		return err
 	}

@@ -30,15 +30,15 @@ func (e *serverError) Error() string {
 // maxMessage bounds what is read into memory for one message.
 const maxMessage = 1 << 24
 
-// dial connects over the unix socket.
-func dial(ctx context.Context, socket, user, database string) (*wire, error) {
+// dial connects as the superuser over a unix socket.
+func dial(ctx context.Context, socket, database string) (*wire, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, err
 	}
 	w := &wire{conn: conn, r: bufio.NewReader(conn)}
 	startup := binary.BigEndian.AppendUint32(nil, 3<<16)
-	for _, s := range []string{"user", user, "database", database, "application_name", "lockkeeper-pgserver"} {
+	for _, s := range []string{"user", Superuser, "database", database, "application_name", "lockkeeper-pgserver"} {
 		startup = append(append(startup, s...), 0)
 	}
 	startup = append(startup, 0)

@@ -13,6 +13,7 @@ import (
 func main() {
 	cache := flag.Bool("cache", false, "print the cache folder instead")
 	bouncer := flag.Bool("pgbouncer", false, "print the path of pgbouncer instead")
+	pgpool := flag.Bool("pgpool", false, "print the path of pgpool instead")
 	flag.Parse()
 	find := pgserver.FindBinaries
 	switch {
@@ -20,6 +21,8 @@ func main() {
 		find = pgserver.CacheDir
 	case *bouncer:
 		find = pgserver.FindPgBouncer
+	case *pgpool:
+		find = pgserver.FindPgpool
 	}
 	found, err := find()
 	if err != nil {

@@ -1,0 +1,73 @@
+package faults
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/childtest"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// A holder's process is killed. Its lock is free at once: the server, or what stands before it, sees the end of the connection.
+func TestClientKilled(t *testing.T) { eachWay(t, checkClientKilled) }
+
+func checkClientKilled(t *testing.T, w way) {
+	t.Helper()
+	s := pgtest.Shared(t)
+	audit(t, s)
+	u, err := url.Parse(w.front(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("application_name", application)
+	u.RawQuery = q.Encode()
+	m := open(t, near(t, s))
+	var freed figures
+	for range often(3, 50) {
+		child := childtest.Start(t, "look", u.String(), "killed", strconv.FormatBool(w.inTransaction))
+		for child.Line(t) != "held" {
+		}
+		began := time.Now()
+		child.Kill(t)
+		lock := acquire(t, m, "killed", manager.WithRetryPolicy(patient()))
+		took := time.Since(began)
+		freed = append(freed, took)
+		if took > short.server { // which frees it in any case
+			t.Errorf("the lock was free after %v", took)
+		}
+		release(t, lock)
+	}
+	t.Logf("the lock of a killed process was free after: %v", freed)
+}
+
+// A pgpool-II that has fewer processes than connections are needed lets the others wait: the error says which limit of ours was met.
+func TestPgpoolTooSmall(t *testing.T) {
+	s := pgtest.Shared(t)
+	for children, enough := range map[int]bool{1: false, 4: true} {
+		p := pgtest.NewPgpool(t, []*pgserver.Server{s}, map[string]string{"num_init_children": strconv.Itoa(children)})
+		for _, opts := range [][]manager.Option{nil, {manager.WithTransactionPooler()}} {
+			began := time.Now()
+			m, err := manager.New(bounded(t), source(t, parse(t, p.DSN)), append(opts, manager.WithConnectTimeout(2*time.Second))...)
+			switch {
+			case enough && err != nil:
+				t.Error(err)
+			case enough:
+				lock := acquire(t, m, "small")
+				release(t, lock)
+				closeNow(t, m)
+			case err == nil:
+				closeNow(t, m)
+				t.Error("it was opened with one connection")
+			case !strings.Contains(err.Error(), "2s"):
+				t.Error(err)
+			}
+			t.Logf("%d processes, %d options: %v after %v", children, len(opts), err, time.Since(began).Round(time.Millisecond))
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgfake"
 )
@@ -12,18 +13,24 @@ import (
 func (s *Server) who(q *pgfake.Statement) {
 	q.Columns = 6
 	for _, row := range s.table.Rows(q.Wanted()...) {
-		q.Has(row.ID, row.PID, row.Granted)
+		app, began := s.about(row.PID)
+		q.Text(strconv.FormatInt(row.ID, 10), pid(row.PID), app, "", strconv.FormatInt(began.Unix(), 10), strconv.FormatBool(row.Granted))
 	}
+}
+
+// about is the application's name of a session, and its beginning. One of [Server.Hold] has no name, and began with the server.
+func (s *Server) about(pid uint32) (app string, began time.Time) {
+	if session := s.session(pid); session != nil && session.name.Load() != nil {
+		return *session.name.Load(), session.began
+	}
+	return "", s.began
 }
 
 // allLocks answers [manager.Manager.Locks]: id, granted, shared, pid, application, address, the session's beginning, how long it has waited.
 func (s *Server) allLocks(q *pgfake.Statement) {
 	q.Columns = 8
 	for _, row := range s.table.Rows() {
-		app, began := "", s.began
-		if session := s.session(row.PID); session != nil && session.name.Load() != nil {
-			app, began = *session.name.Load(), session.began
-		}
+		app, began := s.about(row.PID)
 		q.Text(strconv.FormatInt(row.ID, 10), pgfake.Letter(row.Granted), pgfake.Letter(row.Shared), pid(row.PID), app, "",
 			strconv.FormatInt(began.UnixMicro(), 10), "")
 	}

@@ -18,8 +18,8 @@
 //
 // # What it does not do
 //
-// It has no tables and no transactions: what is done in a transaction of the caller's (AcquireTx, Guard), and tokens (WithFencing), need a
-// database, and Lock.BeginTx returns an error. Locks by hand, by
+// It has no tables and no transactions: what is done in a transaction of the caller's (AcquireTx, Guard), and tokens (WithFencing, WithTakeoverDelay), need a
+// database: Lock.BeginTx and Acquire with a token return an error that says so, as does Open with WithTransactionPooler. Locks by hand, by
 // psql or another library, are [Server.Hold].
 //
 // # The suite

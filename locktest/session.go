@@ -152,6 +152,10 @@ func (s *session) send(messages ...pgproto3.BackendMessage) error {
 	return err
 }
 
+// unsupported answers what the server has not: see the package's comment.
+const unsupported = "a locktest.Server has locks and nothing else: tokens (WithToken, WithFencing, WithTakeoverDelay), transactions on a lock's session (BeginTx) and sessions inside of " +
+	"transactions (WithTransactionPooler) need a database"
+
 // answer does a statement. It reports false where the client has gone meanwhile.
 func (s *session) answer(q *pgfake.Statement) bool {
 	if code := s.server.current().fail; code != "" && len(q.Locks()) > 0 {
@@ -172,7 +176,7 @@ func (s *session) answer(q *pgfake.Statement) bool {
 		s.server.terminate(q)
 	default:
 		if !s.Do(q, s.server.facts, s) {
-			q.Code = "0A000"
+			q.Code, q.Message = "0A000", unsupported
 		}
 	}
 	return true

@@ -160,9 +160,15 @@ func (s *Session) Identity(f Facts) string {
 	return fmt.Sprintf("%d %s %s 1700000001.5 %s", s.PID, f.Recovery, f.Start, f.Database)
 }
 
+// parameters are how many a statement of a kind has at least.
+var parameters = map[string]int{Set: 2, ReadBack: 1, NameSession: 1, Try: 1, TryXact: 1, Unlock: 1, Batch: 2, Notify: 1}
+
 // Do does a statement, and reports whether it knows how: a wait, the list of holders and what poolers are for are the
 // user's.
 func (s *Session) Do(q *Statement, f Facts, locks Locks) bool {
+	if len(q.Params) < parameters[q.Kind] { // another statement, with a part of that one's text
+		return false
+	}
 	switch q.Kind {
 	case Set, ReadBack:
 		s.set(q)

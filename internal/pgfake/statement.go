@@ -22,6 +22,7 @@ type Statement struct {
 	Columns  int    // of the row description, where there is no row
 	Code     string // SQLSTATE of the error that is the answer
 	Severity string // of the error; default ERROR
+	Message  string // of the error; there is a default
 }
 
 func newStatement(name, sql string, m *pgproto3.Bind) *Statement {
@@ -179,8 +180,12 @@ func (s *Statement) answer() (out []pgproto3.BackendMessage) {
 		if severity == "" {
 			severity = "ERROR"
 		}
-		message := "the fake server was told to fail"
-		if s.Code == "53200" {
+		message := s.Message
+		switch {
+		case message != "":
+		case s.Code != "53200":
+			message = "the fake server was told to fail"
+		default:
 			message = "out of shared memory" // by which a full lock table is told from other want of memory
 		}
 		return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: severity, SeverityUnlocalized: severity, Code: s.Code, Message: message}}

@@ -62,10 +62,11 @@ func execute(args []string) int {
 		ctx = interruptible
 	}
 	err := root.ExecuteContext(ctx)
+	exit, hasStatus := errors.AsType[exitError](err)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(context.Cause(ctx), errInterrupted):
+	case !hasStatus && errors.Is(context.Cause(ctx), errInterrupted):
 		return exitSignal + 2
 	}
 	if text := err.Error(); text != "" {
@@ -75,7 +76,6 @@ func execute(args []string) int {
 	if isUsage {
 		fmt.Fprintf(os.Stderr, "See '%s --help'.\n", usage.command)
 	}
-	exit, hasStatus := errors.AsType[exitError](err)
 	switch {
 	case hasStatus:
 		return exit.status

@@ -116,7 +116,7 @@ func (p *proving) run(cmd *cobra.Command) (err error) {
 	}
 	result, err := team.Run(ctx)
 	if err != nil {
-		return err
+		return exitError{exitFailed, err} // although it was interrupted at the same time
 	}
 	result.Interrupted = errors.Is(context.Cause(ctx), errInterrupted)
 	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), askingBound)
@@ -171,8 +171,8 @@ func (p *proving) report(w io.Writer, r *proof.Result) error {
 		return err
 	case problem != nil && p.asJSON:
 		return exitError{exitFailed, nil} // it is in the object
-	case problem != nil:
-		return problem
+	case problem != nil: // an interruption makes it no better
+		return exitError{exitFailed, problem}
 	case r.Interrupted:
 		return errInterrupted
 	}

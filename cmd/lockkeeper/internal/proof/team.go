@@ -94,26 +94,55 @@ func (t *Team) Run(ctx context.Context) (*Result, error) {
 			return nil, fmt.Errorf("a worker process has ended: %w", err)
 		}
 	}
-	began := time.Now()
+	began, ends := time.Now(), t.listen()
 	timer := time.NewTimer(t.plan.Duration)
 	defer timer.Stop()
+	var early []ending
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
+	case e := <-ends: // nobody has stopped it
+		early = append(early, e)
 	}
-	took := time.Since(began)
+	r := &Result{Took: time.Since(began)}
 	for _, m := range t.members {
 		_ = m.input.Close() // it stops
 	}
-	r := &Result{Took: took}
-	for _, m := range t.members {
-		tally, err := m.hear()
-		if err != nil {
-			return nil, err
+	var failed error
+	for i := range t.members {
+		var e ending
+		if i < len(early) {
+			e = early[i]
+		} else {
+			e = <-ends
 		}
-		r.Add(tally)
+		r.Add(e.tally)
+		if failed == nil {
+			failed = e.err
+		}
+	}
+	if failed != nil {
+		return nil, failed
 	}
 	return r, nil
+}
+
+// ending is the last that is heard of a worker.
+type ending struct {
+	tally Tally
+	err   error
+}
+
+// listen starts a goroutine for each worker, which waits for its last answer. Joined by Run, which receives all of them.
+func (t *Team) listen() <-chan ending {
+	ends := make(chan ending, len(t.members)) // sent by the goroutines, received by Run, never closed; none waits for Run
+	for _, m := range t.members {
+		go func() {
+			tally, err := m.hear()
+			ends <- ending{tally, err}
+		}()
+	}
+	return ends
 }
 
 func (m *member) hear() (Tally, error) {

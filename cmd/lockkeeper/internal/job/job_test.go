@@ -68,6 +68,24 @@ func TestALossWithAnEnd(t *testing.T) {
 	}
 }
 
+// A command of another user, as behind sudo, cannot be ended: that is told, once.
+func TestALossThatCannotEndTheCommandIsTold(t *testing.T) {
+	var told []string
+	j := job{
+		Command: Command{Grace: time.Minute, Tell: func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }},
+		send:    func(int, syscall.Signal) error { return syscall.EPERM }, group: 4711, hold: fakeHold{nil, func() error { return errors.New("cut off") }},
+	}
+	j.signal(syscall.SIGUSR1)
+	if len(told) != 0 {
+		t.Errorf("told before the loss: %q", told)
+	}
+	j.lose()
+	j.signal(syscall.SIGKILL)
+	if len(told) != 2 || !strings.Contains(told[1], "cannot be ended, and goes on without the lock: process group 4711: operation not permitted") {
+		t.Errorf("%q", told)
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	held := fakeHold{nil, func() error { return nil }}
 	for script, want := range map[string]int{"exit 0": 0, "exit 255": 255, "kill -KILL $$": 137, "kill -USR1 $$": 128 + int(syscall.SIGUSR1)} {

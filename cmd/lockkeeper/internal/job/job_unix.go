@@ -38,6 +38,7 @@ type job struct {
 	Command
 	hold     Hold
 	group    int // its id, which is the leader's pid
+	send     func(pid int, s syscall.Signal) error
 	terminal *terminal
 	watchdog *Watchdog
 	// Sent by the goroutine of watchLeader, closed by it after the last; received by Run. Each change is received before the next can happen.
@@ -49,6 +50,8 @@ type job struct {
 	pause    time.Duration
 	ended    time.Time
 	haveTold bool
+	// It was told that the group belongs to another user, and cannot be ended.
+	haveToldForeign bool
 }
 
 // Run runs the command to its end and to that of its process group, or ends both when the hold ends. Standard input, output and
@@ -56,7 +59,7 @@ type job struct {
 //
 // A process that leaves the group, as a daemon or an interactive shell's job does, is not followed.
 func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
-	j := &job{Command: c, hold: hold, watchdog: watchdog, terminal: openTerminal(), changes: make(chan unix.WaitStatus)}
+	j := &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, terminal: openTerminal(), changes: make(chan unix.WaitStatus)}
 	defer j.terminal.close()
 	if err := j.start(); err != nil {
 		return Result{}, err
@@ -155,7 +158,15 @@ func statusOf(s unix.WaitStatus) int {
 	return s.ExitStatus()
 }
 
-func (j *job) signal(s syscall.Signal) { _ = syscall.Kill(-j.group, s) } // where there is no group any more, nothing is wrong
+// signal sends a signal to the group. Where there is no group any more, nothing is wrong; where it may not be sent, to what sudo has started
+// for example, it is told once the lock is lost.
+func (j *job) signal(s syscall.Signal) {
+	err := j.send(-j.group, s)
+	if errors.Is(err, syscall.EPERM) && j.result.Lost && !j.haveToldForeign {
+		j.haveToldForeign = true
+		j.Tell("the command cannot be ended, and goes on without the lock: process group %d: %v", j.group, err)
+	}
+}
 
 func (j *job) forward(s os.Signal) {
 	number, ok := s.(syscall.Signal)

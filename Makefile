@@ -78,6 +78,10 @@ setup: ## install what tests and demo need and this machine lacks: PostgreSQL, P
 demo: ## prove exclusion under load on a throwaway server (DEMO_ARGS='--processes 4 --skew zipf', or --help)
 	@scripts/demo load $(DEMO_ARGS)
 
+.PHONY: server
+server: ## start a throwaway PostgreSQL to try things on, and print how to reach it; Ctrl-C removes it
+	@scripts/demo server
+
 .PHONY: build
 build: ## build the command lockkeeper: .bin/lockkeeper
 	@mkdir -p .bin

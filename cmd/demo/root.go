@@ -38,6 +38,7 @@ one lock, a call that does not return, something left behind.
   demo storm    100,000 waiters are cancelled at once
   demo fence    a holder is stopped past its loss and woken: its write must not count
   demo chaos    servers, network and processes are broken on purpose (Linux)
+  demo server   no load: a server to try the command lockkeeper on
 
 None needs any set-up: without --dsn and without DATABASE_URL they start a PostgreSQL
 of their own in a temporary folder, and remove it at the end, after a Ctrl-C too.
@@ -50,6 +51,7 @@ const rootExamples = `  demo load                          a first look: ten sec
   demo storm                         a hundred thousand cancellations at one moment
   demo fence                         half a minute
   demo chaos --seed 1                a minute of faults, the same ones each time
+  demo server                        a PostgreSQL to try things on, until Ctrl-C
   demo load --help                   all that can be set`
 
 func newRoot(status *int) *cobra.Command {
@@ -70,7 +72,7 @@ func newRoot(status *int) *cobra.Command {
 	root.AddCommand(newLoad(status), newStorm(status))
 	addFence(root, status)
 	addChaos(root, status)
-	root.AddCommand(newVersion(), newWorker())
+	root.AddCommand(newServer(), newVersion(), newWorker())
 	return root
 }
 

@@ -53,6 +53,7 @@ func TestUsageErrors(t *testing.T) {
 		{"storm --dsn=", "--dsn is empty"},
 		{"fence --duration 0s", "--duration is 0s"},
 		{"fence --dsn=", "--dsn is empty"},
+		{"server --dsn x", "unknown flag: --dsn"},
 		{"version extra", "takes no arguments"},
 	}
 	for _, tt := range tests {

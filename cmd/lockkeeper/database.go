@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -151,9 +152,21 @@ func (d *database) open(ctx context.Context, cmd *cobra.Command, app string, opt
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 			return nil, cause
 		}
-		return nil, fmt.Errorf("connecting by %s: %s%w", where, "", trimmed{err})
+		return nil, fmt.Errorf("connecting by %s: %w%s", where, trimmed{err}, passwordHint(dsn, err))
 	}
 	return m, nil
+}
+
+// passwordHint says so where a password was refused, and none had been given: the server calls that a wrong one.
+func passwordHint(dsn string, err error) string {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refused.Code != "28P01" {
+		return ""
+	}
+	if config, err := pgx.ParseConfig(dsn); err != nil || config.Password != "" {
+		return ""
+	}
+	return "; none was given: put it into $LOCKKEEPER_DSN, $PGPASSWORD, ~/.pgpass (passfile=...) or a service file (service=...)"
 }
 
 // trimmed is an error of the library's whose text does not begin with the library's name.

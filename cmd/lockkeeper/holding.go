@@ -99,7 +99,9 @@ func (h *holding) work(ctx context.Context) (status int, err error) {
 	if h.token {
 		opts = append(opts, manager.WithToken())
 	}
+	stop := h.tellOfWaiting(ctx)
 	lock, env, err := h.acquire(ctx, opts)
+	stop()
 	if err != nil {
 		return 0, err
 	}

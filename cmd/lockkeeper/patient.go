@@ -98,7 +98,7 @@ func (p *patient) connect(ctx context.Context, dsn, where string) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectBound)
 	defer cancel()
 	if p.conn, err = source.Connect(ctx); err != nil {
-		p.fail(name, "by "+where+": "+oneLine(err), remedyOf(err))
+		p.fail(name, "by "+where+": "+oneLine(err)+passwordHint(dsn, err), remedyOf(err))
 		return false
 	}
 	began := time.Now()

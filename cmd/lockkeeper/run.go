@@ -116,7 +116,7 @@ func newRun() *cobra.Command {
 	flags.DurationVar(&p.clockSkew, "clock-skew", 10*time.Second, "with --once: the most that the callers' clocks differ by")
 	flags.DurationVar(&p.grace, "grace", 5*time.Second, "between TERM and KILL, when the lock is lost")
 	flags.IntVarP(&p.conflictStatus, "conflict-status", "E", exitNotAcquired, "the exit status when the lock was not acquired")
-	flags.BoolVarP(&p.verbose, "verbose", "v", false, "tell on standard error when the lock is acquired and released")
+	flags.BoolVarP(&p.verbose, "verbose", "v", false, "tell on standard error of the wait, and when the lock is acquired and released")
 	p.database.add(cmd)
 	return cmd
 }
@@ -284,8 +284,7 @@ func withHolder(ctx context.Context, m *manager.Manager, err error) error {
 			continue
 		}
 		for _, s := range lock.Holders {
-			err = fmt.Errorf("%w; held by server pid %d, application %q, client %s, whose session began at %s", err, s.PID, s.ApplicationName,
-				clientOf(s), s.Since.Local().Format(time.DateTime))
+			err = fmt.Errorf("%w; %s", err, heldBy(s))
 		}
 	}
 	return err

@@ -152,6 +152,7 @@ func TestTerminalCtrlCInTheWait(t *testing.T) {
 	s := shell(t, d)
 	s.write("$LK run deploy -- echo ran\n")
 	d.must(t, d.until("deploy", false, 1))
+	s.expect(`lockkeeper: waiting for deploy; held by server pid [0-9]+, application "lockkeeper run deploy", client`)
 	s.write("\x03")
 	s.expect(`not acquired: ended by signal: interrupt\r\nready> `)
 	s.write("echo status $?\n")

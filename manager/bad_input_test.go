@@ -33,7 +33,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		code string // SQLSTATE
 		want string
 	}{
-		"an unreachable server":  {"postgres://127.0.0.1:1/x?sslmode=disable", "", "connection refused"},
+		"an unreachable server":  {"postgres://127.0.0.1:1/x?sslmode=disable", "", "connection refused at 127.0.0.1:1"},
 		"no such socket":         {"postgres:///x?host=/nowhere&sslmode=disable", "", "no such file"},
 		"a wrong password":       {at("lk_stranger:wrong", "lockkeeper"), "28P01", "password authentication failed"},
 		"an unknown role":        {at("lk_nobody:wrong", "lockkeeper"), "28P01", "lk_nobody"},

@@ -149,13 +149,31 @@ func (e *ConnectError) classify(err error, secrets []string) {
 	case errors.As(err, &dns):
 		e.add(wrappedOr(err, "the host's name could not be resolved"), nil)
 	case errors.As(err, &errno):
-		e.add(wrappedOr(err, errno.Error()), errno)
+		e.add(wrappedOr(err, errno.Error()+dialled(err, errno)), errno)
 	case errors.Is(err, pgconn.ErrConnClosed), errors.Is(err, net.ErrClosed):
 		e.add("the connection was closed while it was being set up", nil)
 	case refusedTLS(err):
 		e.permanent = true
 		e.add("the server refused TLS (check sslmode)", nil)
 	}
+}
+
+// dialled says where connections failed so: at addresses that a name was resolved to.
+func dialled(err error, errno syscall.Errno) string {
+	var all []string
+	for _, leaf := range leaves(err) {
+		var op *net.OpError
+		if !errors.As(leaf, &op) || op.Op != "dial" || !errors.Is(op, errno) {
+			continue
+		}
+		if tcp, ok := op.Addr.(*net.TCPAddr); ok && !slices.Contains(all, tcp.String()) {
+			all = append(all, tcp.String())
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " at " + strings.Join(all, ", ")
 }
 
 // refusedTLS reports whether nothing but the lack of TLS is in the way: with sslmode=prefer another attempt was made without.

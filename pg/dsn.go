@@ -46,11 +46,18 @@ const (
 		"postgres://, make one of a part of it"
 	errValues dsnError = "the DSN has a password, or another DSN, inside the value of a parameter: pairs of key=value are separated by " +
 		"blanks, and a URL's parameters begin with a question mark"
+	errFragment dsnError = "the DSN has a #, and pgx reads a URL up to there: in a user's name or a password it must be percent-encoded, as %23"
 )
+
+// fragment is the beginning of a URL up to its fragment. Of postgres://app:12#3@db/orders pgx makes the host app and the port 12.
+var fragment = regexp.MustCompile(`(?i)^\s*postgres(?:ql)?://[^#]*#`)
 
 // checkParameters refuses what pgx makes of a DSN that it reads otherwise than it was meant: the server would quote it, password and
 // all, in its error and in its log.
 func checkParameters(config *pgx.ConnConfig) error {
+	if fragment.MatchString(config.ConnString()) {
+		return errFragment
+	}
 	for name, value := range config.RuntimeParams {
 		if !isParameter(name) || strings.HasPrefix(value, "postgres://") || strings.HasPrefix(value, "postgresql://") {
 			return errParameters

@@ -27,6 +27,7 @@ var misread = []string{
 	"postgres://app;password=" + secret + "@127.0.0.1/db",
 	"postgres://app:/" + secret + "@127.0.0.1/db", // a password with a slash: the host's name is app
 	"postgres://app:5432/" + secret + "@127.0.0.1/db",
+	"postgres://app:5432#" + secret + "@127.0.0.1/db",
 	"\ufeffpassword=" + secret, // what stands before the first name makes another of it
 	"\u00a0password=" + secret,
 	"\u200bpassword=" + secret,

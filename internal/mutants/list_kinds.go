@@ -110,9 +110,11 @@ var ofKinds = []mutant{
 	{name: "a try has the no to another's", test: "actor TestATryHasTheAnswerToItsOwn", edits: []edit{
 		{"actor/attempt.go", "case c == nil, c.isUnasked():", "case c == nil:"}}},
 	{name: "a try waits for the slice of a wait that was given up", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
-		{"actor/try.go", "\tif c.isUnasked() && m.server.op == opWait && t.Holder", "\tif false && t.Holder"}}},
+		{"actor/try.go", "\tif c.isUnasked() && !c.Shared && m.server.op == opWait && t.Holder", "\tif false && t.Holder"}}},
 	{name: "a try is refused by what was asked before it", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
 		{"actor/try.go", " && !t.Asked.Before(m.triedAt)", ""}}},
+	{name: "a try to share is refused by a holder that may share", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
+		{"actor/try.go", " && !c.Shared", ""}}},
 	{name: "a wait that is granted refuses a try", test: "actor TestAGrantedWaitIsNoOther", edits: []edit{
 		{"actor/try.go", "\t\tt.Holder = nil\n", ""}}},
 	{name: "where readers only try nobody asks why they are kept out", test: "actor TestReadersAreKeptOutAsLongAsAWriterWaits", edits: []edit{

@@ -103,10 +103,20 @@ func (l *Lock) unregister() {
 	if l.stop == nil {
 		return
 	}
-	if l.stop() { // true once, and then contextEnded is not called
-		l.touching.Done()
-	}
+	l.stopOnce()
 	l.touching.Wait()
+}
+
+// stopOnce takes the registration back, if it is there. Only then does package context call the user's context, which may panic, or end the
+// goroutine: contextEnded is not called any more even so, and nobody waits for it.
+func (l *Lock) stopOnce() {
+	stopped := true
+	defer func() {
+		if stopped {
+			l.touching.Done()
+		}
+	}()
+	stopped = l.stop() // true once
 }
 
 // unregisterSoon takes the registration of a hold back that ended without a release, on a goroutine of its own: it may run code

@@ -335,7 +335,7 @@ func (g *gathering) draw(o *acquireOptions) error {
 		return g.keys.all[0].refused(err, time.Since(g.begun))
 	}
 	g.set.fence.Store(f)
-	if g.lead.endedCleanly() { // before holdEnds could see that there is a token
+	if g.lead.endedCleanly() && g.set.loss.Load() == nil { // before holdEnds could see that there is a token
 		g.lead.markEnded()
 	}
 	return nil

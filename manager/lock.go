@@ -95,14 +95,25 @@ func (l *Lock) Release(ctx context.Context) error {
 	if l.set != nil { // of both ids
 		return l.set.Release(ctx)
 	}
-	return l.release(ctx)
+	return l.release(patienceOf(ctx))
 }
 
-func (l *Lock) release(ctx context.Context) error {
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
+// patience is how long a release waits for its outcome. The methods of the user's context, which may panic, are called before anything is
+// released, so that all of it is or nothing.
+type patience struct {
+	ctx   context.Context //nolint:containedctx // of a call
+	done  <-chan struct{} // the context's own; closed by whoever ends it; received by whoever releases; nothing is sent
+	ended bool            // it was, when the call began
+}
+
+func patienceOf(ctx context.Context) (p patience) {
+	if p.ctx = ctx; ctx != nil {
+		p.done, p.ended = ctx.Done(), ctx.Err() != nil
 	}
+	return p
+}
+
+func (l *Lock) release(p patience) error {
 	var known bool
 	first := !l.releasing.Swap(true) //arch:publishes that the lock is being released: the first caller sends the release
 	if first {
@@ -110,11 +121,11 @@ func (l *Lock) release(ctx context.Context) error {
 	}
 	switch {
 	case !first:
-		known = l.claim.Await(done)
-	case l.toldByContext(done) && ctx.Err() == nil:
+		known = l.claim.Await(p.done)
+	case l.toldByContext(p.done) && !p.ended:
 		known = l.claim.ReleaseByContext()
 	default:
-		known = l.claim.Release(done)
+		known = l.claim.Release(p.done)
 	}
 	if known || first { // else the first waits to be told of the end of its context
 		l.unregister()
@@ -124,7 +135,7 @@ func (l *Lock) release(ctx context.Context) error {
 	case lost != nil: // Err has said so, whatever the keeper or the server says later
 		err = *lost
 	case !known:
-		return notReleasedYet(ctx, &l.claim)
+		return notReleasedYet(p.ctx, &l.claim)
 	default:
 		err = l.claim.Outcome()
 	}

@@ -40,18 +40,14 @@ func (s *LockSet) Err() error { return s.lead.Load().Err() }
 
 // Release ends the hold and releases all locks, as [Lock.Release] does one. Nil says that the server confirmed it for each of them.
 func (s *LockSet) Release(ctx context.Context) error {
-	lead := s.lead.Load()
+	lead, p := s.lead.Load(), patienceOf(ctx)
 	s.releaseOthers()
-	err := lead.release(ctx)
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	err := lead.release(p)
 	failed := 0
 	for _, c := range s.others {
 		var outcome error
-		if !c.Await(done) {
-			outcome = notReleasedYet(ctx, c)
+		if !c.Await(p.done) {
+			outcome = notReleasedYet(p.ctx, c)
 		} else if outcome = releaseFailed(c, c.Outcome()); outcome == nil {
 			continue
 		}

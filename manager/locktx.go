@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -56,6 +57,7 @@ func (l *Lock) beginTx(ctx context.Context, options pgx.TxOptions) (*pg.Tx, erro
 	if err := l.Err(); err != nil {
 		return nil, err
 	}
+	bound := aloof{&parent{Context: ctx, done: ctx.Done()}} // before the session is asked
 	loan, err := solo.NewLoan(l.claim.ID, options)
 	if err != nil {
 		return nil, err
@@ -63,9 +65,12 @@ func (l *Lock) beginTx(ctx context.Context, options pgx.TxOptions) (*pg.Tx, erro
 	if !l.claim.Lend(loan) {
 		return nil, l.overBy(actor.ErrReleased)
 	}
-	tx, err := loan.Begin(ctx)
+	tx, err := loan.Begin(bound)
 	if err != nil {
-		return nil, l.overBy(err)
+		if err = l.overBy(err); bound.Err() != nil {
+			err = withCause(ctx, err)
+		}
+		return nil, err
 	}
 	l.tx.Store(tx)
 	if err := l.claim.Over(); err != nil { // it did not see the transaction
@@ -84,6 +89,28 @@ func (l *Lock) overBy(err error) error {
 	default:
 		return fmt.Errorf("%w: %w", over, err)
 	}
+}
+
+// aloof is a user's context as a driver sees it. None of its own methods runs inside of the driver while it has not ended: one that panics, or ends the
+// goroutine, would leave the driver's goroutines behind.
+type aloof struct{ parent *parent }
+
+func (a aloof) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (a aloof) Done() <-chan struct{}       { return a.parent.done }
+func (a aloof) Value(any) any               { return nil }
+func (a aloof) Err() error {
+	if !isClosed(a.parent.done) {
+		return nil
+	}
+	return a.parent.Err()
+}
+
+// withCause adds the cause that a context's owner gave for its end, where a driver says no more than that it has ended.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 // leaveTx ends the transaction that is open when the hold ends.

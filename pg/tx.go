@@ -21,12 +21,17 @@ type Tx struct {
 // Begin begins a transaction on the session that the loan was asked of. It blocks until the server has begun it, the session ends, or ctx
 // does; a ctx that ends while BEGIN is under way ends the session.
 func (l *Loan) Begin(ctx context.Context) (*Tx, error) {
+	begun := false
+	defer func() { // a method of the context's may panic
+		if !begun {
+			l.End()
+		}
+	}()
 	if err := l.await(ctx); err != nil {
 		return nil, err
 	}
 	conn, err := l.connect(ctx)
 	if err != nil {
-		l.End()
 		return nil, l.withLoss(err)
 	}
 	tx, err := conn.BeginTx(ctx, l.options)
@@ -35,6 +40,7 @@ func (l *Loan) Begin(ctx context.Context) (*Tx, error) {
 		cleanUp(ctx, conn)
 		return nil, l.withLoss(err)
 	}
+	begun = true
 	return &Tx{Tx: tx, loan: l}, nil
 }
 

@@ -282,6 +282,12 @@ var ofKinds = []mutant{
 			"\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, true, nil)\n"}}},
 	{name: "the rows of a COPY are counted as questions", test: "pg TestFramesCountWhatIsAnswered", edits: []edit{
 		{"pg/courier.go", "\tcase 'd', 'c', 'f': //", "\tcase 0: //"}}},
+	{name: "a driver calls the methods of the user's context", test: "manager TestBeginTxWithAContextThatMisbehaves", edits: []edit{
+		{"manager/locktx.go", "loan.Begin(bound)", "loan.Begin(ctx)"}}},
+	{name: "BeginTx does not tell the cause", test: "manager TestBeginTxTellsTheCause", edits: []edit{
+		{"manager/locktx.go", "\t\t\terr = withCause(ctx, err)\n", ""}}},
+	{name: "a set is released in part where the context panics", test: "manager TestW21_AContextThatMisbehavesInRelease", edits: []edit{
+		{"manager/lockset.go", "\tlead, p := s.lead.Load(), patienceOf(ctx)\n\ts.releaseOthers()\n", "\tlead := s.lead.Load()\n\ts.releaseOthers()\n\tp := patienceOf(ctx)\n"}}},
 	{name: "a nil option is called", test: "manager TestNilOptions", edits: []edit{
 		{"manager/options.go", "\t\tif opt != nil {\n\t\t\topt(o)\n\t\t}\n", "\t\topt(o)\n"}}},
 	{name: "a nil pointer passes for a transaction", test: "manager TestNilPointers", edits: []edit{

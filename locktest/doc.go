@@ -20,7 +20,7 @@
 //
 // It has no tables and no transactions: what is done in a transaction of the caller's (AcquireTx, Guard), and tokens (WithFencing, WithTakeoverDelay), need a
 // database: Lock.BeginTx and Acquire with a token return an error that says so, as does Open with WithTransactionPooler. Locks by hand, by
-// psql or another library, are [Server.Hold].
+// psql or another library, are [Server.Hold]. How long somebody has waited is not in [manager.Manager.Locks], as before PostgreSQL 14.
 //
 // # The suite
 //

@@ -144,7 +144,16 @@ func (s *Session) Welcome(key bool) []pgproto3.BackendMessage {
 
 // LastWord is what a server says before it hangs up.
 func LastWord(code string) pgproto3.BackendMessage {
-	return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: "not now"}
+	message := lastWords[code]
+	if message == "" {
+		message = "not now"
+	}
+	return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message}
+}
+
+// lastWords are PostgreSQL's texts.
+var lastWords = map[string]string{
+	"57P01": "terminating connection due to administrator command", "57P03": "the database system is starting up", "53300": "sorry, too many clients already",
 }
 
 // Ready is the end of an answer.

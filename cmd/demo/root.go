@@ -3,18 +3,16 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
-	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/lockkeeper/lockkeeper/cmd/demo/internal/report"
+	"github.com/lockkeeper/lockkeeper/internal/commandline"
 )
 
 // usageError is a mistake on the command line, as opposed to a failure of what it asked for.
@@ -79,17 +77,7 @@ func newRoot(status *int) *cobra.Command {
 // flagError tells of a flag that is not understood. What may be a connection string, after a single dash say, is not
 // repeated: it may hold a password.
 func flagError(cmd *cobra.Command, err error) error {
-	var given string
-	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		given = e.GetValue()
-	} else if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
-	} else if e, ok := errors.AsType[*pflag.InvalidSyntaxError](err); ok {
-		given = e.GetSpecifiedFlag()
-	} else if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
-		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
-	}
-	if strings.ContainsAny(given, ":=@/") {
+	if commandline.MayHoldPassword(commandline.Given(err)) {
 		return usage(cmd, "a flag or its value is not understood, and not repeated here, as it may hold a password; a connection "+
 			"string goes after --dsn, with two dashes, or into DATABASE_URL")
 	}
@@ -101,7 +89,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if strings.ContainsAny(args[0], ":=@/") {
+	if commandline.MayHoldPassword(args[0]) {
 		return usage(cmd, "%q takes no arguments; a connection string goes after --dsn, or into DATABASE_URL", cmd.CommandPath())
 	}
 	if !cmd.HasParent() {
@@ -167,20 +155,8 @@ func newVersion() *cobra.Command {
 		Short: "Prints the versions of this program and of Go",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "demo %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "demo %s (%s, %s/%s)\n", commandline.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
-}
-
-// version is what the Go tool stamped into the program: a release's number, or that of the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	return "development"
 }

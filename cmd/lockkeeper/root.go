@@ -1,15 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"github.com/lockkeeper/lockkeeper/internal/commandline"
 )
 
 // usageError is a mistake on the command line, as opposed to a failure of what it asked for.
@@ -49,7 +48,7 @@ func newRoot() *cobra.Command {
 		Short:                      "Runs commands under distributed locks on PostgreSQL, and shows who holds them",
 		Long:                       rootHelp,
 		Example:                    rootExamples,
-		Version:                    version(),
+		Version:                    commandline.Version(),
 		SuggestionsMinimumDistance: 2,
 
 		SilenceErrors: true,
@@ -65,17 +64,7 @@ func newRoot() *cobra.Command {
 
 // flagError tells of a flag that is not understood. What may be a connection string is not repeated: it may hold a password.
 func flagError(cmd *cobra.Command, err error) error {
-	var given string
-	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		given = e.GetValue()
-	} else if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
-	} else if e, ok := errors.AsType[*pflag.InvalidSyntaxError](err); ok {
-		given = e.GetSpecifiedFlag()
-	} else if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
-		given = e.GetSpecifiedName() + e.GetSpecifiedShortnames()
-	}
-	if strings.ContainsAny(given, ":=@/") {
+	if commandline.MayHoldPassword(commandline.Given(err)) {
 		return usage(cmd, "a flag or its value is not understood, and not repeated here, as it may hold a password; a connection "+
 			"string goes into LOCKKEEPER_DSN, or without a password after --dsn, with two dashes")
 	}
@@ -89,7 +78,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if strings.ContainsAny(args[0], ":=@/") {
+	if commandline.MayHoldPassword(args[0]) {
 		return usage(cmd, "%q takes no arguments; a connection string goes into LOCKKEEPER_DSN", cmd.CommandPath())
 	}
 	if !cmd.HasParent() {
@@ -117,15 +106,3 @@ func checkKeys(cmd *cobra.Command, keys []string) error {
 
 // trimName takes the library's name off an error, since the program's stands before it.
 func trimName(text string) string { return strings.TrimPrefix(text, "lockkeeper: ") }
-
-// version is what the Go tool stamped into the program: a release's number, or that of the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	return "development"
-}

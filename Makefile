@@ -130,6 +130,7 @@ oldest: setup ## compile the library with the oldest Go that go.mod asks for, an
 .PHONY: faults
 faults: setup ## cause every fault, and print the figures (STRESS=1: as often as docs/guarantees.md says)
 	LOCKKEEPER_STRESS='$(STRESS)' go test -count=1 -timeout 1h -v -run '$(RUN)' ./internal/faults/... ./internal/netfault/...
+	[ '$(RUN)' != . ] || go test -count=1 -timeout 1h -v -run '^TestTransactionPooler' ./manager
 
 .PHONY: fence-proof
 fence-proof: setup ## end a session in ROUNDS rounds at a random moment around COMMIT, while another process waits for its lock

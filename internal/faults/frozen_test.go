@@ -107,11 +107,14 @@ func checkHolderWokenPastItsLease(t *testing.T, w way) {
 }
 
 // A process is killed while the network is cut: nothing tells the server, and nobody is there to declare anything.
-func TestHolderDiesBehindACutNetwork(t *testing.T) {
+func TestHolderDiesBehindACutNetwork(t *testing.T) { eachWay(t, checkHolderDiesBehindACutNetwork) }
+
+func checkHolderDiesBehindACutNetwork(t *testing.T, w way) {
+	t.Helper()
 	s, n := farAway(t)
 	audit(t, s)
 	o := newOutsider(t, s)
-	m := open(t, through(t, s, n), short.options()...)
+	m := w.open(t, w.through(t, s, n), short.options()...)
 	all := holds(t, m, o, "dies")
 	cut := time.Now()
 	if err := n.Cut(t.Context(), netfault.Both); err != nil {

@@ -146,15 +146,6 @@ func heal(t testing.TB, n *netfault.Network) {
 	}
 }
 
-// through makes connections to the far server from the network's other end.
-func through(t testing.TB, s *pgserver.Server, n *netfault.Network) manager.Source {
-	t.Helper()
-	config := parse(t, s.TCPDSN())
-	config.Host = netfault.ServerAddr
-	config.DialFunc = n.DialContext
-	return source(t, config)
-}
-
 func parse(t testing.TB, dsn string) *pgx.ConnConfig {
 	t.Helper()
 	config, err := pgx.ParseConfig(dsn)

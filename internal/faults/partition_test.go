@@ -133,9 +133,13 @@ func (y *tally) String() string {
 }
 
 // A holder is cut off. Its context ends before the server frees its locks, whichever packets vanish.
-func TestPartitionedHolder(t *testing.T) {
+func TestPartitionedHolder(t *testing.T) { eachWay(t, checkPartitionedHolder) }
+
+func checkPartitionedHolder(t *testing.T, w way) {
+	t.Helper()
 	s, n := farAway(t)
 	audit(t, s)
+	cut := cutter{w, s, n, w.through(t, s, n)}
 	directions := []netfault.Direction{netfault.Both, netfault.ToServer, netfault.ToClient}
 	tallies := make(map[netfault.Direction]*tally)
 	var all tally
@@ -144,7 +148,7 @@ func TestPartitionedHolder(t *testing.T) {
 		if tallies[d] == nil {
 			tallies[d] = &tally{}
 		}
-		partition(t, s, n, d, short, tallies[d], &all)
+		cut.partition(t, d, short, tallies[d], &all)
 		if t.Failed() {
 			break
 		}
@@ -155,18 +159,21 @@ func TestPartitionedHolder(t *testing.T) {
 	t.Logf("all: %d of %d", all.before, all.runs)
 	if often(0, 1) == 1 {
 		var y tally
-		partition(t, s, n, netfault.Both, lease{5 * time.Second, 2 * time.Second, 14 * time.Second}, &y)
+		cut.partition(t, netfault.Both, lease{5 * time.Second, 2 * time.Second, 14 * time.Second}, &y)
 		t.Logf("cut both ways, default times: %v", &y)
 	}
 }
 
 // A waiter is cut off, and the lock comes free: the server grants it to somebody who cannot hear. It must not stay so, and
 // the waiter is served when the network is back.
-func TestPartitionedWaiter(t *testing.T) {
+func TestPartitionedWaiter(t *testing.T) { eachWay(t, checkPartitionedWaiter) }
+
+func checkPartitionedWaiter(t *testing.T, w way) {
+	t.Helper()
 	s, n := farAway(t)
 	audit(t, s)
 	o := newOutsider(t, s)
-	m := open(t, through(t, s, n), append(short.options(), manager.WithWaitSlice(10*time.Second))...)
+	m := w.open(t, w.through(t, s, n), append(short.options(), manager.WithWaitSlice(10*time.Second))...)
 	key := m.Key("a partitioned waiter")
 	var stuck figures
 	for range often(1, 10) {
@@ -216,23 +223,31 @@ func patient() manager.RetryPolicy {
 	}}
 }
 
+// cutter causes partitions between managers and a far server.
+type cutter struct {
+	way
+	server  *pgserver.Server
+	network *netfault.Network
+	source  manager.Source
+}
+
 // partition causes one, with a manager of its own.
-func partition(t *testing.T, s *pgserver.Server, n *netfault.Network, d netfault.Direction, l lease, tallies ...*tally) {
+func (c cutter) partition(t *testing.T, d netfault.Direction, l lease, tallies ...*tally) {
 	t.Helper()
-	o := newOutsider(t, s)
+	o := newOutsider(t, c.server)
 	for attempt := 0; ; attempt++ {
-		m := open(t, through(t, s, n), l.options()...)
+		m := c.open(t, c.source, l.options()...)
 		all := holds(t, m, o, fmt.Sprint("partition ", time.Now().UnixNano()))
 		if attempt < 20 && !stillHeld(all) {
 			closeNow(t, m)
 			continue
 		}
 		cut := time.Now()
-		if err := n.Cut(context.Background(), d); err != nil {
+		if err := c.network.Cut(context.Background(), d); err != nil {
 			t.Fatal(err)
 		}
 		follow(t, o, all)
-		heal(t, n)
+		heal(t, c.network)
 		for _, y := range tallies {
 			y.add(t, all, cut)
 		}

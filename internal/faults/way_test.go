@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/lockkeeper/lockkeeper/internal/netfault"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
@@ -15,32 +16,32 @@ type way struct {
 	inTransaction bool
 	// late says that what stands between does not pass on the server's last word: the next health question finds that a session has ended.
 	late bool
-	// front gives the DSN, over TCP, of what stands before a server, or of the server. What stands between goes with the test.
-	front func(t *testing.T, s *pgserver.Server) string
+	// stand gives the DSN, over TCP, of what stands before a server in a place, or of the server. What stands between goes with the test.
+	stand func(t *testing.T, s *pgserver.Server, at pgtest.Place) string
 }
 
-func direct(_ *testing.T, s *pgserver.Server) string { return s.TCPDSN() }
+func direct(_ *testing.T, s *pgserver.Server, _ pgtest.Place) string { return s.TCPDSN() }
 
-func bouncer(mode string) func(*testing.T, *pgserver.Server) string {
-	return func(t *testing.T, s *pgserver.Server) string {
+func bouncer(mode string) func(*testing.T, *pgserver.Server, pgtest.Place) string {
+	return func(t *testing.T, s *pgserver.Server, at pgtest.Place) string {
 		t.Helper()
-		return pgtest.NewBouncer(t, s, pgserver.Database, map[string]string{"pool_mode": mode, "default_pool_size": "60",
+		return pgtest.NewBouncerAt(t, s, pgserver.Database, at, map[string]string{"pool_mode": mode, "default_pool_size": "60",
 			"server_login_retry": "1"}).DSN
 	}
 }
 
 // pgpool keeps no connection after its client's: one that it keeps would be the audit's finding.
-func pgpool(t *testing.T, s *pgserver.Server) string {
+func pgpool(t *testing.T, s *pgserver.Server, at pgtest.Place) string {
 	t.Helper()
-	return pgtest.NewPgpool(t, []*pgserver.Server{s}, map[string]string{"connection_cache": "off"}).DSN
+	return pgtest.NewPgpoolAt(t, []*pgserver.Server{s}, at, map[string]string{"connection_cache": "off"}).DSN
 }
 
 // ways are the server itself and a PgBouncer in transaction mode before it; in the matrix of poolers the others too.
 func ways() []way {
-	all := []way{{name: "direct", front: direct}, {name: "behind a transaction pooler", inTransaction: true, front: bouncer("transaction")}}
+	all := []way{{name: "direct", stand: direct}, {name: "behind a transaction pooler", inTransaction: true, stand: bouncer("transaction")}}
 	if os.Getenv(pgtest.EnvPoolers) == "true" {
-		all = append(all, way{name: "behind a session pooler", front: bouncer("session")}, way{name: "behind pgpool", late: true, front: pgpool},
-			way{name: "in a transaction behind pgpool", inTransaction: true, late: true, front: pgpool})
+		all = append(all, way{name: "behind a session pooler", stand: bouncer("session")}, way{name: "behind pgpool", late: true, stand: pgpool},
+			way{name: "in a transaction behind pgpool", inTransaction: true, late: true, stand: pgpool})
 	}
 	return all
 }
@@ -51,6 +52,21 @@ func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
 	}
+}
+
+// front is what stands before a server on this machine.
+func (w way) front(t *testing.T, s *pgserver.Server) string {
+	t.Helper()
+	return w.stand(t, s, pgtest.Place{})
+}
+
+// through makes connections to the far server from the network's other end. What stands between is at the server's end.
+func (w way) through(t *testing.T, s *pgserver.Server, n *netfault.Network) manager.Source {
+	t.Helper()
+	config := parse(t, w.stand(t, s, pgtest.Place{NetNS: n.ServerNS(), Address: netfault.ServerAddr}))
+	config.Host = netfault.ServerAddr
+	config.DialFunc = n.DialContext
+	return source(t, config)
 }
 
 // reach gives the source of connections to a server.

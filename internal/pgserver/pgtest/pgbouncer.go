@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,17 +21,26 @@ import (
 type Bouncer struct {
 	DSN string
 
-	tb      testing.TB
-	folder  string
-	owner   [2]int
-	fixed   string // the part of its configuration that does not change
-	process *os.Process
+	tb       testing.TB
+	folder   string
+	owner    [2]int
+	fixed    string // the part of its configuration that does not change
+	database string
+	server   *pgserver.Server // it stands before
+	settings map[string]string
+	process  *os.Process
 }
 
 // NewBouncer starts a PgBouncer with these settings beside the usual ones. It goes with the test, which is skipped where
 // there is no PgBouncer, and fails where CI=true. Like the server it refuses to be root, and it needs the server's own
 // user to reach the server's socket.
 func NewBouncer(tb testing.TB, s *pgserver.Server, database string, settings map[string]string) *Bouncer {
+	tb.Helper()
+	return NewBouncerAt(tb, s, database, Place{}, settings)
+}
+
+// NewBouncerAt is NewBouncer in another place than this machine's own network.
+func NewBouncerAt(tb testing.TB, s *pgserver.Server, database string, place Place, settings map[string]string) *Bouncer {
 	tb.Helper()
 	path, err := pgserver.FindPgBouncer()
 	switch {
@@ -49,31 +57,20 @@ func NewBouncer(tb testing.TB, s *pgserver.Server, database string, settings map
 	if err := errors.Join(os.Chown(b.folder, b.owner[0], b.owner[1]), os.Chmod(b.folder, 0o700)); err != nil {
 		tb.Fatal(err)
 	}
-	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	b.fixed = fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s\n* = host=%s port=%d user=%s dbname=%s\n[pgbouncer]\n"+
-		"listen_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\nauth_type = any\nmax_client_conn = 200\n"+
-		"default_pool_size = 12\nlogfile = %s\n",
-		database, s.SocketDir(), s.Port(), pgserver.Superuser, s.SocketDir(), s.Port(), pgserver.Superuser, database,
-		port, filepath.Join(b.folder, "log"))
-	b.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%s/%s?sslmode=disable", pgserver.Superuser, port, database)
-	b.write(settings)
-	b.start(path, port)
+	port := freePort(tb)
+	b.database = database
+	b.fixed = fmt.Sprintf("listen_addr = %s\nlisten_port = %s\nunix_socket_dir = %s\nauth_type = any\nmax_client_conn = 200\n"+
+		"default_pool_size = 12\nlogfile = %s\n", place.address(), port, b.folder, filepath.Join(b.folder, "log"))
+	b.DSN = fmt.Sprintf("postgres://%s@%s:%s/%s?sslmode=disable", pgserver.Superuser, place.address(), port, database)
+	b.server, b.settings = s, settings
+	b.write()
+	b.start(place, path, port)
 	return b
 }
 
-func (b *Bouncer) start(path, port string) {
+func (b *Bouncer) start(place Place, path, port string) {
 	b.tb.Helper()
-	cmd := exec.Command(path, "-q", b.ini()) //nolint:noctx // the test's clean-up ends it
-	cmd.Dir = b.folder
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(b.owner[0]), Gid: uint32(b.owner[1])}}
-	}
+	cmd := place.command(b.folder, b.owner, path, "-q", b.ini())
 	if err := cmd.Start(); err != nil {
 		b.tb.Fatal(err)
 	}
@@ -85,7 +82,7 @@ func (b *Bouncer) start(path, port string) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for again := time.NewTicker(5 * time.Millisecond); ; {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(b.folder, ".s.PGSQL."+port))
 		if err == nil {
 			conn.Close()
 			return
@@ -101,7 +98,16 @@ func (b *Bouncer) start(path, port string) {
 // Reload changes the settings of a PgBouncer that runs, as an administrator would.
 func (b *Bouncer) Reload(settings map[string]string) {
 	b.tb.Helper()
-	b.write(settings)
+	b.settings = settings
+	b.write()
+	b.signal(syscall.SIGHUP)
+}
+
+// Serve has a PgBouncer that runs stand before another server from here on, as an administrator would after a failover.
+func (b *Bouncer) Serve(s *pgserver.Server) {
+	b.tb.Helper()
+	b.server = s
+	b.write()
 	b.signal(syscall.SIGHUP)
 }
 
@@ -133,11 +139,14 @@ func (b *Bouncer) Log() string {
 
 func (b *Bouncer) ini() string { return filepath.Join(b.folder, "ini") }
 
-func (b *Bouncer) write(settings map[string]string) {
+func (b *Bouncer) write() {
 	b.tb.Helper()
 	var text strings.Builder
+	s := b.server
+	fmt.Fprintf(&text, "[databases]\n%s = host=%s port=%d user=%s\n* = host=%s port=%d user=%s dbname=%s\n[pgbouncer]\n", b.database,
+		s.SocketDir(), s.Port(), pgserver.Superuser, s.SocketDir(), s.Port(), pgserver.Superuser, b.database)
 	text.WriteString(b.fixed)
-	for name, value := range settings {
+	for name, value := range b.settings {
 		fmt.Fprintf(&text, "%s = %s\n", name, value)
 	}
 	err := errors.Join(os.WriteFile(b.ini(), []byte(text.String()), 0o600), os.Chown(b.ini(), b.owner[0], b.owner[1]))

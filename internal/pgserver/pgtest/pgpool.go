@@ -36,6 +36,12 @@ type Pgpool struct {
 // fails where LOCKKEEPER_POOLERS=true, as in the matrix of poolers.
 func NewPgpool(tb testing.TB, servers []*pgserver.Server, settings map[string]string) *Pgpool {
 	tb.Helper()
+	return NewPgpoolAt(tb, servers, Place{}, settings)
+}
+
+// NewPgpoolAt is NewPgpool in another place than this machine's own network.
+func NewPgpoolAt(tb testing.TB, servers []*pgserver.Server, place Place, settings map[string]string) *Pgpool {
+	tb.Helper()
 	path, err := pgserver.FindPgpool()
 	switch {
 	case errors.Is(err, pgserver.ErrNoPgpool) && os.Getenv(EnvPoolers) != "true":
@@ -51,9 +57,9 @@ func NewPgpool(tb testing.TB, servers []*pgserver.Server, settings map[string]st
 	tb.Cleanup(func() { os.RemoveAll(p.folder) })
 	port := freePort(tb)
 	p.socket = filepath.Join(p.folder, ".s.PGSQL."+port)
-	p.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%s/%s?sslmode=disable", pgserver.Superuser, port, pgserver.Database)
+	p.DSN = fmt.Sprintf("postgres://%s@%s:%s/%s?sslmode=disable", pgserver.Superuser, place.address(), port, pgserver.Database)
 	all := map[string]string{
-		"backend_clustering_mode": "streaming_replication", "listen_addresses": "127.0.0.1", "port": port, "socket_dir": p.folder,
+		"backend_clustering_mode": "streaming_replication", "listen_addresses": place.address(), "port": port, "socket_dir": p.folder,
 		"pcp_listen_addresses": "", "pcp_port": freePort(tb), "pcp_socket_dir": p.folder, "wd_ipc_socket_dir": p.folder,
 		"pid_file_name": filepath.Join(p.folder, "pid"), "logdir": p.folder, "pool_passwd": "", "num_init_children": "40",
 		"sr_check_user": pgserver.Superuser, "sr_check_database": pgserver.Database, "sr_check_period": "1", "log_per_node_statement": "on",
@@ -74,23 +80,18 @@ func NewPgpool(tb testing.TB, servers []*pgserver.Server, settings map[string]st
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p.start(path, conf, owner, len(servers))
+	p.start(place.command(p.folder, owner, path, "-n", "-f", conf, "-F", os.DevNull, "-a", os.DevNull), len(servers))
 	return p
 }
 
-func (p *Pgpool) start(path, conf string, owner [2]int, servers int) {
+func (p *Pgpool) start(cmd *exec.Cmd, servers int) {
 	p.tb.Helper()
 	log, err := os.Create(filepath.Join(p.folder, "log"))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(path, "-n", "-f", conf, "-F", os.DevNull, "-a", os.DevNull) //nolint:noctx // the test's clean-up ends it
-	cmd.Dir, cmd.Stdout, cmd.Stderr = p.folder, log, log
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(owner[0]), Gid: uint32(owner[1])}}
-	}
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		p.tb.Fatal(err)
 	}

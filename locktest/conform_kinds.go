@@ -115,7 +115,7 @@ func (s *subject) leader() {
 	s.must(first.Leader("leader").Resign(s.ctx))
 	second := s.term(terms)
 	if second == first {
-		s.Error("who resigned leads again although another waited")
+		s.Error("a leader that resigned leads again although another waited")
 	}
 	stop()
 	all.Wait()

@@ -12,7 +12,7 @@ import (
 
 // slotting is one acquisition of a slot. All of it runs on the caller's goroutine.
 //
-// Whoever holds one of n > 1 slots holds these locks, of which all but the last are shared, so that they are one at the server for all
+// A holder of one of n > 1 slots holds these locks, of which all but the last are shared, so that they are one at the server for all
 // holders of a process: the key's own, by which n = 1 excludes; one that says that the key has slots; one that says how many; and the slot's.
 // They are taken while holding the gate, an exclusive lock: so callers have an order, and one at a time compares its n with the others'. Where
 // somebody has the lock that says that there are slots, somebody must have the one for this n. This holds for the next, too,

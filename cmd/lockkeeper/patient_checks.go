@@ -34,7 +34,7 @@ func (p *patient) checkRole(ctx context.Context) {
 		p.warn(name, "it may not use PL/pgSQL: each 0.8 s of waiting writes a line to the server's log", "GRANT USAGE ON LANGUAGE plpgsql TO "+role)
 	}
 	if !yes(2) {
-		p.warn(name, "it sees only its own role's sessions: who holds a lock is a pid without a name, if another role does", "GRANT pg_read_all_stats TO "+role)
+		p.warn(name, "it sees only its own role's sessions: a holder of another role is shown as a pid without a name", "GRANT pg_read_all_stats TO "+role)
 	}
 	if yes(0) && yes(1) && yes(2) {
 		detail := "it may lock, wait quietly and see who holds"

@@ -109,7 +109,7 @@ func newRun() *cobra.Command {
 	flags.SortFlags = false
 	flags.BoolVarP(&p.try, "try", "n", false, "do not wait: fail if the lock is held")
 	flags.DurationVarP(&p.timeout, "timeout", "w", 0, "how long to wait for the lock, once connected (default: for ever)")
-	flags.BoolVarP(&p.shared, "shared", "s", false, "share the lock with others who share it")
+	flags.BoolVarP(&p.shared, "shared", "s", false, "share the lock with others that use --shared")
 	flags.IntVar(&p.slots, "slots", 0, "take one of n slots of the key; all who use it need the same n")
 	flags.BoolVar(&p.token, "token", false, "draw a fencing token for CMD; the database needs \"lockkeeper migrate\"")
 	flags.DurationVar(&p.once, "once", 0, "run it in one of all who call this in the same period, counted in UTC")

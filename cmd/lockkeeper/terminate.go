@@ -62,7 +62,7 @@ func newTerminate() *cobra.Command {
 	flags.SortFlags = false
 	flags.BoolVarP(&t.yes, "yes", "y", false, "do not ask")
 	flags.Uint32Var(&t.pid, "pid", 0, "only the holder with this server pid")
-	flags.BoolVar(&t.all, "all", false, "all who share the lock")
+	flags.BoolVar(&t.all, "all", false, "all sessions that share the lock")
 	flags.Int64Var(&t.id, "id", 0, "the lock with this id, as ls shows it, instead of a key's")
 	cmd.MarkFlagsMutuallyExclusive("pid", "all")
 	t.database.add(cmd)

@@ -67,10 +67,10 @@ var oldBugs = []mutant{
 			"\tif failed := c.failure.Load(); failed != nil {\n\t\treturn nil, *failed\n\t}\n\ta := newAttempt(c.config.ConnectTimeout)\n"},
 		{"pg/connector.go", "\t\treturn nil, connectError(ctx, err)\n",
 			"\t\terr = connectError(ctx, err)\n\t\tc.failure.Store(&err)\n\t\treturn nil, err\n"}}},
-	{name: "old bug 2: held before the server has said so", edits: []edit{
+	{name: "old bug 2: a lock counts as held before the server has answered", edits: []edit{
 		{"actor/machine.go", "\tm.do(kind, c, nil)\n", "\tm.do(kind, c, nil)\n\tm.assign(c, false)\n"},
 		{"actor/attempt.go", "\tcase a.OK:\n", "\tcase a.OK && m.holders.n > 0:\n\tcase a.OK:\n"}}},
-	{name: "old bug 3: the context is registered with once per attempt", edits: []edit{
+	{name: "old bug 3: each attempt registers with the context", edits: []edit{
 		{"manager/context.go", "// unregister takes", "func (l *Lock) registerAgain() {\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n}\n\n// unregister takes"},
 		{"manager/retry.go", "\t\t\tn.start() // the last", "\t\t\tl.registerAgain()\n\t\t\tn.start() // the last"}}},
 	{name: "old bug 4: another id is unlocked than was locked", edits: []edit{
@@ -90,6 +90,6 @@ var oldBugs = []mutant{
 		{"actor/hold.go", "\t\tm.tellSoon()\n\t\treturn\n\t}\n\tm.unlock()", "\t\tm.shareOut()\n\t\treturn\n\t}\n\tm.drive()"}}},
 	{name: "a session that nobody wants any more is kept", edits: []edit{
 		{"actor/machine.go", "\t\tm.clearWait()\n\t\tm.cancelOwn()\n", "\t\tm.clearWait()\n"}}},
-	{name: "a connection that is there too late is left open", test: "pg TestW20_ADialThatReturnsLate", edits: []edit{
+	{name: "a connection that is made too late is left open", test: "pg TestW20_ADialThatReturnsLate", edits: []edit{
 		{"pg/dial.go", "\tif err := ctx.Err(); err != nil {\n\t\tcloseSocket(conn)\n", "\tif err := ctx.Err(); err != nil {\n"}}},
 }

@@ -2,7 +2,7 @@ package main
 
 // ofFences are bugs of tokens and guarded transactions.
 var ofFences = []mutant{
-	{name: "a fence does not hold up the next grant", test: "manager TestGuardedTransactionComesBeforeTheNextGrant", edits: []edit{
+	{name: "a fence does not delay the next grant", test: "manager TestGuardedTransactionComesBeforeTheNextGrant", edits: []edit{
 		{"manager/migrate.go", "$1 FOR SHARE;", "$1;"}}},
 	{name: "a fence lets an old token through", test: "manager TestGuardOfAnOldHold", edits: []edit{
 		{"manager/migrate.go", "IF newest OPERATOR(pg_catalog.=) $2 THEN", "IF newest OPERATOR(pg_catalog.>=) $2 THEN"}}},
@@ -19,7 +19,7 @@ var ofFences = []mutant{
 		{"pg/transact.go", "'on'::pg_catalog.text, true)", "'off'::pg_catalog.text, true)"}}},
 	{name: "a token's transaction has the role's defaults", test: "manager TestTokensSurviveACrash", edits: []edit{
 		{"pg/transact.go", "\"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE\"", "\"BEGIN\""}}},
-	{name: "a token that no standby has is believed", test: "pg TestTransactIsNotDurableWithoutTheStandby", edits: []edit{
+	{name: "a token that no standby has is used", test: "pg TestTransactIsNotDurableWithoutTheStandby", edits: []edit{
 		{"pg/wire.go", "if m.Code == \"01000\" {", "if m.Code == \"01001\" {"}}},
 	{name: "a token is drawn from a table of another version", test: "manager TestNoToken", edits: []edit{
 		{"manager/drawing.go", "s.version OPERATOR(pg_catalog.=) %[3]d)\n ), locked", "s.version OPERATOR(pg_catalog.<>) -%[3]d)\n ), locked"}}},
@@ -37,10 +37,10 @@ var ofFences = []mutant{
 		{"manager/lock.go", "\tif first {\n\t\tl.markEnded()\n\t}\n", ""}}},
 	{name: "a takeover is delayed after the end of a context", test: "manager TestTakeoverAfterACleanEnd", edits: []edit{
 		{"manager/lock.go", "\t\tl.markEndedSoon()\n", ""}}},
-	{name: "a takeover forgets who has waited", test: "manager TestTakeoverByThoseWhoGiveUp", edits: []edit{
+	{name: "a takeover does not count what earlier waiters have waited", test: "manager TestTakeoverByThoseWhoGiveUp", edits: []edit{
 		{"manager/drawer.go", "\t\t\tm.waited += time.Since(w.begun)\n", "\t\t\tm.waited += 0\n"}}},
 	{name: "a takeover counts a wait twice", test: "manager TestTakeoverCountsNoWaitTwice", edits: []edit{
 		{"manager/marking.go", "m.token THEN m.late ELSE f.waited END", "m.token THEN m.waited ELSE f.waited END"}}},
-	{name: "a takeover waits for a token that nobody was told", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{
+	{name: "a takeover is delayed for a token that no caller was given", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{
 		{"manager/drawer.go", "if w.token == 0 || w.delay == 0 {", "if w.token == 0 || w.delay > 0 {"}}},
 }

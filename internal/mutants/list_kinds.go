@@ -14,15 +14,15 @@ var ofKinds = []mutant{
 		{"actor/keeper.go", "!waiters && e.claim.MinHold == 0", "!waiters"}}},
 	{name: "Close waits for a minimum hold", test: "actor TestMinHoldEndsWithClose", edits: []edit{
 		{"actor/machine.go", "\tcase stKept:\n\t\tm.kept = nil\n\t\tm.unlock()\n", "\tcase stKept:\n"}}},
-	{name: "a lock that is given back is kept", test: "actor TestMinHoldOfAnUnusedLockOnTheClock", edits: []edit{
+	{name: "a lock that is returned unused keeps its minimum hold on the clock", test: "actor TestMinHoldOfAnUnusedLockOnTheClock", edits: []edit{
 		{"actor/claim.go", "\t\tc.send(unused{c})\n", ""}}},
-	{name: "what is kept cannot be given back", test: "actor TestMinHoldOfAnUnusedLock", edits: []edit{
+	{name: "a lock that is returned unused keeps its minimum hold", test: "actor TestMinHoldOfAnUnusedLock", edits: []edit{
 		{"actor/hold.go", "\tcase c == m.kept:\n\t\tm.keptEnough()\n", ""}}},
-	{name: "a set that could not be had keeps its keys for a minimum hold", test: "manager TestAcquireAllReleasesWithoutAMinimumHold", edits: []edit{
+	{name: "a set that was not acquired keeps its keys for a minimum hold", test: "manager TestAcquireAllReleasesWithoutAMinimumHold", edits: []edit{
 		{"manager/keyset.go", "\t\tc.ReleaseUnused()\n", "\t\tc.ReleaseLater()\n"}}},
 	{name: "Once releases when its function has returned", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "o.minHold = max(o.minHold, keep)", "o.minHold = max(o.minHold, min(keep, 0))"}}},
-	{name: "Once forgets that clocks differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
+	{name: "Once does not allow for clocks that differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
 		{"manager/once.go", "sum(begin.Add(period).Sub(now), m.config.clockSkew)", "begin.Add(period).Sub(now)"}}},
 	{name: "all periods of Once have one lock", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "\tkey += \"@\" + begin.UTC().Format(time.RFC3339Nano)\n", "\tkey += \"@\"\n"}}},
@@ -34,13 +34,13 @@ var ofKinds = []mutant{
 		{"manager/elect.go", "\t\te.transitions.tell(Transition{At: time.Now(), Cause: cause})\n", ""}}},
 	{name: "transitions are told out of order", test: "manager TestObserverOfTransitions", edits: []edit{
 		{"manager/elect.go", "\to.last = done\n", "\to.last = nil\n"}}},
-	{name: "who has lost a term does not campaign again", test: "manager TestElectAfterALoss", edits: []edit{
+	{name: "a leader that has lost its term does not campaign again", test: "manager TestElectAfterALoss", edits: []edit{
 		{"manager/elect.go", "\tcase errors.Is(cause, ErrLost), errors.Is", "\tcase errors.Is"}}},
 	{name: "an error of Elect's function after its term is lost", test: "manager TestElectReturnsWhatItsFunctionReturns", edits: []edit{
 		{"manager/elect.go", "\tcase err != nil && !errors.Is(err, cause)", "\tcase errors.Is(err, ErrClosed) && !errors.Is(err, cause)"}}},
-	{name: "a hold by Do is a term", test: "manager TestLeaderOfWhatIsNoElection", edits: []edit{
+	{name: "a hold by Do counts as a term", test: "manager TestLeaderOfWhatIsNoElection", edits: []edit{
 		{"manager/leader.go", "lock != nil && lock.leads && lock.claim", "lock != nil && lock.claim"}}},
-	{name: "who has resigned leads on", test: "manager TestResign", edits: []edit{
+	{name: "a leader that has resigned still leads", test: "manager TestResign", edits: []edit{
 		{"manager/leader.go", "hold.Err() != nil {", "hold.Err() != nil && !errors.Is(context.Cause(hold), ErrResigned) {"},
 		{"manager/leader.go", "\t\"context\"\n", "\t\"context\"\n\t\"errors\"\n"}}},
 	{name: "a bounded wait in a transaction leaves it aborted", test: "manager TestAcquireTxBoundedWait", edits: []edit{
@@ -69,7 +69,7 @@ var ofKinds = []mutant{
 		{"actor/share.go", "c.Shared && m.queue.n == 0 && ", "c.Shared && "}}},
 	{name: "a reader joins while a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
 		{"actor/share.go", "m.draining = t.Waiters", "m.draining = t.Waiters && m.now.IsZero()"}}},
-	{name: "nobody asks whether a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
+	{name: "the server is not asked whether a writer waits elsewhere", test: "manager TestARemoteWriterIsNotPassed", edits: []edit{
 		{"actor/share.go", "m.now.Sub(m.askedAt) >= askReaders", "m.now.Sub(m.askedAt) < 0"}}},
 	{name: "a writer elsewhere that has given up keeps readers out", test: "manager TestReadersGoOnWhenARemoteWriterGivesUp", edits: []edit{
 		{"actor/share.go", "m.draining = t.Waiters", "m.draining = m.draining || t.Waiters"}}},
@@ -77,7 +77,7 @@ var ofKinds = []mutant{
 		{"actor/hold.go", "\tcase state == stHeld:\n\t\tm.shareOut()\n", "\tcase state == stHeld:\n"}}},
 	{name: "a shared lock at the server is given to a writer", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", " && c.Shared == m.server.shared\n", "\n"}}},
-	{name: "a shared lock ends with the first who leaves it", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
+	{name: "a shared lock is released with its first reader", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
 		{"actor/hold.go", "\tif m.holders.n > 0 { // they", "\tif m.holders.n > 1<<20 { // they"}}},
 	{name: "the loss of a shared lock is told to one", test: "actor TestTheLossOfASharedLockIsToldToAll", edits: []edit{
 		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver"}}},
@@ -85,29 +85,29 @@ var ofKinds = []mutant{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
 	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "\tif w.shared {\n", "\tif w.shared && w.ok {\n"}}},
-	{name: "one slot more than there are", test: "manager TestSlots", edits: []edit{
+	{name: "there is one slot too many", test: "manager TestSlots", edits: []edit{
 		{"manager/slotsearch.go", "\torder := rand.Perm(s.n)\n\tfor size", "\torder := rand.Perm(s.n + 1)\n\tfor size"}}},
 	{name: "another number of slots is not told", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{
 		{"manager/slotting.go", "\tcase differs:\n", "\tcase differs && s.n == 0:\n"}}},
-	{name: "the only slot does not see that there are several", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{
+	{name: "a single slot does not see that there are several", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{
 		{"manager/slotting.go", "\tcase several:\n", "\tcase several && s.n == 0:\n"}}},
-	{name: "whoever is about to release makes for an error", test: "manager TestSlotsUnderCancellation", edits: []edit{
+	{name: "a holder that releases in this moment causes an ErrSlots", test: "manager TestSlotsUnderCancellation", edits: []edit{
 		{"manager/slotting.go", "pause > confirmLatest {", "pause > 0 {"}}},
-	{name: "a try passes those who wait for a slot", test: "manager TestATryDoesNotPassTheGate", edits: []edit{
+	{name: "a try overtakes the waiters for a slot", test: "manager TestATryDoesNotPassTheGate", edits: []edit{
 		{"manager/slotting.go", "\t\tbound = []AcquireOption{WithWaitTimeout(gatePatience)}\n\t}\n", "\t\treturn nil\n\t}\n"}}},
-	{name: "the gate stays shut", test: "manager TestSlots", edits: []edit{
+	{name: "the gate's lock is not released", test: "manager TestSlots", edits: []edit{
 		{"manager/slotting.go", "\t\ts.gate.releaseLater()\n\t}\n\ts.gate = nil\n", "\t\ts.gate.unregister()\n\t}\n\ts.gate = nil\n"}}},
-	{name: "what was asked for with a slot is forgotten", test: "manager TestW21_AContextThatMisbehavesAndSlots", edits: []edit{
+	{name: "the requests beside a slot's are not withdrawn", test: "manager TestW21_AContextThatMisbehavesAndSlots", edits: []edit{
 		{"manager/slotting.go", "\ts.withdraw(slices.Clone(s.asked)...)\n", ""}}},
 	{name: "Close frees a slot under its function", test: "manager TestDoSlot", edits: []edit{
 		{"manager/lockset.go", " && l.claim.Over() != nil && cause", " && cause"}}},
-	{name: "a question who holds a lock is dropped while another is under way", test: "pg TestEveryWishIsAnswered", edits: []edit{
+	{name: "a question for a lock's holder is dropped while another is under way", test: "pg TestEveryWishIsAnswered", edits: []edit{
 		{"pg/who.go", "\tif !p.closing {\n\t\tp.wishes[w] = true", "\tif !p.closing && p.asking == nil {\n\t\tp.wishes[w] = true"}}},
 	{name: "a slow server is asked as often as a fast one", test: "pg TestQuestionsKeepTheirDistance", edits: []edit{
 		{"pg/who.go", "min(max(askGap, askShare*time.Since(p.askedAt)), askGapMost)", "askGap"}}},
 	{name: "readers behind a writer here that gives up do not ask about one elsewhere", test: "actor TestWhoJoinsAsksForWritersElsewhere", edits: []edit{
 		{"actor/share.go", "\t\tm.join(c)\n", "\t\tm.assign(c, true)\n"}}},
-	{name: "a try has the no to another's", test: "actor TestATryHasTheAnswerToItsOwn", edits: []edit{
+	{name: "a try gets the answer to another's", test: "actor TestATryHasTheAnswerToItsOwn", edits: []edit{
 		{"actor/attempt.go", "case c == nil, c.isUnasked():", "case c == nil:"}}},
 	{name: "a try waits for the slice of a wait that was given up", test: "actor TestTryAfterACallerGaveUp", edits: []edit{
 		{"actor/try.go", "\tif c.isUnasked() && !c.Shared && m.server.op == opWait && t.Holder", "\tif false && t.Holder"}}},
@@ -121,13 +121,13 @@ var ofKinds = []mutant{
 		{"actor/share.go", "\tif !m.draining {\n", "\tif !m.draining || m.queue.n == 0 {\n"}}},
 	{name: "a question that failed says that nobody waits", test: "pg TestWhoWaitsIsTold", edits: []edit{
 		{"pg/reader.go", "\t\tif f.err == nil { // else", "\t\tif f.kind == sendWho { // else"}}},
-	{name: "who waited before the grant keeps readers out", test: "actor TestWhatWasAskedBeforeTheGrantKeepsNobodyOut", edits: []edit{
+	{name: "a writer that waited before the grant keeps readers out", test: "actor TestWhatWasAskedBeforeTheGrantKeepsNobodyOut", edits: []edit{
 		{"actor/share.go", "m.server.shared && t.Asked.After(m.grantedAt)", "m.server.shared"}}},
 	{name: "a reader joins on a session that is trusted no longer", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/share.go", "!m.draining && m.mayHold(c)", "!m.draining && m.server.shared && !m.closing && (!c.Dedicated || m.server.onOwn)"}}},
 	{name: "a reader whose context has ended stays among the holders", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holders.remove(c)\n", "\tm.do(fxOver, c, cause)\n\tif cause == ErrReleased || m.holders.n == 1 {\n\t\tm.holders.remove(c)\n\t}\n"}}},
-	{name: "a shared lock is given to one of those who wait", test: "actor TestRandomHistories", edits: []edit{
+	{name: "a shared lock is granted to one of several waiting readers", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\tm.shareOut()\n", "\t\tm.assign(c, false)\n"}}},
 	{name: "the last reader hands on past a writer elsewhere", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", " < m.limits.HandOffTime && !m.draining {", " < m.limits.HandOffTime {"}}},
@@ -139,7 +139,7 @@ var ofKinds = []mutant{
 		{"actor/hold.go", "(c == nil || c.Dedicated || c.Shared != m.server.shared):", "(c == nil || c.Dedicated):"}}},
 	{name: "Close ends the first hold of a shared lock", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/machine.go", "\t\t\tc = next\n\t\t}\n\tcase stKept:", "\t\t\tc, _ = nil, next\n\t\t}\n\tcase stKept:"}}},
-	{name: "after a failure one of those who share is told", test: "actor TestFailureAtEveryStep", edits: []edit{
+	{name: "after a failure one of several readers is told", test: "actor TestFailureAtEveryStep", edits: []edit{
 		{"actor/recovery.go", "\tfor c := old.holders.head; c != nil; c = old.holders.head {", "\tif c := old.holders.head; c != nil {"}}},
 	{name: "a shared lock is unlocked as an exclusive one", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
 		{"manager/link.go", "\tl.begin(pg.OpUnlock)\n", "\tl.begin(pg.OpUnlock)\n\tl.request.Shared = false\n"}}},
@@ -161,9 +161,9 @@ var ofKinds = []mutant{
 		{"manager/lock.go", " || k.second != k.id && l.has(k.second))", ")"}}},
 	{name: "Close releases one of two ids under the function of Do", test: "manager TestBothEndAsOne", edits: []edit{
 		{"manager/lockset.go", "l.claim.Over() != nil && cause", "cause"}}},
-	{name: "who waits for the second of two ids leads", test: "manager TestBothElect", edits: []edit{
+	{name: "a candidate that waits for the second of two ids leads", test: "manager TestBothElect", edits: []edit{
 		{"manager/both.go", "l.set == nil || l.set.lead.Load() == l", "l.set == nil || l.set != nil"}}},
-	{name: "the leader is whoever has the first of two ids", test: "manager TestBothElect", edits: []edit{
+	{name: "the holder of the first of two ids counts as the leader", test: "manager TestBothElect", edits: []edit{
 		{"manager/both.go", "slices.Backward(k.single(nil))", "slices.All(k.single(nil))"}}},
 	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{
 		{"manager/leader.go", "range term.claims() {", "range term.claims()[:1] {"}}},
@@ -171,9 +171,9 @@ var ofKinds = []mutant{
 		{"manager/keyset.go", "o.detach, o.dedicated, o.before = true, false, before", "o.detach, o.before = true, before"}}},
 	{name: "Close frees a slot that is held still", test: "manager TestASlotReleasesNothingBeforeItsEnd", edits: []edit{
 		{"manager/slotting.go", "t.MaxAttempts, t.Hold = k.name, (*setOwner)(s.set), 1, otherHold", "t.MaxAttempts, t.Hold = k.name, (*setOwner)(s.set), 1, actor.HoldDetached"}}},
-	{name: "a slot of two ids is had by the first", test: "manager TestBothSlots", edits: []edit{
+	{name: "a slot with two ids is held by the first alone", test: "manager TestBothSlots", edits: []edit{
 		{"manager/slotting.go", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n\t\tbreak\n"}}},
-	{name: "the gate of two ids stays half shut", test: "manager TestBothSlots", edits: []edit{
+	{name: "one lock of a gate with two ids is not released", test: "manager TestBothSlots", edits: []edit{
 		{"manager/lock.go", "\t\tl.set.releaseOthers()\n", ""}}},
 	{name: "a name with two ids is twice in a set", test: "manager TestBothShowsTheOldID", edits: []edit{
 		{"manager/keyset.go", "\t\tif !seen[k.name] {\n", "\t\tif len(seen) >= 0 {\n"}}},
@@ -187,17 +187,17 @@ var ofKinds = []mutant{
 		{"manager/locks.go", " AND a.application_name OPERATOR(pg_catalog.=) pg_catalog.convert_from", " AND '' OPERATOR(pg_catalog.<>) pg_catalog.convert_from"}}},
 	{name: "Locks takes waiters for holders", test: "manager TestLocksAndTerminate", edits: []edit{
 		{"manager/locks.go", "\t\tif row[1] == \"t\" {\n", "\t\tif row[1] != \"\" {\n"}}},
-	{name: "a circle is not looked for", test: "manager TestDeadlockIsTold", edits: []edit{
+	{name: "circles are not looked for", test: "manager TestDeadlockIsTold", edits: []edit{
 		{"manager/deadlock.go", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil {\n", "\tif path := w.circle(w.wanted, make(map[*actor.Claim]bool)); path != nil && w.m == nil {\n"}}},
 	{name: "circles of two alone are found", test: "manager TestDeadlockIsTold", edits: []edit{
 		{"manager/deadlock.go", "\t\tseen[c] = true\n", "\t\tif seen[c] = true; len(seen) > 1 {\n\t\t\treturn nil\n\t\t}\n"}}},
-	{name: "a wait that has ended closes circles", test: "manager TestNoDeadlockWhereNobodyWaitsAnyMore", edits: []edit{
+	{name: "a wait that has ended counts in a circle", test: "manager TestNoDeadlockWhereNobodyWaitsAnyMore", edits: []edit{
 		{"manager/deadlock.go", "\t\tc.WaitEnds(w.wanted)\n", "\t\t_ = c\n"}}},
 	{name: "the other keys of a set close no circle", test: "manager TestDeadlockWithASet", edits: []edit{
 		{"manager/deadlock.go", "\t\tall = append(all, l.set.others...)\n", "\t\tall = append(all, l.set.others[:0]...)\n"}}},
-	{name: "those who share a lock are in each other's way", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
+	{name: "readers of one lock count as waiting for each other", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
 		{"manager/deadlock.go", "\t\tif seen[c] || wanted.Shared && c.Shared && !holding.Queued {", "\t\tif seen[c] {"}}},
-	{name: "those who share a lock are never in the way", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
+	{name: "a reader behind a queued writer counts as waiting for nobody", test: "manager TestNoDeadlockAmongThoseWhoShare", edits: []edit{
 		{"manager/deadlock.go", " && !holding.Queued {", " {"}}},
 	{name: "a set that is taken in order closes no circle", test: "manager TestDeadlockWithASetInOrder", edits: []edit{
 		{"manager/deadlock.go", "\tif len(before) > 0 {\n", "\tif len(before) > 1<<20 {\n"}}},
@@ -209,33 +209,33 @@ var ofKinds = []mutant{
 		{"manager/watcher.go", "\t\te.claim.ReleaseLater()\n", ""}}},
 	{name: "nobody is told of a circle over processes", test: "manager TestDeadlockOverProcesses", edits: []edit{
 		{"manager/watcher.go", "\t\ti.claim.Withdraw(err)\n", "\t\t_, _ = i, err\n"}}},
-	{name: "what was seen once is a circle", test: "manager TestACircleSeenInPassing", edits: []edit{
+	{name: "a circle that was seen once counts", test: "manager TestACircleSeenInPassing", edits: []edit{
 		{"manager/circle.go", "\t\tif earlier == nil || earlier.marks[m] {\n", "\t\tif earlier == nil || v.marks[m] {\n"}}},
-	{name: "what shows a wait is not shown again", test: "manager TestALostSessionHidesNoDeadlock", edits: []edit{
+	{name: "the lock that shows a wait is not taken again after a loss", test: "manager TestALostSessionHidesNoDeadlock", edits: []edit{
 		{"manager/watcher.go", "\t\tif e.claim != nil && e.claim.Over() != nil {\n", "\t\tif e.claim != nil && e.claim.Over() != nil && w.shown < 0 {\n"}}},
-	{name: "shared locks of anybody's are waits", test: "manager TestSharedLocksAreNoWaits", edits: []edit{
+	{name: "other programs' shared locks count as waits", test: "manager TestSharedLocksAreNoWaits", edits: []edit{
 		{"manager/round.go", "FROM held AS k)) IS TRUE\n AND (h.low", "FROM held AS k)) IS NOT NULL\n AND (h.low"},
 		{"manager/round.go", "FROM held AS k)) IS TRUE\n)", "FROM held AS k)) IS NOT NULL\n)"}}},
-	{name: "a hold that is over goes on waiting", test: "manager TestAHoldThatIsOverWaitsForNothing", edits: []edit{
+	{name: "a hold that is over still counts as waiting", test: "manager TestAHoldThatIsOverWaitsForNothing", edits: []edit{
 		{"manager/watcher.go", "return hold.Over() != nil })", "return hold == nil })"}}},
 	{name: "a connection for questions is never closed", test: "manager TestALongWaitIsShown", edits: []edit{
 		{"manager/watcher.go", "\tr.last = len(w.own) == 0\n", ""},
 		{"manager/watcher.go", "last: true})", "last: false})"}}},
 	{name: "a graph without circles is searched for them", test: "manager TestCircleOf", edits: []edit{
 		{"manager/circle.go", "\t\t\tif left[to] > 0 {\n", "\t\t\tif left[to] >= 0 {\n"}}},
-	{name: "two who see a circle disagree who is first", test: "manager TestCircleOf", edits: []edit{
+	{name: "two processes that see a circle disagree on its first member", test: "manager TestCircleOf", edits: []edit{
 		{"manager/circle.go", "\t\tif e.less(other) {\n\t\t\trank++\n", "\t\tif other.less(e) {\n\t\t\trank++\n"}}},
 	{name: "a context that panics leaves keys of a set locked", test: "manager TestW21_AContextThatMisbehavesAndKinds", edits: []edit{
 		{"manager/keyset.go", "\t\t\tg.abandon()\n", ""}}},
-	{name: "who has released tells nobody that waited meanwhile", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
+	{name: "a release is not told to those that began to wait during it", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
 		{"actor/peers.go", "\t\tif m.owes { // ", "\t\tif m.owes && m.closing { // "}}},
-	{name: "an offer that comes during an unlock is forgotten", test: "actor TestAnOfferDuringAnUnlock", edits: []edit{
+	{name: "an offer that comes during an unlock is dropped", test: "actor TestAnOfferDuringAnUnlock", edits: []edit{
 		{"actor/peers.go", "\tcase stTrying, stUnlocking, stSettling:\n\t\tp.offered", "\tcase stUnlocking, stSettling:\n\tcase stTrying:\n\t\tp.offered"}}},
 	{name: "an offer that nobody wants goes no further", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
 		{"actor/peers.go", "\tcase stIdle, stPausing:\n\t\tm.offer()", "\tcase stIdle, stPausing:\n\t\tm.peers.offered = false"}}},
-	{name: "those who wait here are not named in an offer", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
+	{name: "an offer does not name the waiters of its own process", test: "internal/sim TestNoWakeUpIsLost", edits: []edit{
 		{"actor/peers.go", "append(slices.Clip(to), Here), true", "slices.Clip(to), true"}}},
-	{name: "a holder does not say that it knows who waits", test: "manager TestKilledProcessLetsGo", edits: []edit{
+	{name: "a holder does not confirm that it knows of a waiter", test: "manager TestKilledProcessLetsGo", edits: []edit{
 		{"actor/peers.go", "\t\tif len(m.peers.queue) > 0 {\n\t\t\tm.tell(", "\t\tif len(m.peers.queue) > 1000 {\n\t\t\tm.tell("}}},
 	{name: "a poll is asked for before it is announced", test: "pg TestAPollIsAnnouncedBeforeItIsAskedFor", edits: []edit{
 		{"pg/hints.go", "\t\tif !p.sendHint(b, opHint) {\n", "\t\tif p.sendPoll(s, &pollBatch{polls: polls}); !p.sendHint(b, opHint) {\n"}}},
@@ -263,9 +263,9 @@ var ofKinds = []mutant{
 		{"pg/reserve.go", "\tif s.lent.Load() {", "\tif s.lent.Load() && s.Lost() != nil {"}}},
 	{name: "an idle transaction is not pinged", test: "manager TestLongTransactionsKeepTheLock", edits: []edit{
 		{"pg/solo.go", "\t\ts.prove(now)\n", ""}}},
-	{name: "nobody asks for a session whose holder's statement is under way", test: "manager TestLongTransactionsKeepTheLock", edits: []edit{
+	{name: "a session is not pinged while its holder's statement is under way", test: "manager TestLongTransactionsKeepTheLock", edits: []edit{
 		{"pg/lend.go", "\t\ts.pool.Who(s.id, s.loan)\n", ""}}},
-	{name: "who else has the lock is evidence that the session has it", test: "pg TestEvidenceOfALentSession", edits: []edit{
+	{name: "another holder of the lock is taken as evidence that the session holds it", test: "pg TestEvidenceOfALentSession", edits: []edit{
 		{"pg/lend.go", "a.Holder == nil || a.Holder.PID != s.pid || ", "a.Holder == nil || "}}},
 	{name: "evidence is as old as its answer", test: "pg TestEvidenceOfALentSession", edits: []edit{
 		{"pg/lend.go", "\t\ts.trust(a.Asked)\n", "\t\ts.trust(time.Now())\n"}}},

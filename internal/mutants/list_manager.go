@@ -27,7 +27,7 @@ var ofLocks = []mutant{
 		{"manager/context.go", "\tl.touching.Wait()\n", ""}}},
 	{name: "a second release takes the first one's registration back", edits: []edit{
 		{"manager/lock.go", "\tif known || first {", "\tif known || first || l.stop != nil {"}}},
-	{name: "a lock is given to one whose context has ended", test: "manager TestContextEndsAsTheLockIsGranted", edits: []edit{
+	{name: "a lock is granted to a caller whose context has ended", test: "manager TestContextEndsAsTheLockIsGranted", edits: []edit{
 		{"manager/acquire.go", "\tif err == nil && ctx.Err() != nil { // it", "\tif err == nil && ctx.Err() != nil && o.detach { // it"}}},
 	{name: "a hold of the same key in the context is not seen", test: "manager TestA3SameKeyInItsOwnDo", edits: []edit{
 		{"manager/acquire.go", "\tl.outer, _ = ctx.Value(heldKey{}).(*Lock)\n", ""}}},

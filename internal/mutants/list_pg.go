@@ -12,9 +12,9 @@ var ofSessions = []mutant{
 		{"pg/batch.go", "\t\t\tf.broken = errStray\n\t\t\treturn\n", "\t\t\treturn\n"}}},
 	{name: "a transaction takes its lock on a standby", test: "manager TestAcquireTxOnAStandby", edits: []edit{
 		{"manager/tx.go", "\tcase answer == nil:\n\t\treturn false, errTxOnStandby\n", "\tcase answer == nil:\n\t\treturn true, nil\n"}}},
-	{name: "what is under way on a lost session has no answer", edits: []edit{
+	{name: "an operation under way on a lost session gets no answer", edits: []edit{
 		{"pg/leave.go", "\t\ts.refuseSending(f)\n", "\t\t_ = f\n"}}},
-	{name: "what was delivered before the end is not recorded", edits: []edit{
+	{name: "answers that were delivered before a session's end are not recorded", edits: []edit{
 		{"pg/leave.go", "\ts.recordAnswered()\n\ttold", "\ttold"},
 		{"pg/leave.go", "\t\tcase f := <-s.answered:\n\t\t\ts.self.record(f)\n\t\t\ts.tellHolders()\n", ""},
 		{"pg/leave.go", "\ts.recordAnswered() // what the reader", "\t// what the reader"}}},
@@ -49,22 +49,22 @@ var ofSessions = []mutant{
 		{"pg/session.go", "\t\treturn until\n\t}\n\treturn least", "\t\treturn until.Add(time.Hour)\n\t}\n\treturn least"}}},
 	{name: "the answers of a batch are mixed up", test: "pg TestAnswersOfABatchAreInOrder", edits: []edit{
 		{"pg/batch.go", "append(append(f.letters, values[0]...), values[1]...)", "append(append(f.letters, values[1]...), values[0]...)"}}},
-	{name: "an unlock leaves the id in the session's books", edits: []edit{
+	{name: "an unlock leaves the id in the session's table", edits: []edit{
 		{"pg/shared.go", "\tdefault:\n\t\tdelete(s.ids, e.id)\n", "\tdefault:\n"}}},
 	{name: "a reservation that is taken back has no answer", edits: []edit{
 		{"pg/reserve.go", "\tr.Client.Reserved(r, nil, ErrWithdrawn)\n", ""}}},
-	{name: "tries that wait for a session are not told that there is none", edits: []edit{
+	{name: "tries that wait for a session get no answer where there is none", edits: []edit{
 		{"pg/open.go", "\t\tr.answer(nil, false, err)\n", "\t\t_, _ = r, err\n"}}},
-	{name: "a session that has ended stays in the choice", edits: []edit{
+	{name: "a session that has ended can still be chosen", edits: []edit{
 		{"pg/open.go", "\t\tp.shared.Store(&rest)\n", "\t\t_ = rest\n"},
 		{"pg/choose.go", "\t\tcase s.lost.Load() != nil:\n\t\t\tcontinue\n", "\t\tcase s.lost.Load() != nil && n < 0:\n\t\t\tcontinue\n"}}},
-	{name: "a session of its own that comes back is counted as out", edits: []edit{
+	{name: "a dedicated session that was returned counts as in use", edits: []edit{
 		{"pg/reserve.go", "\tp.inUse[use]--\n", ""}}},
-	{name: "a solo session that has ended is counted as out", edits: []edit{
+	{name: "a dedicated session that has ended counts as in use", edits: []edit{
 		{"pg/open.go", "\t\tp.inUse[place.use]--\n", ""}}},
 	{name: "sessions are opened beyond the limit while one ends", test: "pg TestASessionThatEndsCounts", edits: []edit{
 		{"pg/open.go", "\treturn p.total()+kept < p.config.MaxSessions\n", "\treturn p.total()+kept < p.config.MaxSessions || p.ending()\n"}}},
-	{name: "what the pool gave to a session that ended is not answered", test: "pg TestWhatAnEndedSessionNeverReceived", edits: []edit{
+	{name: "a request that the pool sent to a session that has ended gets no answer", test: "pg TestWhatAnEndedSessionNeverReceived", edits: []edit{
 		{"pg/open.go", "\t\tp.unsentTo(s)\n", ""}}},
 }
 
@@ -78,9 +78,9 @@ var ofSetUp = []mutant{
 		{"pg/connecterror.go", "e.add(silence.Error(), nil)", "e.add(silence.Error(), context.DeadlineExceeded)"}}},
 	{name: "a Goexit of DialFunc is taken for a return", test: "pg TestW21_AFunctionThatPanicsOrEndsItsGoroutine", edits: []edit{
 		{"pg/attempt.go", "\t\tvar err error = &panicError{} //", "\t\tvar err error //"}}},
-	{name: "the server is told to bear any silence", edits: []edit{
+	{name: "the server is given no limit for a silent session", edits: []edit{
 		{"pg/settings.go", "{name: \"idle_session_timeout\", value: ms(c.SessionTimeout),", "{name: \"idle_session_timeout\", value: \"0\","}}},
-	{name: "an old primary is gone back to", test: "pg TestAnOldPrimaryIsNotGoneBackTo", edits: []edit{
+	{name: "a session is opened on an old primary", test: "pg TestAnOldPrimaryIsNotGoneBackTo", edits: []edit{
 		{"pg/timeline.go", "\t\tif seen != nil && t.before(*seen) {\n", "\t\tif seen != nil && seen.before(t) && t.before(*seen) {\n"}}},
 	{name: "a standby is accepted", test: "pg TestALaterSessionElsewhereIsRefused", edits: []edit{
 		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},

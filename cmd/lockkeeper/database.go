@@ -152,9 +152,17 @@ func (d *database) open(ctx context.Context, cmd *cobra.Command, app string, opt
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 			return nil, cause
 		}
-		return nil, fmt.Errorf("connecting by %s: %w%s", where, trimmed{err}, passwordHint(dsn, err))
+		return nil, fmt.Errorf("connecting by %s: %w%s%s", where, trimmed{err}, passwordHint(dsn, err), d.poolerHint(err))
 	}
 	return m, nil
+}
+
+// poolerHint says how to give this command the option that the error names.
+func (d *database) poolerHint(err error) string {
+	if d.pooled || !errors.Is(err, manager.ErrUnsafe) || !strings.Contains(err.Error(), "WithTransactionPooler") {
+		return ""
+	}
+	return "; for this command that is --transaction-pooler, or LOCKKEEPER_TRANSACTION_POOLER=1"
 }
 
 // passwordHint says so where a password was refused, and none had been given: the server calls that a wrong one.

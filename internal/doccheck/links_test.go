@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link    = regexp.MustCompile(`([^\[\]()]*)\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`^#{1,6} +(.*)$`)
 	markup  = regexp.MustCompile("[`*_]|\\]\\([^)]*\\)|\\[")
 )
@@ -55,19 +55,22 @@ func TestLinks(t *testing.T) {
 		_, prose := p.blocks()
 		for i, line := range prose {
 			for _, m := range link.FindAllStringSubmatch(line, -1) {
-				if strings.Contains(m[1], "://") {
+				if strings.Contains(m[2], "://") {
 					continue
 				}
 				links++
-				target, anchor, _ := strings.Cut(m[1], "#")
+				target, anchor, _ := strings.Cut(m[2], "#")
 				name := p.name
 				if target != "" {
 					name = path.Join(path.Dir(p.name), target)
 				}
+				if strings.HasSuffix(m[1], ".md") && path.Base(m[1]) != path.Base(name) {
+					t.Errorf("%s:%d: the link to %s is called %s", p.name, i+1, name, m[1])
+				}
 				if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(name))); err != nil {
-					t.Errorf("%s:%d: %s: %v", p.name, i+1, m[1], err)
+					t.Errorf("%s:%d: %s: %v", p.name, i+1, m[2], err)
 				} else if page, known := byName[name]; anchor != "" && (!known || !page.anchors()[anchor]) {
-					t.Errorf("%s:%d: %s: no such heading", p.name, i+1, m[1])
+					t.Errorf("%s:%d: %s: no such heading", p.name, i+1, m[2])
 				}
 			}
 		}

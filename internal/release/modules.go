@@ -90,7 +90,7 @@ func (r *release) publish(ctx context.Context, copied string, m module) error {
 	return r.zip(filepath.Join(at, r.version+".zip"), folder, m, strings.Fields(files))
 }
 
-// zip makes a module's archive: its files, without those of modules inside of it.
+// zip makes a module's archive: its regular files, without those of modules inside of it. The go command leaves links out as well.
 func (r *release) zip(name, folder string, m module, files []string) (err error) {
 	var inside []string
 	for _, file := range files {
@@ -108,11 +108,17 @@ func (r *release) zip(name, folder string, m module, files []string) (err error)
 		if slices.ContainsFunc(inside, func(dir string) bool { return strings.HasPrefix(file, dir) }) {
 			continue
 		}
+		full := filepath.Join(folder, filepath.FromSlash(file))
+		if info, err := os.Lstat(full); err != nil {
+			return err
+		} else if !info.Mode().IsRegular() {
+			continue
+		}
 		w, err := archive.Create(m.path + "@" + r.version + "/" + file)
 		if err != nil {
 			return err
 		}
-		if err := copyTo(w, filepath.Join(folder, filepath.FromSlash(file))); err != nil {
+		if err := copyTo(w, full); err != nil {
 			return err
 		}
 	}

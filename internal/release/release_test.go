@@ -63,11 +63,19 @@ func TestWorkTreeAndChangelog(t *testing.T) {
 }
 
 // A module's archive has its own files, and asks for the version of the library.
+// A link, as to the documentation in testdata, is no part of a module's archive.
 func TestPublish(t *testing.T) {
 	r := repository(t, map[string]string{
 		"go.mod": "module " + library + "\n\ngo 1.25.0\n", "a.go": "package a\n", "cmd/x/main.go": "package main\n",
 		"cmd/x/go.mod": "module " + library + "/cmd/x\n\ngo 1.25.0\n\nreplace " + library + " => ../..\n\nrequire " + library + " v0.0.0\n",
 	})
+	link := filepath.Join(r.root, "cmd", "x", "docs")
+	if err := os.Symlink("../..", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command(t.Context(), r.root, "git", "add", link); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range []struct {
 		module
 		files []string

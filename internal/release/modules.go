@@ -76,6 +76,10 @@ func (r *release) publish(ctx context.Context, copied string, m module) error {
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		return err
 	}
+	// Without a list the go command would ask the next proxy for one, which knows nothing of the module.
+	if err := os.WriteFile(filepath.Join(at, "list"), []byte(r.version+"\n"), 0o600); err != nil {
+		return err
+	}
 	info := fmt.Sprintf(`{"Version":%q}`, r.version)
 	if err := os.WriteFile(filepath.Join(at, r.version+".info"), []byte(info), 0o600); err != nil {
 		return err

@@ -54,7 +54,7 @@ var ofKinds = []mutant{
 	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif lead := s.lead.Load(); lead != nil {\n", "\tif lead := s.lead.Load(); lead == nil {\n"}}},
 	{name: "a set releases its lead alone", test: "manager TestAcquireAll", edits: []edit{
-		{"manager/lockset.go", "\tlead := s.lead.Load()\n\ts.releaseOthers()\n", "\tlead := s.lead.Load()\n"}}},
+		{"manager/lockset.go", "patienceOf(ctx)\n\ts.releaseOthers()\n", "patienceOf(ctx)\n"}}},
 	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{

@@ -20,7 +20,7 @@ var ofLocks = []mutant{
 	{name: "an acquisition registers twice", edits: []edit{
 		{"manager/acquire.go", "\tl.register()\n", "\tl.register()\n\tcontext.AfterFunc(&l.parent, func() { _ = contextReason(&l.parent) })\n"}}},
 	{name: "the context registration is not taken back", edits: []edit{
-		{"manager/context.go", "\tif l.stop == nil {\n\t\treturn\n\t}\n\tif", "\tif l.stop != nil {\n\t\treturn\n\t}\n\tif"}}},
+		{"manager/context.go", "\tl.stopOnce()\n\tl.touching.Wait()\n", ""}}},
 	{name: "the registration of a hold that ends by itself is not taken back", test: "manager TestRegistrationIsTakenBackWithoutRelease", edits: []edit{
 		{"manager/lock.go", "\t\tl.manager.unregisterSoon(l)\n", "\t\treturn\n"}}},
 	{name: "a release does not wait for a registration that still runs", test: "manager TestReleaseWaitsForTheRegistration", edits: []edit{

@@ -146,3 +146,37 @@ func TestASchedulerThatCannotStartEndsTheCampaign(t *testing.T) {
 	}
 	adaptertest.Free(t, m, key)
 }
+
+// termed tells of its start and its end.
+type termed struct{ started, stopped chan struct{} }
+
+func (s termed) Start() error { s.started <- struct{}{}; return nil }
+func (s termed) Shutdown()    { s.stopped <- struct{}{} }
+
+// A term that ends by a loss ends the scheduler, and the campaign goes on: with another scheduler.
+func TestALossEndsTheTermAndNotTheCampaign(t *testing.T) {
+	server := locktest.NewServer()
+	t.Cleanup(server.Close)
+	m := adaptertest.OpenerOf(t, server.Open)()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := termed{make(chan struct{}), make(chan struct{})}
+	created, ended := atomic.Int32{}, make(chan error, 1)
+	go func() { // Joined by ended.
+		ended <- asynqlock.Elect(ctx, m, key, func() (termed, error) { created.Add(1); return s, nil })
+	}()
+	for range 3 {
+		adaptertest.Receive(t, s.started, "Start")
+		server.Lose()
+		adaptertest.Receive(t, s.stopped, "Shutdown")
+	}
+	adaptertest.Receive(t, s.started, "Start")
+	cancel()
+	adaptertest.Receive(t, s.stopped, "Shutdown")
+	if err := adaptertest.Receive(t, ended, "Elect"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Elect: %v", err)
+	}
+	if n := created.Load(); n != 4 {
+		t.Errorf("%d schedulers were made for four terms", n)
+	}
+}

@@ -38,4 +38,10 @@ var ofTelemetry = []mutant{
 		{"prom/collector.go", "\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = s.Losses[cause]\n", "\t\tif n := s.Losses[cause]; n > 0 {\n\t\t\tall[strings.ReplaceAll(cause, \" \", \"_\")] = n\n\t\t}\n"}}},
 	{name: "buckets are off by one", test: "prom TestHistograms", edits: []edit{
 		{"prom/collector.go", "upTo[bound.Seconds()] = b.Counts[i]", "upTo[bound.Seconds()] = b.Counts[max(i-1, 0)]"}}},
+	{name: "a key that is no UTF-8 ends the program at a scrape", test: "prom TestAnyKeyMayBeWatchedForItsLeader", edits: []edit{
+		{"prom/collector.go", "strings.ToValidUTF8(key, \"\\ufffd\")", "strings.Clone(key)"}}},
+	{name: "a key that is no UTF-8 is an attribute", test: "otel TestAttributesAreText", edits: []edit{
+		{"otel/class.go", "return strings.ToValidUTF8(text, \"\\ufffd\")", "return strings.Clone(text)"}}},
+	{name: "of several managers the last tells whether one leads", test: "otel TestSeveralManagers", edits: []edit{
+		{"otel/watch.go", "{\"lockkeeper.leader\", \"{leader}\", sum", "{\"lockkeeper.leader\", \"{leader}\", gauge"}}},
 }

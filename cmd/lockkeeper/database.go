@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lockkeeper/lockkeeper/hashing"
+	"github.com/lockkeeper/lockkeeper/internal/commandline"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -78,6 +79,9 @@ func (n *naming) function(cmd *cobra.Command) (hashing.Func, error) {
 			return nil, usage(cmd, "the secret cannot be used: %w", err)
 		}
 		return f, nil
+	}
+	if commandline.MayHoldPassword(n.hash) {
+		return nil, usage(cmd, "--hash is not one of %s", strings.Join(hashes, ", "))
 	}
 	return nil, usage(cmd, "--hash is %q: it must be one of %s", n.hash, strings.Join(hashes, ", "))
 }

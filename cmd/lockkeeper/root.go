@@ -98,7 +98,7 @@ func checkKeys(cmd *cobra.Command, keys []string) error {
 		switch {
 		case key == "":
 			return usage(cmd, "a key is empty: most often this is a variable that was not set")
-		case dsnURL.MatchString(key):
+		case dsnURL.MatchString(key), secretInDSN.MatchString(key):
 			return usage(cmd, "a connection string is no key; it goes into LOCKKEEPER_DSN, or without a password after --dsn")
 		}
 	}

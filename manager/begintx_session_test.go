@@ -24,6 +24,7 @@ func sessionOf(t *testing.T, s *pgserver.Server, lock *manager.Lock) int {
 
 // TestALentSessionIsNobodyElses: what a transaction has left in its session is for the same hold only.
 func TestALentSessionIsNobodyElses(t *testing.T) {
+	withoutPooler(t, "a pooler gives a backend that it has reset to the next session")
 	s := server(t)
 	m := open(t)
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())

@@ -159,13 +159,14 @@ func TestBeginTxCarriesAll(t *testing.T) {
 
 // TestBeginTxHasTheRolesSettings: what Lockkeeper sets is for its own statements.
 func TestBeginTxHasTheRolesSettings(t *testing.T) {
+	withoutPooler(t, "the pooler of the tests has one role at the server")
 	s := server(t)
 	query(t, s, "CREATE ROLE lk_tx_role LOGIN SUPERUSER PASSWORD 'x'")
 	t.Cleanup(func() { query(t, s, "DROP ROLE lk_tx_role") })
 	for _, set := range []string{"statement_timeout = '90s'", "lock_timeout = '80s'", "synchronous_commit = 'local'", "standard_conforming_strings = 'on'"} {
 		query(t, s, "ALTER ROLE lk_tx_role SET "+set)
 	}
-	config, err := pgx.ParseConfig(dsn(s))
+	config, err := pgx.ParseConfig(front(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,11 +59,14 @@ func TestNoCommitFollowsTheNextGrant(t *testing.T) {
 		}
 	})
 	t.Run("control", func(t *testing.T) { // a check that cannot fail checks nothing
+		if old(s) {
+			t.Skip("PostgreSQL 13 does not end the session of a stopped process that has no transaction on it")
+		}
 		lane := newFenceLane(t, s, m, fenceLanes, &control)
 		lane.elsewhere = true
 		lane.run(max(3, rounds/1000), func(int) int { return wayStopped })
 	})
-	if control.errors.Load() == 0 {
+	if control.errors.Load() == 0 && !old(s) {
 		t.Error("a transaction on another session is not seen to commit after the next grant")
 	}
 	t.Logf("in %v: %v", time.Since(began).Round(time.Second), &sum)
@@ -109,6 +112,7 @@ func wayOf(round int) int {
 type fenceLane struct {
 	t     *testing.T
 	s     *pgserver.Server
+	dsn   string // by which it is reached
 	m     *manager.Manager
 	lane  int
 	conn  *pgx.Conn // for the waiter's reads, and to end sessions
@@ -121,7 +125,7 @@ type fenceLane struct {
 
 func newFenceLane(t *testing.T, s *pgserver.Server, m *manager.Manager, lane int, sum *fenceSum) *fenceLane {
 	t.Helper()
-	l := &fenceLane{t: t, s: s, m: m, lane: lane, conn: connect(t, s), sum: sum}
+	l := &fenceLane{t: t, s: s, dsn: front(t, s), m: m, lane: lane, conn: connect(t, s), sum: sum}
 	if _, err := l.conn.Exec(bounded(t), "INSERT INTO lk_fence VALUES ($1, 0)", lane); err != nil {
 		t.Fatal(err)
 	}
@@ -144,12 +148,16 @@ func (l *fenceLane) run(rounds int, wayOf func(round int) int) {
 
 func (l *fenceLane) round(round int64, way int) {
 	if l.child == nil {
-		l.child = childtest.Start(l.t, "fence", dsn(l.s), l.key(), strconv.Itoa(l.lane), strconv.FormatBool(l.elsewhere))
+		l.child = childtest.Start(l.t, "fence", l.dsn, l.key(), strconv.Itoa(l.lane), strconv.FormatBool(l.elsewhere))
 	}
 	c, ctx := l.child, bounded(l.t)
 	c.Say(l.t, fmt.Sprintf("write %d", round))
 	pid := int(number(l.t, strings.TrimPrefix(c.Line(l.t), "written ")))
-	waiter := acquiring(ctx, l.t, l.m, l.key())
+	waiter := make(chan acquired, 1) // the lanes have one manager, so that its count of waiters does not tell when this one waits
+	go func() {
+		lock, err := l.m.Acquire(ctx, l.key())
+		waiter <- acquired{lock, err}
+	}()
 	id := l.m.Key(l.key()).ID()
 	eventually(l.t, "the waiter is in the server's queue", func() bool { return queued(l.t, l.s, id) > 0 })
 
@@ -173,7 +181,7 @@ func (l *fenceLane) round(round int64, way int) {
 	case "killed":
 		c.Kill(l.t)
 	}
-	next := ended(l.t, "the wait", waiter)
+	next := ended[acquired](l.t, "the wait", waiter)
 	seen := l.read() // at once
 	if next.err != nil {
 		l.t.Fatalf("round %d, %s: %v", round, fenceWays[way], next.err)
@@ -190,7 +198,7 @@ func (l *fenceLane) round(round int64, way int) {
 	}
 	eventually(l.t, "the old session is gone", func() bool {
 		var n int
-		if err := l.conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid).Scan(&n); err != nil {
+		if err := l.conn.QueryRow(ctx, l.alive(), pid).Scan(&n); err != nil {
 			l.t.Fatal(err)
 		}
 		return n == 0 || l.elsewhere
@@ -206,6 +214,14 @@ func (l *fenceLane) round(round int64, way int) {
 		l.t.Errorf("round %d: the waiter has lost its lock: %v", round, err)
 	}
 	release(l.t, next.lock)
+}
+
+// alive counts the old session. A pooler may have reset its backend and have another client use it: then it is gone when it is idle.
+func (l *fenceLane) alive() string {
+	if l.dsn != dsn(l.s) {
+		return "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state <> 'idle'"
+	}
+	return "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
 }
 
 func (l *fenceLane) read() (value int64) {

@@ -55,6 +55,13 @@ func elsewhere(system string) bool {
 	return slices.Contains([]string{"rueidislock", "redislock", "redsync", "etcd"}, system)
 }
 
+// toSessionMode compares the two modes of one PgBouncer.
+func toSessionMode(b board) (float64, bool) {
+	transaction, ok := b.get("pgbouncer-transaction")
+	session, ok2 := b.get("pgbouncer-session")
+	return harness.Ratio(transaction.headline().Median, session.headline().Median), ok && ok2
+}
+
 func serverCost(b board) (float64, bool) {
 	r, ok := b.get(b.ours)
 	base, ok2 := b.get(reference)
@@ -98,6 +105,7 @@ var goals = []goal{
 	{"distinct-100", pairsToPgx, 4, 6, false, toPgx},
 	{"distinct-1000", pairsToPgx, 7, 10, false, toPgx},
 	{"distinct-1000", "pairs to the fastest on Redis or etcd", 3, 6, false, toOthers},
+	{"distinct-1000", "behind PgBouncer, transaction to session mode", 0.7, 1, false, toSessionMode},
 	{"distinct-1000", "server's CPU a pair to pgx's", 0.2, 0.1, true, serverCost},
 	{"distinct-1000-rtt", pairsToPgx, 12, 20, false, toPgx},
 	{"distinct-10000", pairsToPgx, 2.5, 5, false, toPgx},

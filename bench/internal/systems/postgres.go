@@ -22,6 +22,11 @@ var settings = map[string]string{
 }
 
 func startPostgres(ctx context.Context) (*harness.Instance, error) {
+	_, instance, err := startPostgresServer(ctx)
+	return instance, err
+}
+
+func startPostgresServer(ctx context.Context) (*pgserver.Server, *harness.Instance, error) {
 	// What is meant for another server would apply to this one as well, here and in the child processes.
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "PG") {
@@ -30,9 +35,9 @@ func startPostgres(ctx context.Context) (*harness.Instance, error) {
 	}
 	s, err := pgserver.Start(ctx, pgserver.Options{Durable: true, Settings: settings})
 	if err != nil {
-		return nil, fmt.Errorf("starting a throwaway PostgreSQL: %w", err)
+		return nil, nil, fmt.Errorf("starting a throwaway PostgreSQL: %w", err)
 	}
-	return &harness.Instance{
+	return s, &harness.Instance{
 		Version: "PostgreSQL " + s.Version(), PID: s.PID(), TCP: s.TCPAddr(), AdminDSN: s.DSN(),
 		Address: filepath.Join(s.SocketDir(), ".s.PGSQL."+strconv.Itoa(s.Port())),
 		Env: func(through string) harness.Env {

@@ -43,7 +43,7 @@ func All(openEtcd func(ctx context.Context, e harness.Env) (harness.Client, erro
 	if openHints != nil {
 		all = slices.Insert(all, 1, harness.System{Name: "lockkeeper-hints", Server: postgres, Open: openHints, Scenarios: hintsScenarios})
 	}
-	return all
+	return append(all, poolers()...)
 }
 
 // connect opens as many connections of a pool as the load will use, before it begins: no scenario is about connecting.

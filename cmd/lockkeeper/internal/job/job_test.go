@@ -75,12 +75,13 @@ func TestALossThatCannotEndTheCommandIsTold(t *testing.T) {
 		Command: Command{Grace: time.Minute, Tell: func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }},
 		send:    func(int, syscall.Signal) error { return syscall.EPERM }, group: 4711, hold: fakeHold{nil, func() error { return errors.New("cut off") }},
 	}
-	j.signal(syscall.SIGUSR1)
-	if len(told) != 0 {
+	j.forward(syscall.SIGTERM)
+	if len(told) != 1 || told[0] != "terminated cannot be passed on to the command: process group 4711: operation not permitted" {
 		t.Errorf("told before the loss: %q", told)
 	}
+	told = nil
 	j.lose()
-	j.signal(syscall.SIGKILL)
+	_ = j.signal(syscall.SIGKILL)
 	if len(told) != 2 || !strings.Contains(told[1], "cannot be ended, and goes on without the lock: process group 4711: operation not permitted") {
 		t.Errorf("%q", told)
 	}

@@ -134,7 +134,7 @@ func (j *job) loop() {
 			lost = nil
 			j.lose()
 		case <-timeOf(j.kill):
-			j.signal(syscall.SIGKILL)
+			_ = j.signal(syscall.SIGKILL)
 		case <-timeOf(j.poll):
 			if j.gone() {
 				return
@@ -160,12 +160,13 @@ func statusOf(s unix.WaitStatus) int {
 
 // signal sends a signal to the group. Where there is no group any more, nothing is wrong; where it may not be sent, to what sudo has started
 // for example, it is told once the lock is lost.
-func (j *job) signal(s syscall.Signal) {
+func (j *job) signal(s syscall.Signal) error {
 	err := j.send(-j.group, s)
 	if errors.Is(err, syscall.EPERM) && j.result.Lost && !j.haveToldForeign {
 		j.haveToldForeign = true
 		j.Tell("the command cannot be ended, and goes on without the lock: process group %d: %v", j.group, err)
 	}
+	return err
 }
 
 func (j *job) forward(s os.Signal) {
@@ -173,9 +174,11 @@ func (j *job) forward(s os.Signal) {
 	if !ok {
 		return
 	}
-	j.signal(number)
+	if err := j.signal(number); errors.Is(err, syscall.EPERM) && !j.result.Lost {
+		j.Tell("%v cannot be passed on to the command: process group %d: %v", number, j.group, err)
+	}
 	if number == syscall.SIGTERM || number == syscall.SIGHUP {
-		j.signal(syscall.SIGCONT) // what is stopped could not end
+		_ = j.signal(syscall.SIGCONT) // what is stopped could not end
 	}
 	if number == syscall.SIGTSTP && j.changes == nil && j.terminal.jobControl() { // no leader is there whose stop would be told
 		j.pauseWithGroup(false)
@@ -191,12 +194,12 @@ func (j *job) lose() {
 	why := j.hold.Err()
 	if j.Grace <= 0 {
 		j.Tell("the lock is lost, the command is killed: %v", why)
-		j.signal(syscall.SIGKILL)
+		_ = j.signal(syscall.SIGKILL)
 		return
 	}
 	j.Tell("the lock is lost, the command is ended (TERM now, KILL in %v): %v", j.Grace, why)
-	j.signal(syscall.SIGTERM)
-	j.signal(syscall.SIGCONT) // one that is stopped could not end
+	_ = j.signal(syscall.SIGTERM)
+	_ = j.signal(syscall.SIGCONT) // one that is stopped could not end
 	j.kill = time.NewTimer(j.Grace)
 }
 
@@ -243,12 +246,12 @@ func (j *job) hasEnded() {
 // user wants his shell back: this process stops as well, and when it goes on, so does the command, if the lock is still held.
 func (j *job) stopped(by syscall.Signal) {
 	if (by == syscall.SIGTTIN || by == syscall.SIGTTOU) && j.terminal.handOver(j.group) {
-		j.signal(syscall.SIGCONT)
+		_ = j.signal(syscall.SIGCONT)
 		return
 	}
 	if !j.terminal.jobControl() { // nobody is there to go on by hand; who has sent a STOP can send a CONT
 		if by != syscall.SIGSTOP {
-			j.signal(syscall.SIGCONT)
+			_ = j.signal(syscall.SIGCONT)
 		}
 		return
 	}
@@ -268,7 +271,7 @@ func (j *job) pauseWithGroup(foreground bool) {
 	if foreground {
 		j.terminal.handOver(j.group)
 	}
-	j.signal(syscall.SIGCONT)
+	_ = j.signal(syscall.SIGCONT)
 }
 
 // suspend stops this process's group, as Ctrl-Z would, and returns when it goes on.

@@ -180,3 +180,30 @@ func TestAllAtOnce(t *testing.T) {
 		t.Errorf("%d commits were confirmed, %d were not, and the value is %d", confirmed, unsure, v)
 	}
 }
+
+// TestBeginTxWhateverTheEnvironment: what it says of connections to a server does not concern the one that a transaction has to its lock's session.
+func TestBeginTxWhateverTheEnvironment(t *testing.T) {
+	m := open(t)
+	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
+	for name, value := range map[string]string{
+		"PGCHANNELBINDING": "require", "PGREQUIREAUTH": "scram-sha-256", "PGSSLNEGOTIATION": "direct", "PGSSLMODE": "verify-full", "PGSSLCERT": "/nowhere", "PGSSLKEY": "/nowhere",
+		"PGSSLROOTCERT": "/nowhere", "PGMINPROTOCOLVERSION": "3.2", "PGMAXPROTOCOLVERSION": "3.2", "PGTARGETSESSIONATTRS": "standby", "PGHOST": "a,b", "PGPORT": "1,2",
+		"PGOPTIONS": "-c x=y", "PGAPPNAME": "x", "PGTZ": "x", "PGCONNECT_TIMEOUT": "x", "PGPASSFILE": "/nowhere", "PGDATABASE": "x", "PGUSER": "x", "PGPASSWORD": "x", "PGSSLSNI": "1",
+		"PGSSLCERTMODE": "require", "PGSSLPASSWORD": "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			if name == "PGMINPROTOCOLVERSION" {
+				t.Setenv("PGMAXPROTOCOLVERSION", value)
+			}
+			tx, err := lock.BeginTx(bounded(t), pgx.TxOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(bounded(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	release(t, lock)
+}

@@ -14,6 +14,10 @@ import (
 // transaction's work is before that of the next holder, and is seen by it. It is one statement: SELECT lockkeeper.guard(id, token), with [Lock.ID] and
 // [Lock.Token]; other languages send it themselves.
 //
+// It is ordered with what holders who have no token do, in transactions of [Lock.BeginTx] too, in no way: they do not wait for a guarded transaction.
+// ErrFenced may come to the newest holder too: where an earlier one noticed the loss of its lock too late, and drew a token meanwhile that nobody
+// uses. Nothing is lost by that; acquire the lock again.
+//
 // Roll back after any error: but for a bad argument and an ended hold, it has broken the transaction. Call it once, before or after the work, and not inside a
 // savepoint that may be rolled back. It is right under every isolation level. Under REPEATABLE READ and SERIALIZABLE begin the
 // transaction inside the hold: a snapshot that is older than the token is ErrFenced too, with SQLSTATE 40001.

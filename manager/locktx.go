@@ -29,7 +29,11 @@ import (
 // The transaction has the settings of its role and database, as any connection's, but for idle_in_transaction_session_timeout: the server
 // ends a session whose client has stopped, and no other. What it changes in the session, with SET or a temporary table, is there for the
 // lock's next transaction, and ends with the hold: the session is then closed. It must leave the lock and the session's prepared
-// statements alone: after DISCARD ALL, DEALLOCATE ALL or pg_advisory_unlock_all the lock is lost.
+// statements alone: after DISCARD ALL, DEALLOCATE ALL or pg_advisory_unlock_all the lock is lost. A transaction that is prepared for a commit in two phases
+// (PREPARE TRANSACTION) leaves the session, outlives the lock, and may be committed after the next holder was granted it.
+//
+// Transactions of BeginTx are not ordered with those of [Guard], unless all holders have tokens: a holder without one does not wait for the
+// guarded transaction of an earlier one.
 func (l *Lock) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error) {
 	tx, err := l.beginTx(ctx, options)
 	if err != nil {

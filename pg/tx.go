@@ -54,9 +54,13 @@ func checkOptions(o pgx.TxOptions) error {
 	return nil
 }
 
+// loanDSN says all that the environment, or a password file, would say of a connection to a server, which a pipe is not: the session has logged in.
+const loanDSN = "host=/lockkeeper port=5432 user=lockkeeper password=none database=lockkeeper sslmode=disable sslnegotiation=postgres sslcertmode=disable " +
+	"channel_binding=disable require_auth='' target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 connect_timeout=0"
+
 // loanConfig is what pgx needs to connect to a pipe: where to does not matter.
 func loanConfig() (*pgx.ConnConfig, error) {
-	c, err := pgx.ParseConfig("host=/lockkeeper user=lockkeeper database=lockkeeper sslmode=disable")
+	c, err := pgx.ParseConfig(loanDSN)
 	if err != nil {
 		return nil, errors.New("the environment has settings for PostgreSQL that pgx does not take")
 	}

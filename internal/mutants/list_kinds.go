@@ -282,6 +282,8 @@ var ofKinds = []mutant{
 			"\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, true, nil)\n"}}},
 	{name: "the rows of a COPY are counted as questions", test: "pg TestFramesCountWhatIsAnswered", edits: []edit{
 		{"pg/courier.go", "\tcase 'd', 'c', 'f': //", "\tcase 0: //"}}},
+	{name: "the environment rules the connection of a lock's transaction", test: "manager TestBeginTxWhateverTheEnvironment", edits: []edit{
+		{"pg/tx.go", " require_auth=''", ""}}},
 	{name: "a driver calls the methods of the user's context", test: "manager TestBeginTxWithAContextThatMisbehaves", edits: []edit{
 		{"manager/locktx.go", "loan.Begin(bound)", "loan.Begin(ctx)"}}},
 	{name: "BeginTx does not tell the cause", test: "manager TestBeginTxTellsTheCause", edits: []edit{

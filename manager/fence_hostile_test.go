@@ -1,0 +1,72 @@
+package manager_test
+
+import (
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
+	"github.com/lockkeeper/lockkeeper/manager"
+)
+
+// The tables of tokens are dropped, or become those of another version, while they are in use: who holds a lock releases it, who comes is told
+// what is wrong, and Close returns. When they are there again, so are tokens.
+func TestTablesThatGoWhileInUse(t *testing.T) {
+	s, database := pgtest.NewDatabase(t)
+	leakFree(t, s)
+	at := s.DSNOf(database) + "&application_name=" + url.PathEscape(applicationName)
+	conn, err := pgx.Connect(bounded(t), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn(t, conn.Close)
+	do := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(bounded(t), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migrate := func() {
+		t.Helper()
+		if err := manager.Migrate(bounded(t), conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migrate()
+	for name, c := range map[string]struct{ harm, mend string }{
+		"dropped":         {"DROP SCHEMA lockkeeper CASCADE", ""},
+		"another version": {"UPDATE lockkeeper.version SET version = 99", "UPDATE lockkeeper.version SET version = 1"},
+		"no version":      {"DELETE FROM lockkeeper.version", "INSERT INTO lockkeeper.version VALUES (1)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := manager.Open(bounded(t), at, manager.WithTakeoverDelay(7*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := acquire(t, m, "held "+name)
+			do(c.harm)
+			tx, err := conn.Begin(bounded(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := manager.Guard(bounded(t), tx, held); name == "dropped" {
+				wantIs(t, err, manager.ErrNotMigrated)
+			}
+			_ = tx.Rollback(bounded(t))
+			for range 2 {
+				_, err = m.Acquire(bounded(t), "new "+name)
+				wantIs(t, err, manager.ErrNotMigrated)
+				wantIs(t, err, manager.ErrNoToken)
+			}
+			release(t, held)
+			if c.mend != "" {
+				do(c.mend)
+			}
+			migrate()
+			release(t, acquire(t, m, "new "+name))
+			closeNow(t, m)
+		})
+	}
+}

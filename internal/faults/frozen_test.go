@@ -112,6 +112,7 @@ func TestHolderDiesBehindACutNetwork(t *testing.T) { eachWay(t, checkHolderDiesB
 func checkHolderDiesBehindACutNetwork(t *testing.T, w way) {
 	t.Helper()
 	s, n := farAway(t)
+	w.needsCutsSeen(t, s)
 	audit(t, s)
 	o := newOutsider(t, s)
 	m := w.open(t, w.through(t, s, n), short.options()...)

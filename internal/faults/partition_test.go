@@ -138,6 +138,7 @@ func TestPartitionedHolder(t *testing.T) { eachWay(t, checkPartitionedHolder) }
 func checkPartitionedHolder(t *testing.T, w way) {
 	t.Helper()
 	s, n := farAway(t)
+	w.needsCutsSeen(t, s)
 	audit(t, s)
 	cut := cutter{w, s, n, w.through(t, s, n)}
 	directions := []netfault.Direction{netfault.Both, netfault.ToServer, netfault.ToClient}
@@ -171,6 +172,7 @@ func TestPartitionedWaiter(t *testing.T) { eachWay(t, checkPartitionedWaiter) }
 func checkPartitionedWaiter(t *testing.T, w way) {
 	t.Helper()
 	s, n := farAway(t)
+	w.needsCutsSeen(t, s)
 	audit(t, s)
 	o := newOutsider(t, s)
 	m := w.open(t, w.through(t, s, n), append(short.options(), manager.WithWaitSlice(10*time.Second))...)

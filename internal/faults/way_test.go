@@ -96,3 +96,12 @@ func (w way) needsSessionTimeout(t *testing.T, s *pgserver.Server) {
 		needsSessionTimeout(t, s)
 	}
 }
+
+// needsCutsSeen skips where the server does not see that the network between a client and its pooler is cut: its own connection is up, and it
+// does not end a silent session.
+func (w way) needsCutsSeen(t *testing.T, s *pgserver.Server) {
+	t.Helper()
+	if w.name != "direct" {
+		w.needsSessionTimeout(t, s)
+	}
+}

@@ -95,6 +95,7 @@ func TestNotificationsToAnIdleHolder(t *testing.T) {
 	for range 20 { // more than is kept
 		query(t, s, "SELECT pg_notify('lk_idle', repeat('x', 7000))")
 	}
+	eventually(t, "the server has sent them", func() bool { return query(t, s, "SELECT (pg_notification_queue_usage() = 0)::text")[0][0] == "true" })
 	pid := sessionOf(t, s, lock)
 	terminate(t, s, pid)
 	ended(t, "the loss", lock.Done())

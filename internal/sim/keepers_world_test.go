@@ -26,7 +26,8 @@ type world struct {
 	all      []*process // those that ended too
 	open     []*claim   // not answered, or not settled, in the order in which they came
 	past     []*claim
-	released []*claim // in this step, with success
+	released []*claim  // in this step, with success
+	checked  time.Time // when the rules were checked last
 
 	// With mu, since keepers touch it.
 	server     server

@@ -189,7 +189,7 @@ func TestBothIsExcluded(t *testing.T) {
 						if !errors.Is(err, manager.ErrNotAcquired) && !errors.Is(err, manager.ErrWaitTimeout) {
 							t.Fatal(err)
 						}
-						if e := failure(t, err); e.Key != key || e.ID != ids[0] && !wait { // one that waits may be short of time before
+						if e := failure(t, err); !wait && (e.Key != key || e.ID != ids[0]) { // one that waits may be short of time before
 							t.Errorf("the error is about %q, id %d; %q, id %d is held: %v", e.Key, e.ID, key, ids[0], err)
 						}
 						eventually(t, "nothing else is held", func() bool { return len(held(t, s)) == len(ids) })

@@ -157,7 +157,9 @@ func migrated(ctx context.Context, tx transaction) (bool, error) {
 		return false, err
 	}
 	var version string
-	if err = tx.row(ctx, &version, "SELECT s.version::pg_catalog.text FROM lockkeeper.version AS s"); err != nil {
+	if err = tx.row(ctx, &version, "SELECT s.version::pg_catalog.text FROM lockkeeper.version AS s"); errors.Is(err, pgx.ErrNoRows) || errors.Is(err, sql.ErrNoRows) {
+		return false, checkVersion(nil)
+	} else if err != nil {
 		return false, err
 	}
 	return true, checkVersion([][]string{{version}})

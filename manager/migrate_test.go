@@ -121,6 +121,7 @@ func TestMigrateRefuses(t *testing.T) {
 		"ended":            {t.Context(), ended.tx, "", pgx.ErrTxClosed.Error()},
 		"no right":         {t.Context(), conn, "CREATE ROLE lk_poor; SET ROLE lk_poor", "GRANT CREATE ON DATABASE"},
 		"tables of theirs": {t.Context(), conn, "CREATE SCHEMA lockkeeper; CREATE TABLE lockkeeper.fence (n int)", "42P07"},
+		"no version":       {t.Context(), conn, "CREATE SCHEMA lockkeeper; CREATE TABLE lockkeeper.version (version int)", `has version [], and this program knows version 1`},
 		"another version":  {t.Context(), conn, "CREATE SCHEMA lockkeeper; CREATE TABLE lockkeeper.version AS SELECT 77 AS version", `has version [["77"]], and this program knows version 1`},
 	} {
 		if _, err := conn.Exec(bounded(t), row.before); err != nil {

@@ -52,7 +52,7 @@ func (m *Manager) Elect(ctx context.Context, key string, f func(ctx context.Cont
 		} else {
 			m.log.campaign(key, err)
 		}
-		if err := m.pauseCampaign(ctx, pauses.NextBackOff()); err != nil {
+		if err := m.pause(ctx, pauses.NextBackOff()); err != nil {
 			return e.key.refused(err, 0)
 		}
 	}
@@ -78,7 +78,8 @@ func passes(err error) bool {
 	return false
 }
 
-func (m *Manager) pauseCampaign(ctx context.Context, d time.Duration) error {
+// pause waits for d, or until ctx or the manager ends. It runs on the caller's goroutine.
+func (m *Manager) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

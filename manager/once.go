@@ -14,8 +14,8 @@ import (
 // Once runs f in one of all the processes that call it for the key in the same period: for a job that every replica starts by its
 // own clock. Periods are counted in UTC, as [time.Time.Truncate] does: with 24 hours one begins at each midnight. The first caller
 // runs f under the lock of the key and the period, as Do would; this lock stays at the server until the period is over on every
-// clock, that is until its end plus the time of [WithClockSkew]. All other callers get [ErrAlreadyRun] at once, whether f runs still or has
-// returned, well or not; the error names who holds the lock, where that is known. [PeriodOf] tells f for which period it runs.
+// clock, that is until its end plus the time of [WithClockSkew]. All other callers get [ErrAlreadyRun] as soon as the server or this process knows of
+// the lock, whether f runs still or has returned, well or not; the error names who holds the lock, where that is known. [PeriodOf] tells f for which period it runs.
 //
 // The lock is in the holder's session, and nothing is written down. Where the holder's process or session ends, or its manager is
 // closed, before the period is over, the next caller in the period runs f again. Where f must not run twice even then, it
@@ -36,19 +36,31 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 	if f == nil {
 		return k.refused(errNoFunction, 0)
 	}
+	started := time.Now()
 	keep := sum(begin.Add(period).Sub(now), m.config.clockSkew)
 	opts = append(slices.Clip(opts), func(o *acquireOptions) { o.minHold = max(o.minHold, keep); o.unfenced = true })
-	err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
-		return f(context.WithValue(ctx, periodKey{}, begin))
-	}, opts)
-	var refused *AcquireError
-	if errors.As(err, &refused) && refused.Key == k.name && refused.Reason == ErrNotAcquired { //nolint:errorlint // that very value
-		refused.Reason = ErrAlreadyRun
-		if refused.Holder == nil {
-			refused.Holder = m.holderOf(ctx, refused.ID)
+	for pause := confirmSoonest; ; pause = min(2*pause, confirmLatest) {
+		ran := false
+		err := k.do(ctx, actor.Terms{Try: true, Hold: actor.HoldForWork}, func(ctx context.Context) error {
+			ran = true
+			return f(context.WithValue(ctx, periodKey{}, begin))
+		}, opts)
+		var refused *AcquireError
+		if ran || !errors.As(err, &refused) || refused.Reason != ErrNotAcquired { //nolint:errorlint // that very value
+			return err
+		}
+		if refused.Attempts > 0 || refused.Holder != nil {
+			refused.Reason = ErrAlreadyRun
+			if refused.Holder == nil {
+				refused.Holder = m.holderOf(ctx, refused.ID)
+			}
+			return err
+		}
+		// Another caller in this process is asking the server, and may fail: then nobody has run.
+		if err := m.pause(ctx, pause); err != nil {
+			return k.refused(err, time.Since(started))
 		}
 	}
-	return err
 }
 
 // sum is the sum of two durations that are not negative, and the longest that there is where that is longer: three hundred years.

@@ -178,3 +178,24 @@ func TestOnceRefusesBadInput(t *testing.T) {
 		t.Errorf("a clock skew of -1ns: %v", err)
 	}
 }
+
+// Two callers in one process, of which the first asks a server that does not answer: the second is not told that somebody has run, since nobody has.
+func TestOnceIsNotToldOfACallerThatFails(t *testing.T) {
+	s, ran := breakable(t), 0
+	m := openOn(t, s, noonAnd(0, 0).option(), manager.WithHealth(time.Second, time.Second), manager.WithConnectTimeout(time.Second))
+	thaw := freeze(t, s)
+	once := func() <-chan *fate[struct{}] {
+		return fateOf(only(func() error { return m.Once(bounded(t), "report", time.Hour, did(&ran)) }))
+	}
+	first := once()
+	eventually(t, "the first waits for the server", func() bool { return m.Stats().Waiting == 1 })
+	second := once()
+	wantOutage(t, ended(t, "the first", first).err)
+	thaw()
+	if err := ended(t, "the second", second).err; errors.Is(err, manager.ErrAlreadyRun) {
+		t.Errorf("nobody has run, and the second is told: %v", err)
+	}
+	if err := m.Once(bounded(t), "report", time.Hour, did(&ran)); ran != 1 || err != nil && !errors.Is(err, manager.ErrAlreadyRun) {
+		t.Errorf("f ran %d times in all: %v", ran, err)
+	}
+}

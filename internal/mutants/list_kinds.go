@@ -22,6 +22,8 @@ var ofKinds = []mutant{
 		{"manager/keyset.go", "\t\tc.ReleaseUnused()\n", "\t\tc.ReleaseLater()\n"}}},
 	{name: "Once releases when its function has returned", test: "manager TestOnceInAPeriod", edits: []edit{
 		{"manager/once.go", "o.minHold = max(o.minHold, keep)", "o.minHold = max(o.minHold, min(keep, 0))"}}},
+	{name: "Once takes a caller that asks for one that has run", test: "manager TestOnceIsNotToldOfACallerThatFails", edits: []edit{
+		{"manager/once.go", "if refused.Attempts > 0 || refused.Holder != nil {", "if true {"}}},
 	{name: "Once does not allow for clocks that differ", test: "manager TestOnceKeepsTheLockForTheSlowestClock", edits: []edit{
 		{"manager/once.go", "sum(begin.Add(period).Sub(now), m.config.clockSkew)", "begin.Add(period).Sub(now)"}}},
 	{name: "all periods of Once have one lock", test: "manager TestOnceInAPeriod", edits: []edit{

@@ -64,8 +64,8 @@ func TestA2IdleManagerIsSilent(t *testing.T) {
 			eventually(t, "no key is in use", func() bool { return m.Stats().Keys == 0 })
 			var said string
 			quiet := func() bool { said += wires.sent(); return strings.Trim(said, terminateMessage) == "" }
-			settled := time.Now() // what was under way when the last lock went may still be on its way
-			eventually(t, "the last question is answered", func() bool { return time.Since(settled) > 200*time.Millisecond })
+			settled := time.Now() // the question who holds a lock waits for its turn, a second at most where the server is slow
+			eventually(t, "the last question is answered", func() bool { return time.Since(settled) > 1200*time.Millisecond })
 			_, dials := wires.sent(), len(wires.list())
 
 			closed := func() bool { return connections(t, s) == 0 }

@@ -17,15 +17,24 @@ import (
 // next is granted, and the key works again.
 func TestKeeperFailsAtEveryStep(t *testing.T) {
 	var seen steps
-	failures(t, seen.record(), "k")
+	missing := func() (kinds []string) {
+		all := seen.kinds()
+		for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
+			"try-own", "return", "ask-pause", "message paused", "message reserved"} {
+			if !slices.Contains(all, step) {
+				kinds = append(kinds, step)
+			}
+		}
+		return kinds
+	}
+	for told := 0; len(missing()) > 0; told++ { // on a busy machine one story may not have all
+		if told == 20 {
+			t.Fatalf("the story, told %d times, never came to %q", told, missing())
+		}
+		failures(t, seen.record(), "k")
+	}
 	all := seen.kinds()
 	t.Logf("steps: %q", all)
-	for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
-		"try-own", "return", "ask-pause", "message paused", "message reserved"} {
-		if !slices.Contains(all, step) {
-			t.Errorf("the story never came to %q", step)
-		}
-	}
 	for _, step := range all {
 		t.Run(step, func(t *testing.T) {
 			var done atomic.Bool

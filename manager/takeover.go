@@ -12,7 +12,7 @@ import (
 //
 // d must be at least the time that a silent server is trusted ([WithHealth]: 7 s), of all managers that take the keys, and all of them need the option: a hold of one without it
 // never ends cleanly. The wait counts as any other, but for tries: TryAcquire waits it out too. Each release writes to the key's row, without waiting for that. After
-// the crash of a process the next holder waits for d.
+// the crash of a process the next holder waits for d, and so may the same one where the answer to a draw was lost: the token may be in the table.
 func WithTakeoverDelay(d time.Duration) Option {
 	return func(c *config) { c.takeover, c.fencing = d, c.fencing || d != 0 }
 }

@@ -66,8 +66,8 @@ func TestAttributesAreText(t *testing.T) {
 		r.release(r.acquire(r.Context(), key))
 		for _, name := range []string{"lockkeeper acquire", "lockkeeper hold"} {
 			for _, a := range r.one(name).Attributes {
-				if !utf8.ValidString(a.Value.String()) {
-					r.Errorf("%s of %q is %q", a.Key, name, a.Value.String())
+				if !utf8.ValidString(a.Value.AsString()) {
+					r.Errorf("%s of %q is %q", a.Key, name, a.Value.AsString())
 				}
 			}
 		}

@@ -166,16 +166,16 @@ func TestApplicationName(t *testing.T) {
 func TestSessionsSurviveTheRolesOwnLimits(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	limits := []string{"idle_session_timeout = '80ms'"}
+	limits := []string{"idle_session_timeout = '500ms'"}
 	if d.major(t) < 14 {
 		limits = nil
 	}
-	dsn := d.newRole(t, "limited", append(limits, "statement_timeout = '60ms'", "lock_timeout = '30ms'",
-		"idle_in_transaction_session_timeout = '50ms'", "default_transaction_isolation = 'serializable'",
+	dsn := d.newRole(t, "limited", append(limits, "statement_timeout = '500ms'", "lock_timeout = '300ms'",
+		"idle_in_transaction_session_timeout = '400ms'", "default_transaction_isolation = 'serializable'",
 		"client_min_messages = 'debug5'", "bytea_output = 'escape'", "extra_float_digits = 0", "DateStyle = 'German'",
 		"standard_conforming_strings = off", "application_name = 'the role'", "exit_on_error = on")...)
 	config := quick()
-	config.WaitSlice = 400 * time.Millisecond
+	config.WaitSlice = 800 * time.Millisecond // longer than each limit, which a busy machine must not reach while it opens a session
 	p := openDSN(t, dsn, config)
 	holder := newCaller(1)
 	session := holder.take(t, p)

@@ -82,7 +82,7 @@ func startPgBouncerBefore(ctx context.Context, program string, server *pgserver.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "-q", ini)
 	cmd.Dir = folder
 	cmd.SysProcAttr = endWithParent()
-	if err := errors.Join(os.WriteFile(ini, []byte(text), 0o600), becomeOwner(cmd, server.DataDir(), folder, ini)); err != nil {
+	if err := errors.Join(os.WriteFile(ini, []byte(text), 0o600), pgserver.RunAsOwner(cmd, server.DataDir(), folder, ini)); err != nil {
 		return nil, err
 	}
 	p, err := startProcess(ctx, cmd, func() error {
@@ -112,24 +112,4 @@ func startPgBouncerBefore(ctx context.Context, program string, server *pgserver.
 	}
 	behind.Close = func() error { return errors.Join(p.close(), os.RemoveAll(folder), s.Close()) }
 	return &behind, nil
-}
-
-// becomeOwner has PgBouncer, which refuses to be root, run as the owner of a folder.
-func becomeOwner(cmd *exec.Cmd, of string, files ...string) error {
-	info, err := os.Stat(of)
-	if err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return errors.New("the server's folder has no owner")
-	}
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
-	for _, file := range files {
-		err = errors.Join(err, os.Chown(file, int(owner.Uid), int(owner.Gid)))
-	}
-	return err
 }

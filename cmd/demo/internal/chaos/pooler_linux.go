@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -70,7 +69,7 @@ server_connect_timeout = 2
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", `"$0" -q "$1" & read -r end; kill $!; wait`, program, file)
 	p.cmd.Dir = p.folder
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err = p.become(s.DataDir(), file); err != nil {
+	if err = pgserver.RunAsOwner(p.cmd, s.DataDir(), p.folder, file); err != nil {
 		return nil, err
 	}
 	if p.input, err = p.cmd.StdinPipe(); err != nil {
@@ -96,20 +95,6 @@ func freeAddress(ctx context.Context, host string) (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
-}
-
-// become runs it as the server's own user: it refuses to be root, and the server's socket knows that user.
-func (p *pooler) become(dataDir, file string) error {
-	info, err := os.Stat(dataDir)
-	if err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return errors.New("the server's folder has no owner")
-	}
-	p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
-	return errors.Join(os.Chown(p.folder, int(owner.Uid), int(owner.Gid)), os.Chown(file, int(owner.Uid), int(owner.Gid)))
 }
 
 // close ends it and returns when it has ended.

@@ -1,8 +1,6 @@
 package doccheck
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -12,14 +10,7 @@ import (
 
 // A13. README quotes the lower end of each range that docs/benchmarks.md has, for the pairs to pgx.
 func TestA13ReadmeQuotesTheLowerEnd(t *testing.T) {
-	read := func(name string) string {
-		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	_, speed, _ := strings.Cut(read("README.md"), "\n## Speed\n")
+	_, speed, _ := strings.Cut(read(t, "README.md"), "\n## Speed\n")
 	speed, _, _ = strings.Cut(speed, "\n## ")
 	quoted := strings.Join(strings.Fields(speed), " ")
 	for scenario, phrase := range map[string]string{
@@ -30,7 +21,7 @@ func TestA13ReadmeQuotesTheLowerEnd(t *testing.T) {
 		"one-key-100":       `([\d.]+) with 100 goroutines on one key`,
 	} {
 		found := regexp.MustCompile(phrase).FindStringSubmatch(quoted)
-		row := regexp.MustCompile(`(?m)^\| ` + scenario + `: pairs to pgx \| ([\d.]+) to [\d.]+ \|`).FindStringSubmatch(read("docs/benchmarks.md"))
+		row := regexp.MustCompile(`(?m)^\| ` + scenario + `: pairs to pgx \| ([\d.]+) to [\d.]+ \|`).FindStringSubmatch(read(t, "docs/benchmarks.md"))
 		if found == nil || row == nil {
 			t.Errorf("%s: README has %q, docs/benchmarks.md %q", scenario, found, row)
 			continue
@@ -45,10 +36,6 @@ func TestA13ReadmeQuotesTheLowerEnd(t *testing.T) {
 
 // A14. The library asks for a release of Go that is older than the last one.
 func TestA14TheLibraryAsksForAnOlderGo(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	minor := func(version *regexp.Regexp, in string) int {
 		found := version.FindStringSubmatch(in)
 		if found == nil {
@@ -60,7 +47,7 @@ func TestA14TheLibraryAsksForAnOlderGo(t *testing.T) {
 		}
 		return n
 	}
-	asks, has := minor(regexp.MustCompile(`(?m)^go 1\.(\d+)`), string(text)), minor(regexp.MustCompile(`go1\.(\d+)`), runtime.Version())
+	asks, has := minor(regexp.MustCompile(`(?m)^go 1\.(\d+)`), read(t, "go.mod")), minor(regexp.MustCompile(`go1\.(\d+)`), runtime.Version())
 	if asks >= has {
 		t.Errorf("go.mod asks for Go 1.%d, and this is Go 1.%d", asks, has)
 	}

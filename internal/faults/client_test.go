@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,17 +19,11 @@ func checkClientKilled(t *testing.T, w way) {
 	t.Helper()
 	s := pgtest.Shared(t)
 	audit(t, s)
-	u, err := url.Parse(w.front(t, s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("application_name", application)
-	u.RawQuery = q.Encode()
+	dsn := w.namedFront(t, s)
 	m := open(t, near(t, s))
 	var freed figures
 	for range often(3, 50) {
-		child := childtest.Start(t, "look", u.String(), "killed", strconv.FormatBool(w.inTransaction))
+		child := childtest.Start(t, "look", dsn, "killed", strconv.FormatBool(w.inTransaction))
 		for child.Line(t) != "held" {
 		}
 		began := time.Now()

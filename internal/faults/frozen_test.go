@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,14 +69,8 @@ func checkHolderWokenPastItsLease(t *testing.T, w way) {
 	s := pgtest.Shared(t)
 	w.needsSessionTimeout(t, s)
 	audit(t, s)
-	u, err := url.Parse(w.front(t, s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("application_name", application)
-	u.RawQuery = q.Encode()
-	c := childtest.Start(t, "look", u.String(), "woken", strconv.FormatBool(w.inTransaction))
+	dsn := w.namedFront(t, s)
+	c := childtest.Start(t, "look", dsn, "woken", strconv.FormatBool(w.inTransaction))
 	m := open(t, near(t, s))
 	var freed figures
 	rounds := often(1, 50)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"net/url"
 	"os"
 	"testing"
 
@@ -58,6 +59,19 @@ func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 func (w way) front(t *testing.T, s *pgserver.Server) string {
 	t.Helper()
 	return w.stand(t, s, pgtest.Place{})
+}
+
+// namedFront is front, for sessions that have the name application at the server.
+func (w way) namedFront(t *testing.T, s *pgserver.Server) string {
+	t.Helper()
+	u, err := url.Parse(w.front(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("application_name", application)
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // through makes connections to the far server from the network's other end. What stands between is at the server's end.

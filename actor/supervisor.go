@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -252,6 +253,14 @@ const (
 	maxNameText = 64
 )
 
+// QuoteName is the name of a key as messages show it.
+func QuoteName(name string) string {
+	if len(name) <= maxNameText {
+		return strconv.Quote(name)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", name[:maxNameText], len(name))
+}
+
 // tellClosing tells each keeper that the supervisor closes, on a goroutine of its own: run never sends to a keeper. No keeper is
 // started any more.
 func (s *Supervisor) tellClosing() {
@@ -280,10 +289,8 @@ func (s *Supervisor) InUse() string {
 			b.WriteString(", ...")
 			break
 		}
-		fmt.Fprintf(&b, "%s%q", [...]string{": ", ", "}[min(n, 1)], name[:min(len(name), maxNameText)])
-		if len(name) > maxNameText {
-			fmt.Fprintf(&b, "... (%d bytes)", len(name))
-		}
+		b.WriteString([...]string{": ", ", "}[min(n, 1)])
+		b.WriteString(QuoteName(name))
 	}
 	return b.String()
 }

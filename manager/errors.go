@@ -99,15 +99,7 @@ type AcquireError struct {
 	Failures []error
 }
 
-// maxKeyText bounds how much of a key an error shows.
-const maxKeyText = 64
-
-func quoteKey(key string) string {
-	if len(key) <= maxKeyText {
-		return strconv.Quote(key)
-	}
-	return fmt.Sprintf("%q... (%d bytes)", key[:maxKeyText], len(key))
-}
+func quoteKey(key string) string { return actor.QuoteName(key) }
 
 func (e *AcquireError) Error() string {
 	var b strings.Builder

@@ -5,13 +5,14 @@ say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+have go || { say "Go is not installed: https://go.dev/doc/install" && exit 1; }
+
 # pgbin asks the Go code, so that tests, demo and scripts agree about what is used. It needs no C compiler, and no git:
 # that one refuses to answer about a checkout which belongs to another user.
 pgbin() { CGO_ENABLED=0 go run -buildvcs=false ./internal/pgserver/cmd/pgbin "$@"; }
 
-# Built once beforehand: code that does not compile is another failure than a machine that has no server.
-have go || { say "Go is not installed: https://go.dev/doc/install" && exit 1; }
-CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./internal/pgserver/cmd/pgbin || exit 1
+# build_pgbin goes before the first use: code that does not compile is another failure than a machine that has no server.
+build_pgbin() { CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./internal/pgserver/cmd/pgbin || exit 1; }
 
 # as_root runs a command as root, where that is possible without a question.
 as_root() {

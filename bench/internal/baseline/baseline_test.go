@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +15,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testProgram is a main package that is quickly built.
-const testProgram = module + "/bench/internal/cli/testdata/program"
+// testProgram is a main package that is quickly built: of the library it has hashing alone. The harness itself is built by a
+// test of package cli.
+const testProgram = module + "/bench/internal/baseline/testdata/program"
 
 // repository is a git repository of a test's own.
 type repository struct {
@@ -66,17 +66,11 @@ func (r repository) commit(subject string) string {
 	return r.git("rev-parse", "HEAD")
 }
 
-// addLibrary copies the library of this checkout, as its files are now.
+// addLibrary copies what the program has of this checkout's library, as its files are now.
 func (r repository) addLibrary(source string) {
 	r.t.Helper()
-	for _, folder := range []string{"hashing", "actor", "pg", "manager", "internal/latency", "internal/mailbox", "internal/faultpoint"} {
-		from := filepath.Join(source, folder)
-		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-			continue // helpers come and go
-		}
-		if err := os.CopyFS(filepath.Join(r.folder, folder), os.DirFS(from)); err != nil {
-			r.t.Fatal(err)
-		}
+	if err := os.CopyFS(filepath.Join(r.folder, "hashing"), os.DirFS(filepath.Join(source, "hashing"))); err != nil {
+		r.t.Fatal(err)
 	}
 	for _, file := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(source, file))
@@ -117,11 +111,11 @@ func TestBuild(t *testing.T) {
 	b, said := r.builder()
 	r.addLibrary(b.Source)
 	first := r.commit("first")
-	r.write("manager/other.go", "package manager\n\nfunc init() { panic(\"the library of the second commit\") }\n")
+	r.write("hashing/other.go", "package hashing\n\nfunc init() { panic(\"the library of the second commit\") }\n")
 	r.write("internal/interrupt/interrupt.go", "this is no Go, and nobody imports it")
 	r.commit("second")
-	r.write("manager/dirty.go", "this is no Go, and in no commit")
-	for revision, want := range map[string]string{first: "this command is for the program's own", "HEAD": "the library of the second commit"} {
+	r.write("hashing/dirty.go", "this is no Go, and in no commit")
+	for revision, want := range map[string]string{first: "an id is ", "HEAD": "the library of the second commit"} {
 		p, err := b.Build(t.Context(), revision)
 		if err != nil {
 			t.Fatal(err)
@@ -129,8 +123,8 @@ func TestBuild(t *testing.T) {
 		if _, err := os.Stat(p.Own); err != nil {
 			t.Error(err)
 		}
-		out, err := exec.CommandContext(t.Context(), p.Path, "measure").CombinedOutput()
-		if err == nil || !bytes.Contains(out, []byte(want)) {
+		out, err := exec.CommandContext(t.Context(), p.Path).CombinedOutput()
+		if (err == nil) != (revision == first) || !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s: %v, no %q in\n%s", revision, err, want, out)
 		}
 		if err := p.Close(); err != nil {
@@ -150,7 +144,7 @@ func TestACommitThatDoesNotBuildIsSaidWithTheCompilersReason(t *testing.T) {
 	r := newRepository(t)
 	b, _ := r.builder()
 	r.addLibrary(b.Source)
-	r.write("manager/other.go", "package manager\n\nvar x = thereIsNoSuchThing\n")
+	r.write("hashing/other.go", "package hashing\n\nvar x = thereIsNoSuchThing\n")
 	hash := r.commit("broken")
 	_, err := b.Build(t.Context(), "HEAD")
 	if err == nil {

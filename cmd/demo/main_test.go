@@ -94,7 +94,7 @@ func launch(t *testing.T, attributes *syscall.SysProcAttr, name string, args ...
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), programBound)
 	t.Cleanup(cancel)
-	p := &program{t: t, temp: tempFolder(t), stdout: newOutput(), stderr: newOutput()}
+	p := &program{t: t, temp: pgtest.Folder(t), stdout: newOutput(), stderr: newOutput()}
 	p.cmd = exec.CommandContext(ctx, name, args...)
 	p.cmd.Env = append(cleanEnv(), envProgram+"=1", "TMPDIR="+p.temp)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
@@ -114,21 +114,6 @@ func cleanEnv() []string {
 		}
 	}
 	return env
-}
-
-// tempFolder is one that the unprivileged user of a server that root starts can enter, with a path short enough for a
-// socket; the testing package's own is neither.
-func tempFolder(t *testing.T) string {
-	t.Helper()
-	folder, err := os.MkdirTemp("/tmp", "lkdemo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	if err := os.Chmod(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return folder
 }
 
 // wait returns the exit status.

@@ -184,7 +184,7 @@ func TestNewDatabaseIsEmptyAndOwn(t *testing.T) {
 }
 
 func TestAFailedStartTellsWhyAndLeavesNothing(t *testing.T) {
-	tmp := shortDir(t)
+	tmp := pgtest.Folder(t)
 	t.Run("bad setting", func(t *testing.T) {
 		_, err := pgserver.Start(testContext(t), pgserver.Options{TempDir: tmp, Settings: map[string]string{"no_such_setting": "1"}})
 		if errors.Is(err, pgserver.ErrNoBinaries) {
@@ -225,18 +225,4 @@ func TestAFailedStartTellsWhyAndLeavesNothing(t *testing.T) {
 	if left := serverProcesses(t, tmp); len(left) > 0 {
 		t.Errorf("processes left: %q", left)
 	}
-}
-
-// shortDir is a folder that the server's user may enter and whose path is short enough for a socket.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "lkt-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 )
 
 // envProgram makes the test binary be the program, so that the tests see real processes, signals and exit statuses.
@@ -38,14 +39,7 @@ type run struct {
 
 func command(t *testing.T, args ...string) *run {
 	t.Helper()
-	temp, err := os.MkdirTemp("/tmp", "lkbench") // short, for a socket, and open to the server's user
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(temp) })
-	if err := os.Chmod(temp, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	temp := pgtest.Folder(t)
 	r := &run{cmd: exec.CommandContext(t.Context(), os.Args[0], args...), temp: temp}
 	r.cmd.Env = append(os.Environ(), envProgram+"=1", "TMPDIR="+temp, "GORACE=atexit_sleep_ms=0")
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err

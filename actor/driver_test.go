@@ -45,7 +45,9 @@ func newDriver(t *testing.T) *driver {
 
 func (d *driver) step(e message) *driver {
 	var words []string
-	for _, fx := range d.m.step(d.server, e, d.now, d.trust) {
+	before := d.server
+	d.server.receive(e)
+	for _, fx := range d.m.step(&before, &d.server, e, d.now, d.trust) {
 		word := fx.kind.String()
 		if fx.claim != nil && fx.kind >= fxAskPause {
 			word += " " + fx.claim.Name

@@ -108,14 +108,14 @@ func (k *keeper) consider(m message) bool {
 		}
 		k.alarm.at, k.alarm.idle = time.Time{}, false
 	}
-	known := k.server
-	k.server = known.after(m)
+	before := k.server
+	k.server.receive(m)
 	k.current, k.machine.effects = m, k.machine.effects[:0]
 	if k.supervisor.config.Hook != nil {
 		k.hook("message " + m.String())
 	}
 	now, trusted := k.clock(m)
-	k.machine.step(known, m, now, trusted)
+	k.machine.step(&before, &k.server, m, now, trusted)
 	return true
 }
 

@@ -103,11 +103,12 @@ func (m *machine) state() state {
 	}
 }
 
-// step is the transition: what is known of the server, and a message, give effects. They are to be carried out in order, and
-// are valid until the next step. trusted is until when the session that holds the lock is trusted.
-func (m *machine) step(known server, e message, now, trusted time.Time) []effect {
+// step is the transition: what was known of the server before a message, what is known with it, and the message give effects.
+// They are to be carried out in order, and are valid until the next step. trusted is until when the session that holds the lock is
+// trusted.
+func (m *machine) step(before, known *server, e message, now, trusted time.Time) []effect {
 	m.effects, m.now, m.trusted = m.effects[:0], now, trusted
-	m.before, m.server = known, known.after(e)
+	m.before, m.server = *before, *known
 	switch e := e.(type) {
 	case acquire:
 		m.acquire(e.claim)

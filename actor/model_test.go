@@ -98,7 +98,9 @@ func (w *model) step(e message) {
 	if w.held && !w.busy {
 		trust = w.trust
 	}
-	for _, fx := range w.m.step(w.known, e, w.now, trust) {
+	before := w.known
+	w.known.receive(e)
+	for _, fx := range w.m.step(&before, &w.known, e, w.now, trust) {
 		w.known = fx.server
 		w.carryOut(fx)
 	}

@@ -185,7 +185,7 @@ func (k *keeper) coolDown(f *failure) (closes bool) {
 // apply takes what an event says of the server.
 func (k *keeper) apply(e Event) {
 	if lost, ok := e.(Lost); !ok || k.holdsOn(lost.Session) {
-		k.server = k.server.after(e)
+		k.server.receive(e)
 	}
 }
 

@@ -37,23 +37,23 @@ const (
 	ownHave
 )
 
-// after is the server once e has been received. It is pure, and is applied before anything else: whatever fails afterwards,
-// what the store said is known.
-func (s server) after(e message) server {
+// receive takes what e says of the server. It comes before anything else: whatever fails afterwards, what the store said is
+// known.
+func (s *server) receive(e message) {
 	switch e := e.(type) {
 	case Answered:
 		if s.op == opNone {
-			return s // nobody waits for it: the machine says that it is a bug
+			return // nobody waits for it: the machine says that it is a bug
 		}
 		if e.Again {
 			s.op = opNone
-			return s
+			return
 		}
 		s.held = s.op != opUnlock && e.OK
 		s.op, s.stopping = opNone, false
 	case Reserved:
 		if s.own != ownAsked && s.own != ownWithdrawn {
-			return s // as above
+			return // as above
 		}
 		s.own, s.lent = ownNone, false
 		if e.OK {
@@ -64,7 +64,6 @@ func (s server) after(e message) server {
 			s.held = false
 		}
 	}
-	return s
 }
 
 // idle reports whether nothing is held, reserved or under way.

@@ -96,8 +96,8 @@ var ofFailures = []mutant{
 	{name: "after a failure the effects of its step are not carried out", edits: []edit{
 		{"actor/recovery.go", "range old.effects {", "range old.effects[:0] {"}}},
 	{name: "a message is recorded after the step that may fail", edits: []edit{
-		{"actor/keeper.go", "\tk.server = known.after(m)\n", ""},
-		{"actor/keeper.go", "\tnow, trusted := k.clock(m)\n", "\tk.server = known.after(m)\n\tnow, trusted := k.clock(m)\n"}}},
+		{"actor/keeper.go", "\tk.server.receive(m)\n", "\tknown := before\n\tknown.receive(m)\n"},
+		{"actor/keeper.go", "&before, &k.server, m", "&before, &known, m"}}},
 	{name: "a key that is refused for a while keeps its lock", edits: []edit{
 		{"actor/recovery.go", "\tcase s.op == opNone && s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock(nil)\n", ""}}},
 }

@@ -58,8 +58,9 @@ var kinds = map[string]func(asynq.RedisClientOpt, string) (asynqlock.Scheduler, 
 	},
 }
 
-// waitFor waits until a replica has enqueued a task.
-func waitFor(t *testing.T, redis asynq.RedisClientOpt, replica string) {
+// waitFor waits until a replica has enqueued a task. All that time others do not lead for long: they resign. Who resigns campaigns again, and
+// may win against one that has not begun to wait.
+func waitFor(t *testing.T, redis asynq.RedisClientOpt, replica string, others ...*manager.Manager) {
 	t.Helper()
 	inspector := asynq.NewInspector(redis)
 	defer inspector.Close()
@@ -75,6 +76,13 @@ func waitFor(t *testing.T, redis asynq.RedisClientOpt, replica string) {
 		for _, task := range tasks {
 			if task.Type == replica {
 				return
+			}
+		}
+		for _, m := range others {
+			if l := m.Leader(key); l.IsLeader(ctx) == nil {
+				if err := l.Resign(ctx); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		select {
@@ -108,10 +116,7 @@ func TestTheLeaderAloneSchedules(t *testing.T) {
 				campaign(here, "here")
 				waitFor(t, redis, "here")
 				campaign(there, "there")
-				if err := here.Leader(key).Resign(ctx); err != nil {
-					t.Fatal(err)
-				}
-				waitFor(t, redis, "there")
+				waitFor(t, redis, "there", here)
 				if err := there.Leader(key).Resign(ctx); err != nil { // and back: a scheduler is made for each term
 					t.Fatal(err)
 				}

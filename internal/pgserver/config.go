@@ -17,6 +17,8 @@ func baseSettings(durable bool) map[string]string {
 		"password_encryption": "scram-sha-256",
 		// Enough for a few servers side by side on a small machine: a lock manager's tables fit into any cache.
 		"shared_buffers": "32MB",
+		// In the data folder, which is removed with the server: of a server that was killed the system's would stay until it is booted.
+		"dynamic_shared_memory_type": "mmap",
 		// A standby can be made at any time.
 		"wal_level":             "replica",
 		"hot_standby":           "on",

@@ -112,6 +112,21 @@ func TestStartGivesAServer(t *testing.T) {
 	}
 }
 
+// What the server shares outside its folder would stay until the machine is booted, were the server killed.
+func TestNothingIsSharedOutsideTheFolder(t *testing.T) {
+	s := pgtest.Shared(t)
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", s.PID()))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("this system does not tell what a process shares: ", err)
+	}
+	if err != nil || !bytes.Contains(maps, []byte(s.DataDir()+"/pg_dynshmem/")) {
+		t.Errorf("%v, nothing shared in the folder:\n%s", err, maps)
+	}
+	if bytes.Contains(maps, []byte("/PostgreSQL.")) {
+		t.Errorf("a segment of the system's:\n%s", maps)
+	}
+}
+
 func TestDSNsNameTheServer(t *testing.T) {
 	s := pgtest.Shared(t)
 	u, err := url.Parse(s.DSN())

@@ -7,3 +7,9 @@ func WithHook(f func(id int64, step string)) Option { return func(c *config) { c
 
 // WithClock has Once read another clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.now = now } }
+
+// VoidStatement writes that nobody was told a token, as a drawer does, and what was told before it.
+func VoidStatement(id, token, told int64) string {
+	r := &drawing{marks: []*tokenMark{{id: id, token: token, void: true, told: told}}}
+	return r.markStatement()
+}

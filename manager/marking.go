@@ -10,7 +10,9 @@ import (
 
 // The part of a round that is about takeover delays.
 
-// markSQL writes marks, each of which is of an id of its own. A row that a guarded transaction has locked is left for another round.
+// markSQL writes marks, each of which is of an id of its own. A row that a guarded transaction has locked is left for another round. All holds up
+// to ended are over. So they are up to a token that nobody was told, where they are up to the one before it: that stays in the row when
+// others draw, as a caller may who gave up and whose draw was under way.
 const markSQL = `WITH m AS (
   SELECT * FROM ROWS FROM (pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.bool[]),
    pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[])) AS m(id, token, void, told, waited, late)
@@ -18,15 +20,18 @@ const markSQL = `WITH m AS (
   SELECT f.id FROM lockkeeper.fence AS f JOIN m ON f.id OPERATOR(pg_catalog.=) m.id ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
  )
  UPDATE lockkeeper.fence AS f SET
-  ended = CASE WHEN m.void THEN f.ended ELSE GREATEST(f.ended, m.token) END,
+  ended = CASE WHEN m.void AND f.ended OPERATOR(pg_catalog.<) m.told THEN f.ended ELSE GREATEST(f.ended, m.token) END,
   voided = CASE WHEN m.void AND f.token OPERATOR(pg_catalog.=) m.token THEN m.token ELSE f.voided END,
   waited = CASE WHEN m.void AND f.token OPERATOR(pg_catalog.=) m.token THEN m.waited WHEN m.void AND f.told OPERATOR(pg_catalog.=) m.token THEN m.late ELSE f.waited END,
   told = CASE WHEN m.void AND f.told OPERATOR(pg_catalog.=) m.token THEN m.told ELSE f.told END
  FROM m JOIN locked AS l ON l.id OPERATOR(pg_catalog.=) m.id WHERE f.id OPERATOR(pg_catalog.=) m.id RETURNING m.id`
 
-// checkSQL looks again at the rows of tokens that wait for the holds before.
-const checkSQL = `SELECT f.id, f.told, f.ended OPERATOR(pg_catalog.>=) f.told, f.waited FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int8[])
- AND NOT pg_catalog.pg_is_in_recovery()`
+// checkSQL looks again at the rows of tokens that wait for the holds before. If somebody has drawn since, a row tells what was before that token: a
+// later one than was found before, which counts on.
+const checkSQL = `SELECT f.id, LEAST(f.told, c.told), f.ended OPERATOR(pg_catalog.>=) LEAST(f.told, c.told),
+ CASE WHEN f.told OPERATOR(pg_catalog.>) c.told THEN c.waited ELSE f.waited END
+ FROM ROWS FROM (pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[])) AS c(id, told, waited)
+ JOIN lockkeeper.fence AS f ON f.id OPERATOR(pg_catalog.=) c.id WHERE NOT pg_catalog.pg_is_in_recovery()`
 
 func (r *drawing) markStatement() string {
 	var columns [6][]string
@@ -43,13 +48,13 @@ func (r *drawing) markStatement() string {
 }
 
 func (r *drawing) checkStatement() string {
-	var ids []string
+	var ids, told, waited []string
 	for _, w := range r.checks {
-		for _, id := range w.ids {
-			ids = append(ids, number(id))
+		for _, b := range w.befores {
+			ids, told, waited = append(ids, number(b.id)), append(told, number(b.told)), append(waited, number(b.waited.Milliseconds()))
 		}
 	}
-	return fmt.Sprintf(checkSQL, strings.Join(ids, ","))
+	return fmt.Sprintf(checkSQL, strings.Join(ids, ","), strings.Join(told, ","), strings.Join(waited, ","))
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }

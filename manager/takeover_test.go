@@ -243,6 +243,45 @@ func TestTakeoverOfATokenThatNobodyWasTold(t *testing.T) {
 	}
 }
 
+// Who gives up while its draw is under way lets the lock go, and the draw may come after the next holder's: it hides what that one waits for.
+func TestTakeoverOfATokenThatNobodyWasToldAmidOthers(t *testing.T) {
+	s := migrated(t)
+	next := openOn(t, s, delayed(never)...)
+	id := next.Key("late").ID()
+	drawn := func() (token int64) {
+		for _, row := range query(t, s, fmt.Sprintf("SELECT token FROM lockkeeper.fence WHERE id = %d", id)) {
+			if _, err := fmt.Sscan(row[0], &token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return token
+	}
+	drawsLate := func() {
+		query(t, s, fmt.Sprintf("UPDATE lockkeeper.fence SET told = token, token = token + 1 WHERE id = %d", id))
+	}
+	release(t, acquire(t, next, "late"))
+	eventually(t, "the end of the first hold is written", func() bool {
+		return len(query(t, s, fmt.Sprintf("SELECT 1 FROM lockkeeper.fence WHERE id = %d AND ended = token", id))) > 0
+	})
+	first := drawn()
+	drawsLate()
+	served := make(chan acquired, 1)
+	go func() {
+		lock, err := next.Acquire(t.Context(), "late", manager.WithWaitTimeout(patience))
+		served <- acquired{lock, err}
+	}()
+	eventually(t, "the next holder has drawn", func() bool { return drawn() == first+2 })
+	drawsLate()
+	query(t, s, manager.VoidStatement(id, first+1, first))
+	got := <-served
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	release(t, got.lock)
+	query(t, s, manager.VoidStatement(id, first+3, first+2))
+	release(t, acquire(t, next, "late"))
+}
+
 func TestTakeoverDelayRefusesLessThanTheTrust(t *testing.T) {
 	s := server(t)
 	for d, want := range map[time.Duration]string{

@@ -43,4 +43,8 @@ var ofFences = []mutant{
 		{"manager/marking.go", "m.token THEN m.late ELSE f.waited END", "m.token THEN m.waited ELSE f.waited END"}}},
 	{name: "a takeover is delayed for a token that no caller was given", test: "manager TestTakeoverOfATokenThatNobodyWasTold", edits: []edit{
 		{"manager/drawer.go", "if w.token == 0 || w.delay == 0 {", "if w.token == 0 || w.delay > 0 {"}}},
+	{name: "a void token behind which others have drawn delays a takeover", test: "manager TestTakeoverOfATokenThatNobodyWasToldAmidOthers", edits: []edit{
+		{"manager/marking.go", "m.void AND f.ended OPERATOR(pg_catalog.<) m.told THEN f.ended", "m.void THEN f.ended"}}},
+	{name: "a later draw hides what a takeover waits for", test: "manager TestTakeoverOfATokenThatNobodyWasToldAmidOthers", edits: []edit{
+		{"manager/marking.go", "f.ended OPERATOR(pg_catalog.>=) LEAST(f.told, c.told),", "f.ended OPERATOR(pg_catalog.>=) f.told,"}}},
 }

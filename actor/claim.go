@@ -47,9 +47,9 @@ const (
 )
 
 // Owner is who holds a lock, as its keeper sees it. HoldEnds is called on the keeper's goroutine, when the hold is over or,
-// for [HoldForWork], when it is to end. It must not block, and must be ready to be called twice.
+// for [HoldForWork], when it is to end; at is that time. It must not block, and must be ready to be called twice.
 type Owner interface {
-	HoldEnds(cause error)
+	HoldEnds(cause error, at time.Time)
 }
 
 // Reply is a keeper's answer on a claim's channel.
@@ -264,13 +264,13 @@ func (c *Claim) decide(err error) {
 }
 
 // end publishes that the hold is over, which the holder must be able to see before the lock is anybody else's.
-func (c *Claim) end(cause error) {
+func (c *Claim) end(cause error, at time.Time) {
 	if cause == ErrReleased { //nolint:errorlint // nearly all holds end with this very value, which need not be allocated
 		c.over.Store(released)
 	} else {
 		c.over.Store(&overCause{cause})
 	}
-	c.Owner.HoldEnds(cause)
+	c.Owner.HoldEnds(cause, at)
 }
 
 // settle makes the outcome known.

@@ -34,7 +34,7 @@ var theSession = &driverSession{1}
 // quiet is an owner that does not care.
 type quiet struct{}
 
-func (quiet) HoldEnds(error) {}
+func (quiet) HoldEnds(error, time.Time) {}
 
 func newDriver(t *testing.T) *driver {
 	t.Helper()
@@ -65,7 +65,7 @@ func (d *driver) step(e message) *driver {
 		case fxRefuse:
 			fx.claim.decide(fx.err)
 		case fxOver:
-			fx.claim.end(fx.err)
+			fx.claim.end(fx.err, d.now)
 		case fxSettle:
 			fx.claim.settle(fx.err)
 		default:

@@ -127,10 +127,6 @@ func (k *keeper) holdsOn(s Session) bool {
 func (k *keeper) clock(m message) (now, trusted time.Time) {
 	waiters := k.machine.queue.head != nil
 	switch e := m.(type) {
-	case *release:
-		if !waiters && e.claim.MinHold == 0 {
-			return now, trusted
-		}
 	case Answered:
 		if !waiters {
 			return now, trusted

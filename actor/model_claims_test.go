@@ -112,7 +112,7 @@ func (w *model) over(c *Claim, cause error) {
 	if _, lost := w.message.(Lost); !lost && !w.closed && w.now.Before(c.Granted.Add(c.MinHold)) {
 		w.keeps = c
 	}
-	c.end(cause)
+	c.end(cause, w.now)
 }
 
 func (w *model) settle(c *Claim, err error) {

@@ -51,10 +51,10 @@ func (k *keeper) perform(fx *effect) {
 		counters.refusals.Add(1)
 		fx.claim.decide(fx.err)
 	case fxNotify:
-		fx.claim.Owner.HoldEnds(fx.err)
+		fx.claim.Owner.HoldEnds(fx.err, k.machine.now)
 	case fxOver:
 		counters.over()
-		fx.claim.end(fx.err)
+		fx.claim.end(fx.err, k.machine.now)
 	case fxSettle:
 		fx.claim.settle(fx.err)
 	case fxExit:

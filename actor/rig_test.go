@@ -136,9 +136,12 @@ func (r *rig) endedOnce(c *caller) {
 }
 
 // HoldEnds implements [Owner].
-func (c *caller) HoldEnds(cause error) {
+func (c *caller) HoldEnds(cause error, at time.Time) {
 	c.rig.mu.Lock()
 	defer c.rig.mu.Unlock()
+	if now := time.Now(); at.Before(c.Granted) || at.After(now) {
+		c.rig.wrong = append(c.rig.wrong, fmt.Sprintf("%s: granted at %v, told at %v that it ended at %v", c.Name, c.Granted, now, at))
+	}
 	if c.told = append(c.told, cause); len(c.told) == 1 {
 		close(c.ends)
 	}

@@ -67,4 +67,4 @@ func (s *server) receive(e message) {
 }
 
 // idle reports whether nothing is held, reserved or under way.
-func (s server) idle() bool { return s.op == opNone && !s.held && s.own == ownNone }
+func (s *server) idle() bool { return s.op == opNone && !s.held && s.own == ownNone }

@@ -181,10 +181,10 @@ func (l *Lock) toldByContext(done <-chan struct{}) bool {
 type lockOwner Lock
 
 // HoldEnds implements [actor.Owner].
-func (o *lockOwner) HoldEnds(cause error) { (*Lock)(o).holdEnds(cause) }
+func (o *lockOwner) HoldEnds(cause error, at time.Time) { (*Lock)(o).holdEnds(cause, at) }
 
 // holdEnds is called by the keeper when the hold is over, and for Do when the manager closes.
-func (l *Lock) holdEnds(cause error) {
+func (l *Lock) holdEnds(cause error, at time.Time) {
 	l.leaveTx(cause)
 	if h := l.hold.Load(); h != nil {
 		h.cancel(cause)
@@ -193,7 +193,7 @@ func (l *Lock) holdEnds(cause error) {
 		l.set.leadEnds(l, cause)
 	}
 	if l.claim.Over() != nil { // else it is to end
-		l.manager.holds.Record(time.Since(l.claim.Granted))
+		l.manager.holds.Record(at.Sub(l.claim.Granted))
 		l.observedEnd(cause)
 	}
 	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters

@@ -77,7 +77,7 @@ func (s *LockSet) releaseOthers() {
 type setOwner LockSet
 
 // HoldEnds implements [actor.Owner].
-func (o *setOwner) HoldEnds(cause error) { (*LockSet)(o).othersEnd(cause) }
+func (o *setOwner) HoldEnds(cause error, _ time.Time) { (*LockSet)(o).othersEnd(cause) }
 
 // othersEnd is called by a keeper when the hold of one of the others is over, or is to end.
 func (s *LockSet) othersEnd(cause error) {

@@ -71,7 +71,7 @@ type ownEdge struct {
 }
 
 // HoldEnds implements [actor.Owner] for the lock that shows the edge. If it is lost, the next round takes it again.
-func (*ownEdge) HoldEnds(error) {}
+func (*ownEdge) HoldEnds(error, time.Time) {}
 
 func newWatcher(m *Manager) *watcher {
 	return &watcher{m: m, begins: make(chan *insideWait), ends: make(chan *insideWait), rounds: make(chan *round, 1),

@@ -35,7 +35,7 @@ var ofKeepers = []mutant{
 	{name: "a release does not unlock", edits: []edit{
 		{"actor/hold.go", "\tc.stage, m.leaving = stageReleasing, c\n\tm.unlock()", "\tm.do(fxSettle, c, nil)\n\tm.drive()"}}},
 	{name: "the holder is not told that its hold is over", edits: []edit{
-		{"actor/claim.go", "\tc.Owner.HoldEnds(cause)\n", ""}}},
+		{"actor/claim.go", "\tc.Owner.HoldEnds(cause, at)\n", ""}}},
 	{name: "a holder hears of the end after the server", edits: []edit{
 		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holders.remove(c)\n", "\tm.holders.remove(c)\n\tif m.keeps(c) {\n\t\tm.do(fxOver, c, cause)\n\t}\n"},
 		{"actor/hold.go", "\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn", "\t\t\tm.do(fxOver, c, cause)\n\t\t\tm.do(fxSettle, c, nil)\n\t\t\treturn"},

@@ -11,7 +11,7 @@ var ofKinds = []mutant{
 	{name: "a minimum hold that is lost goes on", test: "actor TestMinHoldEndsWithItsSession", edits: []edit{
 		{"actor/minhold.go", "\tm.kept = nil\n\tm.leftSession()", "\tm.leftSession()"}}},
 	{name: "a minimum hold does not see the clock where nobody waits", test: "actor TestMinHoldThatIsOverOnTheClock", edits: []edit{
-		{"actor/keeper.go", "!waiters && e.claim.MinHold == 0", "!waiters"}}},
+		{"actor/keeper.go", "\tcase Answered:\n\t\tif !waiters {", "\tcase *release, Answered:\n\t\tif !waiters {"}}},
 	{name: "Close waits for a minimum hold", test: "actor TestMinHoldEndsWithClose", edits: []edit{
 		{"actor/machine.go", "\tcase stKept:\n\t\tm.kept = nil\n\t\tm.unlock()\n", "\tcase stKept:\n"}}},
 	{name: "a lock that is returned unused keeps its minimum hold on the clock", test: "actor TestMinHoldOfAnUnusedLockOnTheClock", edits: []edit{

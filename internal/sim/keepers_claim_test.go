@@ -54,7 +54,7 @@ func (c *claim) live() bool {
 }
 
 // HoldEnds implements actor.Owner.
-func (c *claim) HoldEnds(cause error) {
+func (c *claim) HoldEnds(cause error, _ time.Time) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	c.told = append(c.told, cause)

@@ -50,11 +50,12 @@ const bound = 90 * time.Second
 // quickExit: else each program with the race detector sleeps for a second when it ends.
 const quickExit = "atexit_sleep_ms=50"
 
+var databases atomic.Int64 // numbers them, so that their names differ
+
 // TestScripts runs testdata/script against a real server. Each script has a database of its own, in LOCKKEEPER_DSN.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Shared(t)
-	var databases atomic.Int64
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

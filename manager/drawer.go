@@ -206,7 +206,7 @@ func (d *drawer) finish(r *drawing) {
 		}
 		for i, b := range w.befores {
 			if seen, ok := r.seen[b.id]; ok {
-				w.befores[i] = seen
+				w.befores[i] = b.again(seen)
 			}
 		}
 		d.delay(w)
@@ -259,7 +259,7 @@ func (d *drawer) void(w *draw) {
 	}
 	for _, b := range w.befores {
 		m := &tokenMark{id: b.id, token: w.token, void: true, told: b.told, waited: b.waited, late: b.waited}
-		if !b.ended {
+		if !b.over() {
 			m.waited += time.Since(w.begun)
 		}
 		d.marks = append(d.marks, m)

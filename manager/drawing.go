@@ -102,7 +102,7 @@ const (
  WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %d) ORDER BY v.id ON CONFLICT (id) DO NOTHING`
 	// drawSQL draws for groups of ids: all ids of a group get one token, which is greater than each had. A row that a guarded transaction has
 	// locked is skipped, and with it its group: the transaction holds no other up. Of each row it finds the newest token whose holder was told it,
-	// whether that hold has ended, and for how long it has been waited for.
+	// up to which the holds have ended, and for how long that one has been waited for.
 	drawSQL = `WITH want AS (
   SELECT w.id, w.g FROM ROWS FROM (pg_catalog.unnest('{%[1]s}'::pg_catalog.int8[]), pg_catalog.unnest('{%[2]s}'::pg_catalog.int8[])) AS w(id, g)
   WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %[3]d)
@@ -116,7 +116,7 @@ const (
  )
  UPDATE lockkeeper.fence AS f SET token = n.token, told = l.told, waited = l.waited FROM locked AS l, next AS n
  WHERE f.id OPERATOR(pg_catalog.=) l.id AND l.g OPERATOR(pg_catalog.=) n.g
- RETURNING n.g, n.token, l.id, l.told, l.ended OPERATOR(pg_catalog.>=) l.told, l.waited`
+ RETURNING n.g, n.token, l.id, l.told, l.ended, l.waited`
 	versionSQL = `SELECT s.version FROM lockkeeper.version AS s`
 )
 

@@ -26,12 +26,9 @@ const markSQL = `WITH m AS (
   told = CASE WHEN m.void AND f.told OPERATOR(pg_catalog.=) m.token THEN m.told ELSE f.told END
  FROM m JOIN locked AS l ON l.id OPERATOR(pg_catalog.=) m.id WHERE f.id OPERATOR(pg_catalog.=) m.id RETURNING m.id`
 
-// checkSQL looks again at the rows of tokens that wait for the holds before. If somebody has drawn since, a row tells what was before that token: a
-// later one than was found before, which counts on.
-const checkSQL = `SELECT f.id, LEAST(f.told, c.told), f.ended OPERATOR(pg_catalog.>=) LEAST(f.told, c.told),
- CASE WHEN f.told OPERATOR(pg_catalog.>) c.told THEN c.waited ELSE f.waited END
- FROM ROWS FROM (pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[]), pg_catalog.unnest('{%s}'::pg_catalog.int8[])) AS c(id, told, waited)
- JOIN lockkeeper.fence AS f ON f.id OPERATOR(pg_catalog.=) c.id WHERE NOT pg_catalog.pg_is_in_recovery()`
+// checkSQL looks again at the rows of tokens that wait for the holds before.
+const checkSQL = `SELECT f.id, f.told, f.ended, f.waited FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) ANY ('{%s}'::pg_catalog.int8[])
+ AND NOT pg_catalog.pg_is_in_recovery()`
 
 func (r *drawing) markStatement() string {
 	var columns [6][]string
@@ -48,13 +45,13 @@ func (r *drawing) markStatement() string {
 }
 
 func (r *drawing) checkStatement() string {
-	var ids, told, waited []string
+	var ids []string
 	for _, w := range r.checks {
-		for _, b := range w.befores {
-			ids, told, waited = append(ids, number(b.id)), append(told, number(b.told)), append(waited, number(b.waited.Milliseconds()))
+		for _, id := range w.ids {
+			ids = append(ids, number(id))
 		}
 	}
-	return fmt.Sprintf(checkSQL, strings.Join(ids, ","), strings.Join(told, ","), strings.Join(waited, ","))
+	return fmt.Sprintf(checkSQL, strings.Join(ids, ","))
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
@@ -63,12 +60,12 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 func parseBefore(row []string) (b before, err error) {
 	row = row[len(row)-4:]
 	var waited int64
-	for column, to := range map[int]*int64{0: &b.id, 1: &b.told, 3: &waited} {
+	for column, to := range map[int]*int64{0: &b.id, 1: &b.told, 2: &b.ended, 3: &waited} {
 		if *to, err = strconv.ParseInt(row[column], 10, 64); err != nil {
 			return b, fmt.Errorf("the server answers %q: %w", row, err)
 		}
 	}
-	b.ended, b.waited = row[2] == "t", time.Duration(waited)*time.Millisecond
+	b.waited = time.Duration(waited) * time.Millisecond
 	return b, nil
 }
 

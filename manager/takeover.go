@@ -32,18 +32,28 @@ func (c *config) checkTakeover() error {
 // errUnclean is what a caller waits for who holds the lock and has a token.
 var errUnclean = errors.New("the lock was held, and the takeover delay was waited for, since the hold before it has not ended cleanly")
 
-// before is what a draw finds of an id: the newest token that a holder was told, whether its hold has ended cleanly, and for how long that was waited for.
+// before is what a draw finds of an id: the newest token that a holder was told, up to which token the holds have ended cleanly, and for how long that of told was
+// waited for.
 type before struct {
-	id, told int64
-	ended    bool
-	waited   time.Duration
+	id, told, ended int64
+	waited          time.Duration
+}
+
+func (b before) over() bool { return b.ended >= b.told }
+
+// again is b as the row says later. If somebody has drawn since, told is what was before that token: a later one than b's, which counts on.
+func (b before) again(row before) before {
+	if row.told > b.told {
+		row.told, row.waited = b.told, b.waited
+	}
+	return row
 }
 
 // clean reports whether the holds before have all ended, and else for how long they have been waited for.
 func clean(all []before) (ended bool, waited time.Duration) {
 	ended = true
 	for _, b := range all {
-		if !b.ended && (ended || b.waited < waited) {
+		if !b.over() && (ended || b.waited < waited) {
 			ended, waited = false, b.waited
 		}
 	}

@@ -42,7 +42,7 @@ func TestThePageHasTheFiguresOfTheRun(t *testing.T) {
 	// Sessions that hold nothing at that moment cost nothing: so again, until a lock was lost.
 	eventually(t, func() bool {
 		query(t, server.DSNOf(name), `SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
-			WHERE application_name LIKE 'lockkeeper-demo %' AND application_name NOT LIKE '%oracle'`)
+			WHERE datname = current_database() AND application_name LIKE 'lockkeeper-demo %' AND application_name NOT LIKE '%oracle'`)
 		return browser.Value[bool](tab, t, `/lost while held/.test(document.getElementById('faults').innerText)`)
 	})
 	browser.Until(tab, t, `/loss\s+the lock manager lost .*: ended by the server/.test(document.getElementById('faults').innerText)`)

@@ -36,6 +36,7 @@ type drawer struct {
 	finished  time.Time          // when the last round ended
 	marksAt   time.Time          // when marks are written at the soonest, since some could not be
 	markPause time.Duration      // before that
+	markUntil time.Time          // at the end, no later
 	connected bool               // questions has a connection
 }
 
@@ -74,6 +75,8 @@ const (
 	drawLate = 100 * time.Millisecond
 	// markLate is the longest pause before marks are tried again which could not be written.
 	markLate = time.Second
+	// markLast is for how long marks are tried at the end, where another writes their rows.
+	markLast = 5 * time.Second
 	// drawIdle is how long the connection stays open when nobody draws.
 	drawIdle = 5 * time.Second
 )
@@ -100,8 +103,7 @@ func (d *drawer) stop() {
 // run is the drawer's goroutine: it waits here and nowhere else.
 func (d *drawer) run() {
 	defer close(d.done)
-	last := false // the round under way is the last
-	for quit := d.quit; quit != nil || d.cancel != nil; {
+	for quit := d.quit; quit != nil || d.unfinished(); {
 		select {
 		case w := <-d.draws:
 			d.pending = append(d.pending, w)
@@ -113,23 +115,42 @@ func (d *drawer) run() {
 			d.cancel()
 			d.cancel = nil
 			d.finish(r)
+			if r.last && r.marked == nil { // the server does not answer
+				d.markUntil = time.Time{}
+			}
 		case <-d.timer.C:
 		case <-quit:
 			quit = nil
+			d.marksAt, d.markUntil = time.Time{}, time.Now().Add(markLast)
 			if d.cancel != nil && !d.marking {
 				d.cancel()
 			}
 		}
 		if quit != nil {
 			d.next(time.Now())
-		} else if d.cancel == nil && !last && len(d.marks) > 0 {
-			last = true
-			r := &drawing{questions: d.questions}
-			r.addMarks(d)
-			d.startRound(r)
+		} else {
+			d.nextMarks(time.Now())
 		}
 	}
 	d.questions.Close()
+}
+
+// unfinished reports, after quit, that a round is under way, or that there is time for another and work for it.
+func (d *drawer) unfinished() bool {
+	return d.cancel != nil || len(d.marks) > 0 && time.Now().Before(d.markUntil)
+}
+
+// nextMarks is next after quit: only marks are left to be written.
+func (d *drawer) nextMarks(now time.Time) {
+	switch {
+	case d.cancel != nil || len(d.marks) == 0:
+	case d.marksAt.After(now):
+		d.timer.Reset(d.marksAt.Sub(now))
+	default:
+		r := &drawing{questions: d.questions, last: true}
+		r.addMarks(d)
+		d.startRound(r)
+	}
 }
 
 // next starts the next round, if it is time for it, or sets the timer. Where nobody draws any more, a round closes the connection.

@@ -20,6 +20,7 @@ type drawing struct {
 	ids       map[int64]bool // of all of them
 	checks    []*draw        // that have their token, and wait for the holds before
 	marks     []*tokenMark   // of an id each
+	last      bool           // the drawer ends: there are marks alone
 
 	tokens  []int64          // by draw; 0: a guarded transaction is in the way
 	befores [][]before       // likewise, and by id

@@ -218,6 +218,45 @@ func TestTakeoverCountsNoWaitTwice(t *testing.T) {
 	release(t, got.lock)
 }
 
+// All keys that Close releases are free at once for the next holders: also more of them than one round marks, and those whose row another writes.
+func TestTakeoverAfterCloseOfManyKeys(t *testing.T) {
+	s := migrated(t)
+	m := openOn(t, s, delayed(never)...)
+	var keys, ids []string
+	for i := range 1200 {
+		keys = append(keys, fmt.Sprint("many ", i))
+		ids = append(ids, fmt.Sprint(m.Key(keys[i]).ID()))
+	}
+	if _, err := m.AcquireAll(bounded(t), keys...); err != nil {
+		t.Fatal(err)
+	}
+	u := beginPgx(t, dsn(s))
+	if err := u.exec("SELECT FROM lockkeeper.fence WHERE id = " + ids[0] + " FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close(t.Context()) }()
+	of := fmt.Sprintf("SELECT 1 FROM lockkeeper.fence WHERE ended < token AND id IN (%s)", strings.Join(ids, ","))
+	unmarked := func() int { return len(query(t, s, of)) }
+	eventually(t, "all marks but one are written", func() bool { return unmarked() == 1 })
+	eventually(t, "the locks are released", func() bool { return held(t, s)[m.Key(keys[0]).ID()] == 0 })
+	select {
+	case err := <-closed:
+		t.Errorf("closed before the last mark is written: %v", err)
+		closed <- err
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := u.finish(true); err != nil {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if n := unmarked(); n != 0 {
+		t.Errorf("%d of %d holds have no mark of their end", n, len(ids))
+	}
+}
+
 // Who gives up after a clean end has not held the key: the next is told at once.
 func TestTakeoverOfATokenThatNobodyWasTold(t *testing.T) {
 	s := migrated(t)

@@ -47,4 +47,6 @@ var ofFences = []mutant{
 		{"manager/marking.go", "m.void AND f.ended OPERATOR(pg_catalog.<) m.told THEN f.ended", "m.void THEN f.ended"}}},
 	{name: "a later draw hides what a takeover waits for", test: "manager TestTakeoverOfATokenThatNobodyWasToldAmidOthers", edits: []edit{
 		{"manager/drawer.go", "w.befores[i] = b.again(seen)", "w.befores[i] = seen"}}},
+	{name: "Close writes the marks of ended holds in one attempt", test: "manager TestTakeoverAfterCloseOfManyKeys", edits: []edit{
+		{"manager/drawer.go", "if r.last && r.marked == nil {", "if r.last {"}}},
 }

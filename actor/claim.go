@@ -67,7 +67,7 @@ const (
 )
 
 // replyRoom is the capacity of a claim's channel, so that its keeper never waits for the caller: one question for a pause
-// that has not been read, and the decision.
+// that has not been read, and the decision. The outcome comes after the decision was read.
 const replyRoom = 2
 
 // Claim is one caller's claim on a key: first a waiter, then perhaps the holder.
@@ -75,35 +75,37 @@ const replyRoom = 2
 // It is decided exactly once, and where it was granted it has exactly one outcome. Between the two it is the holder.
 type Claim struct {
 	Terms
-	keeper *keeper    // set by Submit, before the keeper receives the claim
-	reply  chan Reply // sent by the keeper; received by the caller; never closed; capacity replyRoom: see there
+	keeper *keeper // set by Submit, before the keeper receives the claim
+	// Sent by the keeper; received by the submitter, and later by the one who releases; never closed; capacity replyRoom: see there.
+	reply chan Reply
+
+	over atomic.Pointer[overCause] // written by the keeper: why the hold is over
 
 	// Written by the keeper before it decides, then anybody's to read.
 	Err      error // nil: granted
 	Session  Session
 	Granted  time.Time
-	Local    bool    // granted by a local hand-off
 	Attempts int     // asked of the server while the claim was first in the queue, or that failed while it waited
 	Failures []error // the errors of those attempts that failed
 	Holder   *Holder // who held the lock, where that is known
-
-	over atomic.Pointer[overCause] // written by the keeper: why the hold is over
+	Local    bool    // granted by a local hand-off
 
 	// The keeper's.
-	stage      stage
-	endedEarly bool      // the context ended while the claim held, or was being released
-	final      bool      // no more polling first: wait in the server's queue
-	askedPause bool      // AskPause was sent and has not been answered
-	unused     bool      // nobody has worked under the lock, and nobody will
-	retried    bool      // an attempt whose session had ended was repeated at once
-	waits      *wantList // what work inside this hold waits for; nil if nothing
-	joined     int32
-	next, prev *Claim  // in the queue of waiters, or the list of holders
-	own        release // the message of the one who releases: it is not allocated for each release
+	stage         stage
+	endedEarly    bool // the context ended while the claim held, or was being released
+	final         bool // no more polling first: wait in the server's queue
+	askedPause    bool // AskPause was sent and has not been answered
+	unused        bool // nobody has worked under the lock, and nobody will
+	retried       bool // an attempt whose session had ended was repeated at once
+	releaserWaits bool // for the outcome, or for Undecided, on reply
+	joined        int32
 
-	// Sent by the keeper; received by whoever released; never closed; capacity replyRoom: Undecided, and the outcome.
-	releaser chan<- Reply
-	// Sent by the keeper; received by others who wait for the outcome; never closed; capacity replyRoom, as before.
+	received bool // the submitter's: it has received the decision
+
+	// The keeper's.
+	waits      *wantList // what work inside this hold waits for; nil if nothing
+	next, prev *Claim    // in the queue of waiters, or the list of holders
+	// Sent by the keeper; received by others who wait for the outcome; never closed; capacity replyRoom: Undecided, and the outcome.
 	awaiting []chan<- Reply
 	outcome  error // read by others only after a token of the outcome, or after the keeper has ended
 }
@@ -125,8 +127,16 @@ var released = &overCause{ErrReleased}
 // Replies is where the keeper's answers come: any number of AskPause, then one Decided. Only the submitter receives.
 func (c *Claim) Replies() <-chan Reply { return c.reply }
 
-// Received says that Decided was received: no reply comes any more.
+// Received says that Decided was received. Whoever was granted the lock gets the outcome of its release on the same channel.
 func (c *Claim) Received() {
+	c.received = true
+	if c.Err != nil {
+		c.answered()
+	}
+}
+
+// answered gives the channel back: no reply comes any more.
+func (c *Claim) answered() {
 	c.keeper.supervisor.replies.Put(c.reply)
 	c.reply = nil
 }
@@ -134,7 +144,7 @@ func (c *Claim) Received() {
 // Abandon withdraws the claim with cause and receives the decision, unless that was received before, and releases what was granted. Only the
 // submitter calls it.
 func (c *Claim) Abandon(cause error) {
-	if c.reply != nil {
+	if !c.received {
 		c.Withdraw(cause)
 		for <-c.reply == AskPause {
 			continue
@@ -163,14 +173,12 @@ func (c *Claim) Release(done <-chan struct{}) (known bool) {
 		c.ReleaseLater()
 		return c.Await(done)
 	}
-	reply := c.keeper.supervisor.newReply()
-	c.own = release{c, reply}
-	if !c.send(&c.own) {
+	if !c.send(release{c}) {
 		return true
 	}
 	select {
-	case r := <-reply:
-		c.keeper.supervisor.replies.Put(reply)
+	case r := <-c.reply:
+		c.answered()
 		return r == Decided || c.Await(done) // the claim's context has ended, which need not be the caller's
 	case <-done:
 		return false // the token has yet to come: the channel cannot be used again
@@ -190,18 +198,16 @@ func isClosed(done <-chan struct{}) bool {
 // the context, the keeper tells the caller that it has ended. (Thousands of callers that wait on one context's channel contend
 // for its lock. Measured: a fifth of the client's CPU.)
 func (c *Claim) ReleaseByContext() (known bool) {
-	reply := c.keeper.supervisor.newReply()
-	c.own = release{c, reply}
-	if !c.send(&c.own) {
+	if !c.send(release{c}) {
 		return true
 	}
-	known = <-reply == Decided
-	c.keeper.supervisor.replies.Put(reply)
+	known = <-c.reply == Decided
+	c.answered()
 	return known
 }
 
 // ReleaseLater releases a granted claim without waiting for the outcome, instead of Release.
-func (c *Claim) ReleaseLater() { c.send(&release{c, nil}) }
+func (c *Claim) ReleaseLater() { c.send(releaseLater{c}) }
 
 // ReleaseUnused is ReleaseLater for a lock under which nobody has worked: its minimum hold does not count, not even where the hold is over.
 func (c *Claim) ReleaseUnused() {
@@ -276,9 +282,9 @@ func (c *Claim) end(cause error, at time.Time) {
 // settle makes the outcome known.
 func (c *Claim) settle(outcome error) {
 	c.stage, c.outcome = stageOver, outcome
-	if c.releaser != nil {
-		c.releaser <- Decided
-		c.releaser = nil
+	if c.releaserWaits {
+		c.releaserWaits = false
+		c.reply <- Decided
 	}
 	for _, token := range c.awaiting {
 		token <- Decided
@@ -297,23 +303,22 @@ func (c *Claim) awaitOutcome(token chan<- Reply) {
 }
 
 // awaitRelease is awaitOutcome for the one who releases.
-func (c *Claim) awaitRelease(token chan<- Reply) {
+func (c *Claim) awaitRelease() {
 	switch {
-	case token == nil:
 	case c.stage == stageOver:
-		token <- Decided
+		c.reply <- Decided
 	case c.endedEarly:
-		token <- Undecided
+		c.reply <- Undecided
 	default:
-		c.releaser = token
+		c.releaserWaits = true
 	}
 }
 
 // releaserLeaves tells the one who releases that the context has ended.
 func (c *Claim) releaserLeaves() {
 	c.endedEarly = true
-	if c.releaser != nil {
-		c.releaser <- Undecided
-		c.releaser = nil
+	if c.releaserWaits {
+		c.releaserWaits = false
+		c.reply <- Undecided
 	}
 }

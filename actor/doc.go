@@ -29,9 +29,9 @@
 //	                       Supervisor.tellClosing
 //	keeper.events          the store                      keeper.run       never      5: what can be unread (eventRoom)
 //	keeper.done            -                              senders          run        nothing is sent
-//	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom)
-//	release.outcome,       the keeper                     who releases,    never      2: that it is not known yet, and the outcome
-//	await.outcome                                         or waits
+//	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom); later the
+//	                                                                                  outcome of a release
+//	await.outcome          the keeper                     whoever waits    never      2: that it is not known yet, and the outcome
 //	whoHolds.holding       the keeper                     whoever asks     never      1: one answer
 //
 // # The keeper

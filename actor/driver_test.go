@@ -114,7 +114,7 @@ func (d *driver) end(name string, cause error) *driver {
 	return d.step(contextEnded{d.claims[name], cause})
 }
 
-func (d *driver) release(name string) *driver { return d.step(&release{d.claims[name], nil}) }
+func (d *driver) release(name string) *driver { return d.step(release{d.claims[name]}) }
 func (d *driver) withdraw(name string) *driver {
 	return d.step(withdraw{d.claims[name], context.Canceled})
 }

@@ -213,7 +213,7 @@ var modes = map[string]func(*Terms){"exclusive": exclusive, "shared": shared}
 
 // allSteps are the steps of a keeper's life: each message that it gets and each effect that it carries out.
 func allSteps() (steps []string) {
-	for _, m := range []message{acquire{}, &release{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, heard{}, Answered{},
+	for _, m := range []message{acquire{}, release{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, heard{}, Answered{},
 		Reserved{}, Lost{}, Told{}} {
 		steps = append(steps, "message "+m.String())
 	}

@@ -78,8 +78,10 @@ func (k *keeper) consider(m message) bool {
 		k.uses++
 		k.retire = k.retire && k.machine.closing // one that is closing refuses the claim
 		k.supervisor.Counters.claims.Add(1)
-	case *release:
-		e.claim.awaitRelease(e.outcome)
+	case release:
+		e.claim.awaitRelease()
+	case releaseLater:
+		m = release(e)
 	case await:
 		e.claim.awaitOutcome(e.outcome)
 		return false

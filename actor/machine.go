@@ -112,7 +112,7 @@ func (m *machine) step(before, known *server, e message, now, trusted time.Time)
 	switch e := e.(type) {
 	case acquire:
 		m.acquire(e.claim)
-	case *release:
+	case release:
 		m.release(e.claim)
 	case contextEnded:
 		m.contextEnded(e.claim, e.cause)

@@ -113,7 +113,7 @@ func (w *model) endOf(c *Claim, how int) {
 	holds := slices.Contains(w.holders, c)
 	switch {
 	case how == 0 && holds:
-		w.step(&release{claim: c})
+		w.step(release{claim: c})
 	case how == 1:
 		w.step(withdraw{c, errGaveUp})
 		if c.Err == nil && !holds {
@@ -140,7 +140,7 @@ func (w *model) late(t *rapid.T) {
 		t.Skip("it keeps the lock: a release looks whether that is over")
 	}
 	before := w.known
-	w.step(rapid.SampledFrom([]message{&release{claim: c}, withdraw{c, errGaveUp}, contextEnded{c, errGaveUp},
+	w.step(rapid.SampledFrom([]message{release{claim: c}, withdraw{c, errGaveUp}, contextEnded{c, errGaveUp},
 		paused{c, time.Second}}).Draw(t, "message"))
 	if w.known != before || len(w.m.effects) > 0 {
 		w.fail("a message that came late had effects")
@@ -245,7 +245,7 @@ func (w *model) goesWell() {
 			w.now = w.now.Add(1)
 			w.step(Told{Asked: w.now})
 		case len(w.holders) > 0:
-			w.step(&release{claim: w.holders[0]})
+			w.step(release{claim: w.holders[0]})
 		case w.own == ownAsked || w.own == ownWithdrawn:
 			w.step(Reserved{&Answer{OK: true}})
 		case !at.IsZero() && (len(w.queue) > 0 || w.kept != nil):

@@ -192,7 +192,7 @@ func TestNames(t *testing.T) {
 	for s := stIdle; s <= stSettling; s++ {
 		all = append(all, s.String())
 	}
-	for _, m := range []message{acquire{}, &release{}, await{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, Answered{},
+	for _, m := range []message{acquire{}, release{}, await{}, contextEnded{}, withdraw{}, paused{}, due{}, closing{}, Answered{},
 		Reserved{}, Lost{}, Told{}} {
 		all = append(all, "message "+m.String())
 	}

@@ -9,12 +9,11 @@ type message interface{ String() string }
 // acquire: a claim wants the lock.
 type acquire struct{ claim *Claim }
 
-// release: the holder wants to end its hold.
-type release struct {
-	claim *Claim
-	// Sent by the keeper; received by the one who releases; never closed; capacity replyRoom: the outcome. Nil if nobody waits.
-	outcome chan<- Reply
-}
+// release: the holder wants to end its hold, and waits for the outcome.
+type release struct{ claim *Claim }
+
+// releaseLater: the same, and nobody waits.
+type releaseLater struct{ claim *Claim }
 
 // unused: nobody has worked under the lock of a claim, and nobody will. Its release comes next.
 type unused struct{ claim *Claim }
@@ -75,7 +74,8 @@ type due struct{}
 type closing struct{}
 
 func (acquire) String() string      { return "acquire" }
-func (*release) String() string     { return "release" }
+func (release) String() string      { return "release" }
+func (releaseLater) String() string { return "release later" }
 func (unused) String() string       { return "unused" }
 func (await) String() string        { return "await" }
 func (whoHolds) String() string     { return "who holds" }

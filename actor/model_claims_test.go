@@ -96,7 +96,7 @@ func (w *model) over(c *Claim, cause error) {
 	}
 	var right bool
 	switch e := w.message.(type) {
-	case *release:
+	case release:
 		right = c == e.claim && errors.Is(cause, ErrReleased)
 	case contextEnded:
 		right = c == e.claim && c.Hold == HoldWithContext && errors.Is(cause, e.cause)

@@ -93,7 +93,7 @@ func claimOf(m message) *Claim {
 	switch m := m.(type) {
 	case acquire:
 		return m.claim
-	case *release:
+	case release:
 		return m.claim
 	case contextEnded:
 		return m.claim
@@ -217,8 +217,8 @@ func (k *keeper) refuseMessage(m message, err error) {
 		k.supervisor.Counters.refusals.Add(1)
 		m.claim.stage = stageOver
 		m.claim.decide(err)
-	case *release:
-		m.claim.awaitRelease(m.outcome)
+	case release:
+		m.claim.awaitRelease()
 	case await:
 		m.claim.awaitOutcome(m.outcome)
 	case whoHolds:

@@ -14,25 +14,25 @@ import (
 
 // Lock is a hold of a key's lock. Its methods may be called from any goroutine, at any time.
 type Lock struct {
-	claim    actor.Claim
-	manager  *Manager
-	parent   parent   // the context that the lock was acquired with
-	outer    *Lock    // the hold whose context that is, or is derived from; nil if there is none
-	detached bool     // the hold does not end with that context
-	leads    bool     // it is a term of Elect
-	set      *LockSet // that it is the lead of
-	fence    *fence   // nil: it has no token of its own
+	claim   actor.Claim
+	manager *Manager
+	parent  parent   // the context that the lock was acquired with
+	outer   *Lock    // the hold whose context that is, or is derived from; nil if there is none
+	set     *LockSet // that it is the lead of
+	fence   *fence   // nil: it has no token of its own
 
 	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
 	touching sync.WaitGroup // one as long as the registration may touch the parent
+	detached bool           // the hold does not end with that context
+	leads    bool           // it is a term of Elect
 
 	acquired  atomic.Bool                 // written by acquire, when all above has been written
+	releasing atomic.Bool                 // written by the first Release
+	txLeft    atomic.Bool                 // written by holdEnds: the hold was released while a transaction was open
 	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
 	lost      atomic.Pointer[error]       // written by Err: the loss that it saw before the keeper, and which stays the end of the hold
-	releasing atomic.Bool                 // written by the first Release
 	observed  atomic.Pointer[Hold]        // written by the acquirer, and by whoever tells the observer that the hold has ended; nil: nobody is told
 	tx        atomic.Pointer[pg.Tx]       // written by BeginTx: the latest
-	txLeft    atomic.Bool                 // written by holdEnds: the hold was released while a transaction was open
 }
 
 // Key is the name that was locked.

@@ -23,7 +23,17 @@ func TestMain(m *testing.M) {
 		Watch(os.Stdin)
 		os.Exit(0)
 	}
+	if os.Getenv("LOCKKEEPER_JOB_TEST_RUNS_UNGUARDED") != "" {
+		fmt.Fprintln(os.Stderr, runUnguarded())
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+}
+
+// runUnguarded is what a process of this test's does: it runs a command, and there is no watchdog yet.
+func runUnguarded() error {
+	_, err := Run(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}}, fakeHold{nil, func() error { return nil }}, nil)
+	return err
 }
 
 // fakeHold is one whose end a test chooses.

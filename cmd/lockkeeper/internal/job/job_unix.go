@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -61,6 +62,8 @@ type job struct {
 func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
 	j := &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, terminal: openTerminal(), changes: make(chan unix.WaitStatus)}
 	defer j.terminal.close()
+	runtime.LockOSThread() // see endWithParent
+	defer runtime.UnlockOSThread()
 	if err := j.start(); err != nil {
 		return Result{}, err
 	}
@@ -72,6 +75,7 @@ func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
 
 func (j *job) start() error {
 	attributes := &syscall.SysProcAttr{Setpgid: true}
+	endWithParent(attributes)
 	if j.terminal.interactive() {
 		attributes.Foreground, attributes.Ctty = true, j.terminal.fd()
 	}

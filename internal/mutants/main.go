@@ -13,76 +13,109 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 func main() {
-	run := flag.String("run", ".", "which bugs: a regular expression on their names")
+	names := flag.String("run", ".", "which bugs: a regular expression on their names")
 	span := flag.Duration("for", 20*time.Second, "how long each simulation looks for a bug; with 0 there is none")
 	seed := flag.Uint64("seed", 1, "seed of the simulations")
 	first := flag.Bool("first", true, "look first whether all is well without any bug")
 	tests := flag.Bool("tests", true, "ask the ordinary tests too: first the one that is named for a bug")
 	all := flag.Bool("all", true, "where neither that test nor the simulation finds a bug, ask all tests")
 	own := flag.Bool("own", true, "run the regression test that is named for a bug too, which must fail")
+	jobs := flag.Int("jobs", max(1, runtime.NumCPU()/2), "how many bugs are tried at one time")
 	flag.Parse()
 	b := bench{span: *span, seed: *seed, tests: *tests, all: *all, own: *own}
-	if err := b.run(os.Stdout, *run, *first); err != nil {
+	if err := run(b, os.Stdout, *names, *first, max(1, *jobs)); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func (b *bench) run(out io.Writer, run string, first bool) error {
-	pattern, err := regexp.Compile(run)
+// run tries the bugs with these names, some at one time, and prints what finds each, in the order of the lists.
+func run(b bench, out io.Writer, names string, first bool, jobs int) error {
+	pattern, err := regexp.Compile(names)
 	if err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp("", "lockkeeper-mutants-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(b.dir)
-	if err := copyTree(b.dir); err != nil {
-		return err
+	chosen := slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !pattern.MatchString(m.name) })
+	benches := make([]bench, min(jobs, max(1, len(chosen))))
+	for i := range benches {
+		benches[i] = b
+		if benches[i].dir, err = os.MkdirTemp("", "lockkeeper-mutants-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(benches[i].dir)
+		if err := copyTree(benches[i].dir); err != nil {
+			return err
+		}
 	}
 	if first && b.span > 0 {
-		if found, err := b.simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
+		if found, err := benches[0].simulate([]string{"TestKeepers", "TestStack"}); err != nil || found != nil {
 			return fmt.Errorf("without any bug put back the simulation should be green: %v %w", found, err)
 		}
 	}
+	// Sent by whoever tried a bug; received by run; never closed; capacity 1: one result each.
+	results := make([]chan result, len(chosen))
+	for i := range results {
+		results[i] = make(chan result, 1)
+	}
+	var next atomic.Int64
+	for i := range benches { // joined by the results
+		go func() {
+			for at := next.Add(1) - 1; int(at) < len(chosen); at = next.Add(1) - 1 {
+				results[at] <- benches[i].look(chosen[at])
+			}
+		}()
+	}
 	fmt.Fprintf(out, "| bug | found by | check | histories | steps | made short to | its own test |\n|---|---|---|---|---|---|---|\n")
 	var missed []string
-	for _, m := range mutants {
-		if !pattern.MatchString(m.name) {
-			continue
-		}
-		row, err := b.try(m)
-		own, failed := "", false
-		if err == nil {
-			own, failed, err = b.regression(m)
-		}
-		switch {
-		case err != nil: // the others are tried all the same
-			missed = append(missed, m.name+": "+err.Error())
-			row = &finding{by: "**not tried**"}
-		case row == nil && !b.asked(m):
-			row = &finding{by: "not asked"}
-		case row == nil:
-			missed = append(missed, m.name)
-			row = &finding{by: "**nothing**"}
-		}
-		if own != "" && !failed {
-			missed = append(missed, m.name+" (by "+own+")")
-			own += " **passes**"
-		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s | %s |\n", m.name, row.by, row.check, row.histories, row.steps, row.short, own)
+	for _, each := range results {
+		r := <-each
+		fmt.Fprint(out, r.row)
+		missed = append(missed, r.missed...)
 	}
 	if len(missed) > 0 {
 		return fmt.Errorf("%d bugs were not found: %s", len(missed), strings.Join(missed, "; "))
 	}
 	return nil
+}
+
+// result is a row of the table, and what was not as it should be.
+type result struct {
+	row    string
+	missed []string
+}
+
+// look tries one bug.
+func (b *bench) look(m mutant) (r result) {
+	row, err := b.try(m)
+	own, failed := "", false
+	if err == nil {
+		own, failed, err = b.regression(m)
+	}
+	switch {
+	case err != nil: // the others are tried all the same
+		r.missed = append(r.missed, m.name+": "+err.Error())
+		row = &finding{by: "**not tried**"}
+	case row == nil && !b.asked(m):
+		row = &finding{by: "not asked"}
+	case row == nil:
+		r.missed = append(r.missed, m.name)
+		row = &finding{by: "**nothing**"}
+	}
+	if own != "" && !failed {
+		r.missed = append(r.missed, m.name+" (by "+own+")")
+		own += " **passes**"
+	}
+	r.row = fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n", m.name, row.by, row.check, row.histories, row.steps, row.short, own)
+	return r
 }
 
 // asked reports whether any check was asked.
@@ -166,7 +199,7 @@ func (b *bench) regression(m mutant) (name string, failed bool, err error) {
 		return "", false, err
 	}
 	name = "TestBug" + number[1]
-	out, err := b.goCommand("test", "-v", "-count=1", "-timeout", "200s", "./manager", "-run", "^"+name+"_")
+	out, err := b.goCommand("test", "-v", "-vet=off", "-count=1", "-timeout", "200s", "./manager", "-run", "^"+name+"_")
 	switch {
 	case bytes.Contains(out, []byte("[build failed]")):
 		return "", false, fmt.Errorf("it does not compile: %s", tail(out))
@@ -183,9 +216,6 @@ func (b *bench) try(m mutant) (*finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out, err := b.goCommand("build", "./actor", "./pg", "./manager"); err != nil {
-		return nil, fmt.Errorf("it does not compile: %s", tail(out))
-	}
 	if m.test != "" && b.tests {
 		if found, err := b.named(m); found != nil || err != nil {
 			return found, err
@@ -196,7 +226,7 @@ func (b *bench) try(m mutant) (*finding, error) {
 		return found, err
 	}
 	for _, tests := range []string{"actor", "pg", "manager"} {
-		if out, err := b.goCommand("test", "-failfast", "-timeout", "200s", "./"+tests); err != nil {
+		if out, err := b.goCommand("test", "-vet=off", "-failfast", "-timeout", "200s", "./"+tests); err != nil {
 			return failure(tests, out)
 		}
 	}
@@ -206,7 +236,7 @@ func (b *bench) try(m mutant) (*finding, error) {
 // named runs the test that is named for a bug.
 func (b *bench) named(m mutant) (*finding, error) {
 	tests, name, _ := strings.Cut(m.test, " ")
-	args := []string{"test", "-v", "-count=1", "-failfast", "-timeout", "100s", "./" + tests, "-run", "^" + name + "$"}
+	args := []string{"test", "-v", "-vet=off", "-count=1", "-failfast", "-timeout", "100s", "./" + tests, "-run", "^" + name + "$"}
 	if m.race {
 		args = slices.Insert(args, 1, "-race")
 	}
@@ -264,7 +294,7 @@ func (b *bench) simulate(names []string) (*finding, error) {
 		return nil, nil
 	}
 	for _, name := range names {
-		out, err := b.goCommand("test", "-v", "-timeout", (b.span + 2*time.Minute).String(), "./internal/sim", "-run", "^"+name+"$",
+		out, err := b.goCommand("test", "-v", "-vet=off", "-timeout", (b.span + 2*time.Minute).String(), "./internal/sim", "-run", "^"+name+"$",
 			"-args", "-sim.seed="+strconv.FormatUint(b.seed, 10), "-sim.for="+b.span.String(), "-sim.workers=1")
 		if err == nil {
 			continue

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -213,6 +214,9 @@ func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		if std.Conn().PgConn().IsBusy() {
 			return errors.Join(errBusy, driver.ErrBadConn)
 		}
+		if err := endBackgroundRead(ctx, std.Conn().PgConn()); err != nil {
+			return errors.Join(err, driver.ErrBadConn)
+		}
 		hijacked, err := std.Conn().PgConn().Hijack()
 		if err != nil {
 			return err
@@ -227,4 +231,26 @@ func (s dbSource) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 		return taken, nil
 	}
 	return nil, errors.Join(err, conn.Close())
+}
+
+// endBackgroundRead ends the read in which pgx's background reader may be: a write that takes more than 15 ms starts it, and it would take an answer
+// from whoever has the connection next. (PgConn.SyncConn, which is for that, sends a statement, and starts it again where writes are slow.)
+func endBackgroundRead(ctx context.Context, conn *pgconn.PgConn) error {
+	defer context.AfterFunc(ctx, func() { closeSocket(conn.Conn()) })() // for a connection whose deadlines do nothing
+	if err := conn.Conn().SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		return noDeadlines(err)
+	}
+	for {
+		message, err := conn.Frontend().Receive() // once the background reader has ended this reads itself, which the deadline ends at once
+		var timeout net.Error
+		switch m := message.(type) {
+		case *pgproto3.ErrorResponse: // the server's last word
+			return pgconn.ErrorResponseToPgError(m)
+		case nil:
+			if errors.As(err, &timeout) && timeout.Timeout() {
+				return conn.Conn().SetReadDeadline(time.Time{})
+			}
+			return err
+		}
+	}
 }

@@ -84,4 +84,6 @@ var ofSetUp = []mutant{
 		{"pg/timeline.go", "\t\tif seen != nil && t.before(*seen) {\n", "\t\tif seen != nil && seen.before(t) && t.before(*seen) {\n"}}},
 	{name: "a standby is accepted", test: "pg TestALaterSessionElsewhereIsRefused", edits: []edit{
 		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},
+	{name: "a read of pgx's in the background stays with a connection of database/sql's", test: "pg TestASlowWriteLeavesNoReaderBehind", edits: []edit{
+		{"pg/source.go", "if err := endBackgroundRead(ctx, std.Conn().PgConn()); err != nil {", "if err := ctx.Err(); err != nil {"}}},
 }

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"go/types"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,15 +22,40 @@ var packages = []string{"actor", "pg", "manager", "otel", "prom"}
 // Names and types go on as well as texts: what comes of each bug is accepted by the compiler.
 func TestW18_EveryBugCompiles(t *testing.T) {
 	c := newChecker(t)
-	for _, m := range mutants {
-		if err := c.check(m); err != nil {
-			t.Errorf("%s: %v", m.name, err)
+	for _, group := range apart(mutants) {
+		if c.check(group...) == nil {
+			continue
+		}
+		for _, m := range group {
+			if err := c.check(m); err != nil {
+				t.Errorf("%s: %v", m.name, err)
+			}
 		}
 	}
 	broken := mutant{edits: []edit{{"actor/errors.go", "package actor\n", "package actor\n\nvar broken int = nothing\n"}}}
 	if err := c.check(broken); err == nil {
 		t.Error("a bug that does not compile was accepted")
 	}
+}
+
+// apart makes groups of bugs no two of which are in one file: a group is checked in the time of one bug.
+func apart(all []mutant) (groups [][]mutant) {
+	var used []map[string]bool // the files, by group
+	for _, m := range all {
+		isUsed := func(files map[string]bool) bool {
+			return slices.ContainsFunc(m.edits, func(e edit) bool { return files[e.file] })
+		}
+		at := slices.IndexFunc(used, func(files map[string]bool) bool { return !isUsed(files) })
+		if at < 0 {
+			at = len(groups)
+			groups, used = append(groups, nil), append(used, map[string]bool{})
+		}
+		groups[at] = append(groups[at], m)
+		for _, e := range m.edits {
+			used[at][e.file] = true
+		}
+	}
+	return groups
 }
 
 // checker checks the types of packages with a bug in them. What they import is read from the build cache.
@@ -77,19 +103,19 @@ func (c *checker) Import(path string) (*types.Package, error) {
 	return c.imports.Import(path)
 }
 
-// check puts a bug in and checks each package that has a part of it, or imports one that has.
-func (c *checker) check(m mutant) error {
-	changes, err := m.apply(source)
-	if err != nil {
-		return err
-	}
+// check puts bugs in and checks each package that has a part of them, or imports one that has.
+func (c *checker) check(bugs ...mutant) error {
 	changed := map[string]*ast.File{}
-	for file, text := range changes {
-		parsed, err := parser.ParseFile(c.fset, file, text.after, parser.SkipObjectResolution)
+	for _, m := range bugs {
+		changes, err := m.apply(source)
 		if err != nil {
 			return err
 		}
-		changed[file] = parsed
+		for file, text := range changes {
+			if changed[file], err = parser.ParseFile(c.fset, file, text.after, parser.SkipObjectResolution); err != nil {
+				return err
+			}
+		}
 	}
 	c.fresh = map[string]*types.Package{}
 	config := types.Config{Importer: c}

@@ -280,6 +280,7 @@ const hostileSQL = `CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO public; SE
 	CREATE FUNCTION current_database() RETURNS name LANGUAGE sql AS 'SELECT ''nowhere''::name';
 	CREATE FUNCTION set_config(text, text, bool) RETURNS text LANGUAGE sql AS 'SELECT $2';
 	CREATE FUNCTION current_setting(text) RETURNS text LANGUAGE sql AS 'SELECT ''on''';
+	CREATE FUNCTION current_setting(text, bool) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
 	CREATE FUNCTION version() RETURNS text LANGUAGE sql AS 'SELECT ''CockroachDB''';
 	CREATE FUNCTION unnest(bigint[]) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint';
 	CREATE FUNCTION unnest(text[]) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''''';

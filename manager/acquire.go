@@ -12,9 +12,6 @@ import (
 // acquire is acquire of the manager, which the observer is told of.
 func (k Key) acquire(ctx context.Context, t actor.Terms, opts []AcquireOption) (*Lock, error) {
 	o := &k.m.observing
-	if o.observer == nil {
-		return k.m.acquire(ctx, k, t, opts)
-	}
 	observed := o.begin(ctx, Acquisition{Key: k.name, ID: k.id, Keys: 1, Shared: t.Shared})
 	lock, err := k.m.acquire(ctx, k, t, opts)
 	o.finish(observed, lock, err)

@@ -209,7 +209,7 @@ type acquired struct {
 	err  error
 }
 
-// acquiring starts a call of Acquire, which is queued when acquiring returns.
+// acquiring starts a call of Acquire, which is queued when acquiring returns. No other calls of m may begin or end meanwhile: it counts those that wait.
 func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) <-chan acquired {
 	t.Helper()
 	before := m.Stats().Waiting

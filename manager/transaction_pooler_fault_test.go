@@ -24,6 +24,7 @@ func TestTransactionPoolerCancelledStatements(t *testing.T) {
 	p := behindPooler(t, nil)
 	m, other := p.open(t, manager.WithSharedSessions(1)), p.open(t)
 	lock, theirs := acquire(t, m, "kept"), acquire(t, other, "theirs")
+	waits := acquiring(bounded(t), t, m, "theirs")
 	ctx, stop := context.WithCancel(bounded(t))
 	defer stop()
 	var cancelled atomic.Int64
@@ -61,7 +62,6 @@ func TestTransactionPoolerCancelledStatements(t *testing.T) {
 			}
 		})
 	}
-	waits := acquiring(bounded(t), t, m, "theirs")
 	eventually(t, "many statements were cancelled", func() bool { return cancelled.Load() > 200 })
 	stop()
 	all.Wait()

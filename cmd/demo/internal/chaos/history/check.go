@@ -150,7 +150,7 @@ func (b *Book) sweep(k *lockBook, h *Hold) {
 			"%v still believed in its hold %v after %s (fault %d), which lasted %v", h,
 			time.Duration(h.Looked-f.Active), f.Kind, f.N, time.Duration(f.End-f.Active))
 	}
-	k.zombies = slices.DeleteFunc(k.zombies, func(z *Hold) bool { return z.WroteFrom+zombieBound < h.Granted })
+	k.zombies = slices.DeleteFunc(k.zombies, func(z *Hold) bool { return z.mayWriteFrom()+zombieBound < h.Granted })
 	if !h.clean() {
 		k.zombies = append(k.zombies, h)
 	}
@@ -193,7 +193,7 @@ const zombieBound = int64(15 * time.Second)
 // stale judges a write, or a second look at what is shared, that met another value than its holder had read. Another holder wrote in between. Either its hold
 // ended between its last look and its write, which only fencing tokens prevent; or it should not have been there.
 func (b *Book) stale(k *lockBook, h *Hold, r *Record) {
-	explained := slices.ContainsFunc(k.zombies, func(z *Hold) bool { return z == h || z.WroteFrom <= r.Return }) ||
+	explained := slices.ContainsFunc(k.zombies, func(z *Hold) bool { return z == h || z.mayWriteFrom() <= r.Return }) ||
 		slices.ContainsFunc(k.active, func(before *Hold) bool { // an overlap has its own verdict
 			return before != h && b.rules.endedByServer(before, h.Granted) != nil
 		})

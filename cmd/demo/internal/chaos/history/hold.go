@@ -72,10 +72,14 @@ func (h *Hold) over() bool { return h.LetBy > 0 || h.Told > 0 || h.Gone > 0 }
 // lost reports whether the hold ended in any other way than by a confirmed release.
 func (h *Hold) lost() bool { return h.Told > 0 || h.Gone > 0 || h.Letting > 0 && h.Let != OK }
 
-// clean reports whether its write, if any, was answered while the hold was believed in.
+// mayWriteFrom is since when its write may have been on its way.
+func (h *Hold) mayWriteFrom() int64 { return max(h.Granted, h.WroteFrom) }
+
+// clean reports whether its write, if any, was answered while the hold was believed in. A process that is killed may have sent a write which
+// it did not live to record.
 func (h *Hold) clean() bool {
 	if h.WroteFrom == 0 {
-		return true
+		return h.Gone == 0 || h.Room > 1
 	}
 	return h.WroteBy > 0 && h.Wrote != Unknown && (h.Looked >= h.WroteBy || h.Letting >= h.WroteBy && !h.lost())
 }

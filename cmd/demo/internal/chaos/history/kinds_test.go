@@ -31,6 +31,8 @@ func (s *story) once(process int, period uint32, from, to int64) {
 
 var terminated = fault(plan.Terminate, 1, 100, 101, 101, 101)
 
+var killed = fault(plan.KillWorker, 1, 100, 101, 120, 500)
+
 func TestKindsOfLocks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		faults []*plan.Fault
@@ -69,6 +71,16 @@ func TestKindsOfLocks(t *testing.T) {
 			s.ask(1, 0).grant(1).write(105, 110, 0).lose(105, 106, ByServer)
 			s.room(2, 0, Everyone).grant(106).add(Record{Kind: Reread, Call: 119 * ms, Return: 120 * ms}).release(120, 121, OK)
 		}, nil},
+		"a reader reads what a killed writer wrote": {[]*plan.Fault{killed}, func(s *story) {
+			s.ask(1, 0).grant(1).look(99)
+			s.book.Died(1, 1, 120*ms)
+			s.room(2, 0, Everyone).grant(106).add(Record{Kind: Reread, Call: 119 * ms, Return: 120 * ms}).release(120, 121, OK)
+		}, nil},
+		"a killed reader wrote nothing": {[]*plan.Fault{killed}, func(s *story) {
+			s.room(1, 0, Everyone).grant(1).look(99)
+			s.book.Died(1, 1, 120*ms)
+			s.room(2, 0, Everyone).grant(106).add(Record{Kind: Reread, Call: 119 * ms, Return: 120 * ms}).release(120, 121, OK)
+		}, []string{"stale write"}},
 		"two have two slots": {nil, func(s *story) {
 			s.room(1, 0, 2).grant(1).release(20, 21, OK)
 			s.room(2, 0, 2).grant(1).release(10, 12, OK)

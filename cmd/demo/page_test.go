@@ -128,7 +128,7 @@ func TestThePageEndsWithTheLoad(t *testing.T) {
 func TestThePageIsKept(t *testing.T) {
 	t.Parallel()
 	tab := browser.Open(t)
-	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "100ms")
+	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "1s")
 	p.until(p.stdout, `(?s)EXCLUSION PROVEN.*The page stays at http://.*/ for 10m0s\. Ctrl-C ends it\.`)
 	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(p.stdout.String())
 	for range 2 { // and loaded again
@@ -158,23 +158,18 @@ func TestThePageOfALoadThatDoesNotBegin(t *testing.T) {
 
 func TestThePageForOtherMachinesIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	p := start(t, "load", "--ui", "0.0.0.0:0", "--processes", "1", "--workers", "1", "--keys", "1", "--duration", "100ms")
-	pageOf(p, p.stdout)
-	if status := p.wait(); status != 0 {
-		t.Errorf("exit status %d\n%s", status, p.stderr)
-	}
-	contains(t, p.stderr.String(), "Warning: everybody who reaches this machine's 0.0.0.0 can open the page")
-	p.mustBeClean(0)
+	open := start(t, "load", "--ui", "0.0.0.0:0", "--duration", "10m")
+	address := strings.TrimSuffix(strings.TrimPrefix(pageOf(open, open.stdout), "http://"), "/")
+	open.until(open.stderr, `Warning: everybody who reaches this machine's 0\.0\.0\.0 can open the page`)
 
 	// A port that is taken is told before anything is started.
-	taken := start(t, "load", "--ui", "0.0.0.0:0", "--duration", "10m")
-	address := strings.TrimSuffix(strings.TrimPrefix(pageOf(taken, taken.stdout), "http://"), "/")
-	p = start(t, "load", "--ui", address)
+	p := start(t, "load", "--ui", address)
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d", status)
 	}
 	contains(t, p.stderr.String(), "the page cannot be served at "+address, "or auto")
 	p.mustBeClean(0)
-	taken.signal(syscall.SIGINT)
-	taken.wait()
+	open.signal(syscall.SIGINT)
+	open.wait()
+	open.mustBeClean(0)
 }

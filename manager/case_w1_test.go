@@ -108,7 +108,7 @@ func TestW1DialThatBlocks(t *testing.T) {
 	for _, where := range placesOfConnect {
 		t.Run(string(where), func(t *testing.T) {
 			tr := newTrap(t)
-			m := tr.open(t, s, manager.WithConnectTimeout(500*time.Millisecond))
+			m := tr.open(t, s, manager.WithConnectTimeout(time.Second))
 			terminateAll(t, s, m)
 			entered := tr.setTimes(where, blocks, 1)
 			ctx, cancel := context.WithCancel(bounded(t))

@@ -265,8 +265,10 @@ func failure(tests string, out []byte) (*finding, error) {
 		found.check += string(m[1])
 	} else if m := runningText.FindSubmatch(out); m != nil {
 		found.check += string(m[1])
+	} else if m := panicText.FindSubmatch(out); m != nil {
+		found.check += "the process ends: " + string(m[1])
 	} else {
-		found.check += "the process ended: " + tail(out)
+		found.check += "the process ends: " + strings.Join(strings.Fields(tail(out)), " ") // a row is a line
 	}
 	return found, nil
 }

@@ -169,8 +169,9 @@ func TestChaosBehindAPooler(t *testing.T) {
 	if status := p.wait(); status != 0 {
 		t.Errorf("exit status %d\n%s\n%s", status, p.stdout, p.stderr)
 	}
-	if r := decodeChaos(t, p); r.Losses == 0 || r.Pooler != "transaction" {
-		t.Errorf("%d losses, pooler %q", r.Losses, r.Pooler)
+	// Whether any of its few faults meets a holder is up to chance.
+	if r := decodeChaos(t, p); r.Grants == 0 || r.Checked != r.Grants || len(r.Schedule) == 0 || r.Pooler != "transaction" {
+		t.Errorf("%d grants, %d checked, %d faults, pooler %q", r.Grants, r.Checked, len(r.Schedule), r.Pooler)
 	}
 	eventually(t, func() bool { return p.clean(0) })
 }

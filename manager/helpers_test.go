@@ -209,13 +209,19 @@ type acquired struct {
 	err  error
 }
 
-// acquiring starts a call of Acquire, which is queued when acquiring returns. No other calls of m may begin or end meanwhile: it counts those that wait.
+// acquiring starts a call of Acquire, which is queued when acquiring returns; see waiting.
 func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string, opts ...manager.AcquireOption) <-chan acquired {
+	t.Helper()
+	return waiting(t, m, func() (*manager.Lock, error) { return m.Acquire(ctx, key, opts...) })
+}
+
+// waiting starts a call of m's, which is queued when waiting returns. No other calls of m may begin or end meanwhile: it counts those that wait.
+func waiting(t *testing.T, m *manager.Manager, call func() (*manager.Lock, error)) <-chan acquired {
 	t.Helper()
 	before := m.Stats().Waiting
 	out := make(chan acquired, 1)
 	go func() {
-		lock, err := m.Acquire(ctx, key, opts...)
+		lock, err := call()
 		out <- acquired{lock, err}
 	}()
 	eventually(t, "the call is queued", func() bool { return m.Stats().Waiting > before || len(out) > 0 })

@@ -26,14 +26,7 @@ func acquireShared(t *testing.T, m *manager.Manager, key string, opts ...manager
 // sharing starts a call of AcquireShared for "k", which is queued when sharing returns.
 func sharing(t *testing.T, m *manager.Manager) <-chan acquired {
 	t.Helper()
-	before := m.Stats().Waiting
-	out := make(chan acquired, 1)
-	go func() {
-		lock, err := m.AcquireShared(t.Context(), "k")
-		out <- acquired{lock, err}
-	}()
-	eventually(t, "the call is queued", func() bool { return m.Stats().Waiting > before || len(out) > 0 })
-	return out
+	return waiting(t, m, func() (*manager.Lock, error) { return m.AcquireShared(t.Context(), "k") })
 }
 
 // granted is the lock of a call that was started before.

@@ -170,6 +170,8 @@ func TestThePageForOtherMachinesIsWarnedOf(t *testing.T) {
 	contains(t, p.stderr.String(), "the page cannot be served at "+address, "or auto")
 	p.mustBeClean(0)
 	open.signal(syscall.SIGINT)
-	open.wait()
+	if status := open.wait(); status != 130 {
+		t.Errorf("exit status %d, want 130\n%s", status, open.stderr)
+	}
 	open.mustBeClean(0)
 }

@@ -232,7 +232,7 @@ func TestAFalseLossIsFound(t *testing.T) {
 }
 
 func TestAKilledProcessHoldsNoLonger(t *testing.T) {
-	s := newStory(t, fault(plan.KillWorker, 1, 100, 101, 120, 500))
+	s := newStory(t, killed)
 	s.ask(1, 0).grant(1).look(90)
 	s.ask(1, 50) // what became of it nobody knows
 	s.book.Died(1, 1, 120*ms)
@@ -241,7 +241,7 @@ func TestAKilledProcessHoldsNoLonger(t *testing.T) {
 	if v.Killed != 1 || v.Operations.Acquire["unknown"] != 1 {
 		t.Errorf("%+v", v)
 	}
-	s = newStory(t, fault(plan.KillWorker, 1, 100, 101, 120, 500))
+	s = newStory(t, killed)
 	s.ask(1, 0).grant(1).look(90)
 	s.book.Died(1, 1, 120*ms)
 	s.ask(2, 2).grant(80).release(130, 131, OK) // while it was alive

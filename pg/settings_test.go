@@ -298,7 +298,7 @@ const hostileSQL = `CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO public; SE
 	CREATE DOMAIN int8 AS pg_catalog.int4; CREATE DOMAIN bool AS pg_catalog.text;
 	CREATE VIEW pg_settings AS SELECT ''::text AS name, ''::text AS setting WHERE false;
 	CREATE VIEW pg_locks AS SELECT 1 AS pid; CREATE VIEW pg_database AS SELECT 1 AS oid;
-	CREATE VIEW pg_stat_activity AS SELECT 1 AS pid`
+	CREATE FUNCTION pg_stat_get_activity(int) RETURNS TABLE (pid int) LANGUAGE sql AS 'SELECT 1'`
 
 // A server that is too old for a setting, or refuses one, still gets the rest, and that is told once.
 func TestASettingThatTheServerDoesNotTake(t *testing.T) {

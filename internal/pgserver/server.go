@@ -141,9 +141,13 @@ func (s *Server) create(ctx context.Context) error {
 	if err := s.startFirst(ctx, nil); err != nil {
 		return err
 	}
+	stored, err := verifier(s.password)
+	if err != nil {
+		return err
+	}
 	return s.execOn(ctx, "postgres",
 		"CREATE DATABASE "+Database,
-		"ALTER ROLE "+Superuser+" PASSWORD '"+s.password+"'") // a template has another server's
+		"ALTER ROLE "+Superuser+" PASSWORD '"+stored+"'") // a template has another server's
 }
 
 // DSN connects as the superuser over the unix socket; it holds no password.

@@ -316,7 +316,7 @@ func askedAgain(t *testing.T, s *pgserver.Server, pid, n int, over func() bool) 
 		if over() {
 			return true
 		}
-		rows := query(t, s, fmt.Sprintf("SELECT query_start FROM pg_stat_activity WHERE pid = %d", pid))
+		rows := query(t, s, fmt.Sprintf("SELECT query_start FROM pg_stat_get_activity(%d)", pid))
 		if len(rows) == 1 && rows[0][0] != last {
 			last = rows[0][0]
 			changes++

@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,13 @@ func TestW21DB(t *testing.T) {
 		for _, what := range []deed{panics, exits} {
 			t.Run(string(where)+" "+string(what), func(t *testing.T) {
 				leakFree(t, s)
+				// A connection whose AfterConnect does not return is closed by nobody but the collector.
+				t.Cleanup(func() {
+					eventually(t, "the collector has closed it", func() bool {
+						runtime.GC()
+						return connections(t, s) == 0
+					})
+				})
 				config, err := pgx.ParseConfig(dsn(s))
 				if err != nil {
 					t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 // connections is how many the server has of the code under test.
 func connections(t *testing.T, s *pgserver.Server) int {
 	t.Helper()
-	return len(query(t, s, "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'lk %'"))
+	return len(query(t, s, "SELECT 1 FROM pg_stat_get_activity(NULL) WHERE application_name LIKE 'lk %'"))
 }
 
 func TestManyLocksFewSessions(t *testing.T) {

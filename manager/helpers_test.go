@@ -116,7 +116,7 @@ func leakFree(t *testing.T, s *pgserver.Server) {
 		return
 	}
 	before, ours := goleak.IgnoreCurrent(), "0" // and the backends of a test that this one is part of
-	for _, row := range query(t, s, "SELECT pid FROM pg_stat_activity") {
+	for _, row := range query(t, s, "SELECT pid FROM pg_stat_get_activity(NULL)") {
 		ours += "," + row[0]
 	}
 	t.Cleanup(func() {
@@ -134,7 +134,7 @@ func leakFree(t *testing.T, s *pgserver.Server) {
 
 func leftAtServer(t *testing.T, s *pgserver.Server, except string) string {
 	t.Helper()
-	connections := query(t, s, "SELECT pid, application_name, state, query FROM pg_stat_activity "+
+	connections := query(t, s, "SELECT pid, application_name, state, query FROM pg_stat_get_activity(NULL) "+
 		"WHERE application_name LIKE 'lk %' AND pid NOT IN ("+except+")")
 	locks := query(t, s, "SELECT pid, granted, classid, objid FROM pg_locks "+
 		"WHERE locktype = 'advisory' AND pid NOT IN ("+except+")")

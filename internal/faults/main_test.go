@@ -282,7 +282,7 @@ func audit(t *testing.T, s *pgserver.Server) {
 		if err == nil {
 			o := &outsider{t: t, conn: watch}
 			if !poll(func() bool {
-				left = append(o.ask("SELECT pid, application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'lk %%'"),
+				left = append(o.ask("SELECT pid, application_name, state, query FROM pg_stat_get_activity(NULL) WHERE application_name LIKE 'lk %%'"),
 					o.ask("SELECT pid, granted, classid, objid FROM pg_locks WHERE locktype = 'advisory'")...)
 				return len(left) == 0
 			}) {

@@ -31,8 +31,9 @@ func TestKeepers(t *testing.T) {
 // whose timers fire in one instant, and a claim that comes in the middle of a step and may overtake others: who is first is the
 // scheduler's choice. The latter are known, and not counted.
 func TestKeepersRepeat(t *testing.T) {
+	const histories = 50
 	other := 0
-	for seed := range uint64(100) {
+	for seed := range uint64(histories) {
 		first := sim.Random(seed, 120)
 		if err := inBubble(t, first, func(_ *testing.T, src *sim.Source) error { return play(newWorld(src)) }); err != nil {
 			t.Fatal(err)
@@ -56,8 +57,8 @@ func TestKeepersRepeat(t *testing.T) {
 			}
 		}
 	}
-	if other > 5 {
-		t.Errorf("%d of 200 runs went another way than the first", other)
+	if other > 3 {
+		t.Errorf("%d of %d repeats went another way than the first", other, 2*histories)
 	}
 }
 

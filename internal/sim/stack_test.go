@@ -26,7 +26,7 @@ func TestStack(t *testing.T) {
 // The stack has many goroutines, and which of two acts first in one instant is the scheduler's choice: a history repeats
 // nearly always, which is what makes it worth to print its seed.
 func TestStackRepeats(t *testing.T) {
-	const runs = 60
+	const runs = 30
 	other := 0
 	for seed := range uint64(runs) {
 		first := sim.Random(seed, 150)

@@ -274,7 +274,11 @@ func (m *machine) due() {
 	case stIdle, stTrying, stUnlocking:
 		return
 	}
-	if passed(m.askAt) {
+	switch {
+	case !passed(m.askAt):
+	case m.queue.n == 0: // whom it was for has given up
+		m.askAt = time.Time{}
+	default:
 		m.askHolder()
 		if c := m.queue.head; m.server.op == opPoll && !m.server.stopping && !m.announces(c) {
 			m.reserve(c) // no session could be opened before: those who poll are not in the server's queue

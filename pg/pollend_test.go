@@ -114,6 +114,27 @@ func TestPollsOnFullSessions(t *testing.T) {
 	})
 }
 
+// A poll that was stopped while it is asked for needs no session in place of the one that is silent.
+func TestAStoppedPollOpensNothing(t *testing.T) {
+	polling(t, Config{SharedSessions: 1}, func(t *testing.T, f *fakeServer, p *Pool, other *fakeSession) {
+		f.try(other, 1)
+		f.onStatement(func(_ *fakeSession, q *question) { q.never = true })
+		c, silent := newCaller(1), p.first()
+		c.poll(p)
+		wait(pollSoonest)
+		p.StopPolling(&c.r)
+		receive(t, ended(silent))
+		if a := c.await(t); a.ok || causeOf(t, a.err) != CauseSilence {
+			t.Errorf("%+v", a)
+		}
+		wait(time.Second)
+		if s := p.Stats(); s.Shared+s.Opening != 0 {
+			t.Errorf("a session was opened: %+v", s)
+		}
+		pollsEnd(t, f, p)
+	})
+}
+
 // What the pool gave to a session that had received for the last time is answered when the session's end is told.
 func TestWhatAnEndedSessionNeverReceived(t *testing.T) {
 	p := &Pool{sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(),

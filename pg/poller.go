@@ -106,7 +106,7 @@ func (p *Pool) sendPolls() {
 		for rest := r.portion(l.ticked, (maxPollBatches-len(l.under))*maxBatch); rest > 0; rest -= maxBatch {
 			s := p.choose()
 			if s == nil {
-				if p.mayOpen() && !time.Now().Before(p.noGrowth) {
+				if r.waits() && p.mayOpen() && !time.Now().Before(p.noGrowth) {
 					p.open(UseShared)
 				}
 				break // where all sessions are full they wait for room

@@ -1,6 +1,9 @@
 package pg
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// Each poll is sent once in pollShare times their number: it bounds the part of the server's time that goes there, however many they are.
@@ -52,6 +55,11 @@ func (r *round) remove(old *poll) {
 	r.list[last] = nil
 	r.list = r.list[:last]
 	old.in, old.at = nil, -1
+}
+
+// waits reports whether one of them is not being asked for.
+func (r *round) waits() bool {
+	return slices.ContainsFunc(r.list, func(p *poll) bool { return !p.asking })
 }
 
 // portion is how many have their turn after a tick. What the server cannot keep up with is not made up for.

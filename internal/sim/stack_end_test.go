@@ -80,7 +80,9 @@ func (w *stack) goesWell() {
 	if !w.fine() {
 		return
 	}
-	for range 40 {
+	// A question who holds a lock may be put off for a second, also where nobody waits for the answer any more. The session that it is
+	// asked on is closed when it has been idle for its limit after that.
+	for range 60 {
 		w.heal()
 		w.pass(40 * time.Millisecond)
 	}

@@ -27,7 +27,8 @@ type Terms struct {
 	MinHold time.Duration
 	// MaxAttempts bounds the attempts that fail, and with PollFirst those that find the lock held. At least 1.
 	MaxAttempts int
-	// Deadline is when the caller will give up, zero if never. Shortly before, the keeper asks who holds the lock.
+	// Deadline is when the caller will give up, zero if never. The keeper asks who holds the lock after 100 ms of waiting (askAfter), or after
+	// half of the time that is left, if that is sooner; then every 2 s (askAgain).
 	Deadline time.Time
 	// Owner is told when the hold is over.
 	Owner Owner
@@ -107,7 +108,7 @@ type Claim struct {
 	next, prev *Claim    // in the queue of waiters, or the list of holders
 	// Sent by the keeper; received by others who wait for the outcome; never closed; capacity replyRoom: Undecided, and the outcome.
 	awaiting []chan<- Reply
-	outcome  error // read by others only after a token of the outcome, or after the keeper has ended
+	outcome  error // read by others only after Decided came for it, or after the keeper has ended
 }
 
 type stage uint8
@@ -131,12 +132,12 @@ func (c *Claim) Replies() <-chan Reply { return c.reply }
 func (c *Claim) Received() {
 	c.received = true
 	if c.Err != nil {
-		c.answered()
+		c.returnReply()
 	}
 }
 
-// answered gives the channel back: no reply comes any more.
-func (c *Claim) answered() {
+// returnReply gives the channel back: no reply comes any more.
+func (c *Claim) returnReply() {
 	c.keeper.supervisor.replies.Put(c.reply)
 	c.reply = nil
 }
@@ -178,10 +179,10 @@ func (c *Claim) Release(done <-chan struct{}) (known bool) {
 	}
 	select {
 	case r := <-c.reply:
-		c.answered()
+		c.returnReply()
 		return r == Decided || c.Await(done) // the claim's context has ended, which need not be the caller's
 	case <-done:
-		return false // the token has yet to come: the channel cannot be used again
+		return false // the reply has yet to come: the channel cannot be used again
 	}
 }
 
@@ -202,7 +203,7 @@ func (c *Claim) ReleaseByContext() (known bool) {
 		return true
 	}
 	known = <-c.reply == Decided
-	c.answered()
+	c.returnReply()
 	return known
 }
 
@@ -220,12 +221,12 @@ func (c *Claim) ReleaseUnused() {
 // Await waits until the outcome is known, or done is closed. It reports whether the outcome is known. Any goroutine may call
 // it, any number of times.
 func (c *Claim) Await(done <-chan struct{}) (known bool) {
-	token := make(chan Reply, replyRoom)
-	if !c.send(await{c, token}) || <-token == Decided { // what is known counts, even if done is closed
+	reply := make(chan Reply, replyRoom)
+	if !c.send(await{c, reply}) || <-reply == Decided { // what is known counts, even if done is closed
 		return true
 	}
 	select {
-	case <-token:
+	case <-reply:
 		return true
 	case <-done:
 		return false
@@ -286,20 +287,20 @@ func (c *Claim) settle(outcome error) {
 		c.releaserWaits = false
 		c.reply <- Decided
 	}
-	for _, token := range c.awaiting {
-		token <- Decided
+	for _, reply := range c.awaiting {
+		reply <- Decided
 	}
 	c.awaiting = nil
 }
 
-// awaitOutcome has settle send Decided to token, or sends it at once where the claim is settled.
-func (c *Claim) awaitOutcome(token chan<- Reply) {
+// awaitOutcome has settle send Decided to reply, or sends it at once where the claim is settled.
+func (c *Claim) awaitOutcome(reply chan<- Reply) {
 	if c.stage == stageOver {
-		token <- Decided
+		reply <- Decided
 		return
 	}
-	token <- Undecided
-	c.awaiting = append(c.awaiting, token)
+	reply <- Undecided
+	c.awaiting = append(c.awaiting, reply)
 }
 
 // awaitRelease is awaitOutcome for the one who releases.

@@ -26,7 +26,8 @@
 //	start.reply            Supervisor.run                 the caller       never      1: one answer
 //	inquiry.reply          Supervisor.run                 Close            never      1: one answer
 //	keeper.requests        callers, contexts, timers,     keeper.run       never      0: the sender is received, or sees done
-//	                       Supervisor.tellClosing
+//	                       Supervisor.tellClosing, who
+//	                       passes hints on, the watcher
 //	keeper.events          the store                      keeper.run       never      5: what can be unread (eventRoom)
 //	keeper.done            -                              senders          run        nothing is sent
 //	Claim.reply            the keeper                     the caller       never      2: one question and the decision (replyRoom); later the
@@ -36,9 +37,10 @@
 //
 // # The keeper
 //
-// keeper.run (keeper.go) is one select. It gives each message to the machine (machine.go, attempt.go, hold.go), which is pure: what is
-// known of the server, and a message, give effects. The keeper carries the effects out (perform.go). What is known of the server
-// (server.go) is kept beside the machine, in one copy, since it stays true when the machine fails.
+// keeper.run (keeper.go) is one select. It gives each message to the machine (machine.go, attempt.go, try.go, hold.go, minhold.go, share.go,
+// peers.go), which has no I/O, no clock and no channel: what is known of the server, and a message, give effects and change claims. The keeper
+// carries the effects out (perform.go). What is known of the server (server.go) is kept beside the machine, since it stays true when the
+// machine fails: the machine works on a copy within a step, and each effect has one as of itself.
 //
 //	        claim              held by another: it may ask again            failure
 //	idle ──────────▶ trying ─────────────────────────▶ pausing ◀─────────────────────────────── waiting
@@ -74,7 +76,8 @@
 //   - A key has one keeper at a time, a keeper one operation at the store at a time, and a lock one holder at a time, or such as share it.
 //   - A claim is decided exactly once, and where it was granted it has exactly one outcome, also when the keeper fails.
 //   - A holder is told that its hold is over before the lock is anybody else's.
-//   - A keeper waits in its select and nowhere else, but to hand a request to the store. It runs no code of the user's.
+//   - A keeper waits in its select, in coolDown where its key is refused for a while, and to hand a request over: to the store, or as its last act to
+//     the supervisor. It runs no code of the user's.
 //   - Local waiters are served first come, first served, whatever their modes.
 //   - After a failure the lock that the keeper had is released, and confirmed released, before the next grant.
 package actor

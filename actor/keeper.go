@@ -10,10 +10,10 @@ type keeper struct {
 	supervisor *Supervisor
 	link       Link
 
-	// Sent by callers, by functions that they registered with contexts, by timers, and by Supervisor.tellClosing; received by run;
-	// never closed; unbuffered: whoever sends is received, or sees done.
+	// Sent by callers, by functions that they registered with contexts, by timers, by Supervisor.tellClosing, by Pool.passOn of package pg and
+	// by the watcher of package manager; received by run; never closed; unbuffered: whoever sends is received, or sees done.
 	requests chan message
-	// Sent by the store; received by run; never closed; capacity eventRoom: see there.
+	// Sent by the store, from goroutines of pool and sessions; received by run; never closed; capacity eventRoom: see there.
 	events chan Event
 	// Closed by run at its end; received by whoever sends requests; nothing is sent.
 	done chan struct{}
@@ -44,7 +44,8 @@ func newKeeper(s *Supervisor, id int64, name string) *keeper {
 	return k
 }
 
-// run is the keeper's goroutine: it waits here and nowhere else. It returns once the supervisor has removed the keeper.
+// run is the keeper's goroutine. It waits here, to hand a request to the store, and while the key is refused in coolDown. It returns when
+// the supervisor has received it from retired.
 func (k *keeper) run() {
 	for !k.ended {
 		select {
@@ -145,7 +146,8 @@ func (k *keeper) clock(m message) (now, trusted time.Time) {
 	return time.Now(), trusted
 }
 
-// unsent is closed when the operation under way is known never to have been sent; nil where it was.
+// unsent is closed when the session that the operation under way was given to, and that had ended, has answered all that it received; nil
+// where the session had not ended.
 func (k *keeper) unsent() <-chan struct{} {
 	if k.server.op == opNone {
 		return nil

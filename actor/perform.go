@@ -19,7 +19,7 @@ func (k *keeper) perform(fx *effect) {
 	switch fx.kind {
 	case fxTry, fxTryOwn, fxWait, fxPoll:
 		counters.Attempts.Add(1)
-		k.ask(fx)
+		k.request(fx)
 	case fxUnlock:
 		k.link.Unlock(fx.hint)
 	case fxReserve:
@@ -64,7 +64,7 @@ func (k *keeper) perform(fx *effect) {
 	}
 }
 
-func (k *keeper) ask(fx *effect) {
+func (k *keeper) request(fx *effect) {
 	switch shared := fx.server.shared; fx.kind {
 	case fxTry:
 		k.link.Try(shared)

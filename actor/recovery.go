@@ -133,7 +133,7 @@ func (k *keeper) resume() {
 	m := &k.machine
 	m.inherited = k.server.op != opNone
 	if m.inherited || k.server.held {
-		k.settleServer()
+		k.towardsIdle()
 		return
 	}
 	m.effects, m.server, m.now = m.effects[:0], k.server, time.Now()
@@ -155,7 +155,7 @@ func (k *keeper) coolDown(f *failure) (closes bool) {
 	defer over.Stop()
 	closes = k.machine.closing
 	for elapsed := false; ; {
-		k.settleServer()
+		k.towardsIdle()
 		switch {
 		case closes && k.server.idle():
 			return true
@@ -189,8 +189,8 @@ func (k *keeper) apply(e Event) {
 	}
 }
 
-// settleServer starts whatever brings the server nearer to idle.
-func (k *keeper) settleServer() {
+// towardsIdle starts whatever brings the server nearer to idle.
+func (k *keeper) towardsIdle() {
 	s := &k.server
 	switch {
 	case s.op == opPoll && !s.stopping:

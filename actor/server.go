@@ -1,7 +1,7 @@
 package actor
 
-// server is what the keeper knows of its lock at the server. It is the one copy: the machine works on it within a step, each
-// effect carries it as it is once the effect was carried out, and the keeper keeps it from step to step. It outlives an
+// server is what the keeper knows of its lock at the server. The keeper's is the one that counts, from step to step: the machine has a copy
+// within a step, and each effect one as it is once the effect was carried out. It outlives an
 // incarnation of the keeper, since what it says stays true when the machine has failed.
 type server struct {
 	op        operation // under way

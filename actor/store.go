@@ -46,7 +46,8 @@ type Link interface {
 	// Unsent is nil, unless the operation under way was given to a session that had ended. The channel is closed when that
 	// session has answered all that it received: without an answer by then, the operation was never sent.
 	Unsent() <-chan struct{}
-	// Session is what the lock is held on. It is not called while an operation is under way.
+	// Session is what the lock is held on. It is not called while an operation is under way, but where Unsent was closed: then it is what the
+	// operation was given to.
 	Session() Session
 	// Own is the key's own session; nil without one. It is not called while a reservation is under way.
 	Own() Session

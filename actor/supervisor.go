@@ -93,7 +93,7 @@ func NewSupervisor(c Config) *Supervisor {
 // start starts the supervisor's goroutine. Joined by Close, through done.
 func (s *Supervisor) start() { go s.run() }
 
-// run is the supervisor's goroutine: it waits here and nowhere else.
+// run is the supervisor's goroutine: it waits here, and at its end for goroutines that are about to return.
 func (s *Supervisor) run() {
 	defer close(s.done)
 	for stop := s.stop; stop != nil || s.keepers > 0; {

@@ -17,14 +17,15 @@ func (s store) Attach(id int64, events chan<- actor.Event) actor.Link {
 }
 
 // link is one keeper's requests to the pool: one for the lock, used again and again, and one reservation. The keeper's goroutine
-// sends them; the goroutines of pool and sessions answer, by Done, Lost, Reserved and Told, which only send an event.
+// sends them. The goroutines of pool and sessions answer, by Done, Lost, Reserved and Told, which only send an event; where the pool has
+// ended, the keeper's own goroutine does, as it sends.
 type link struct {
 	pool        *pg.Pool
 	events      chan<- actor.Event // sent by pool and sessions; received by the keeper; never closed; capacity as actor.Store says
 	request     pg.Request
 	unsent      <-chan struct{} // closed by the session that the request was given to, if it had ended; received by the keeper; nothing is sent
 	reservation *pg.Reservation
-	own         *pg.Solo // the key's own session; written before Reserved is sent
+	own         *pg.Solo // the key's own session; written by the pool's goroutine before it sends Reserved, and by the keeper's in Return
 }
 
 func (l *link) Try(shared bool) {
@@ -131,7 +132,7 @@ func (l *link) Done(r *pg.Request) {
 	case r.Again:
 		l.events <- actor.Answered{Answer: &actor.Answer{Again: true}}
 	default:
-		l.events <- actor.Answered{Answer: failed(r.Err)}
+		l.events <- actor.Answered{Answer: notGranted(r.Err)}
 	}
 }
 
@@ -140,7 +141,7 @@ func (l *link) Lost(s pg.Session, _ int64) { l.events <- actor.Lost{Session: s} 
 // Reserved implements [pg.Reserver].
 func (l *link) Reserved(_ *pg.Reservation, s *pg.Solo, err error) {
 	if err != nil {
-		l.events <- actor.Reserved{Answer: failed(err)}
+		l.events <- actor.Reserved{Answer: notGranted(err)}
 		return
 	}
 	l.own = s
@@ -152,6 +153,7 @@ func (l *link) Told(a pg.WhoAnswer) {
 	l.events <- actor.Told{Holder: holder(a.Holder), Waiters: a.Waiters, Asked: a.Asked}
 }
 
-func failed(err error) *actor.Answer {
+// notGranted is an answer without a grant. Without err the server said no, a slice of waiting is over, or a poll was stopped.
+func notGranted(err error) *actor.Answer {
 	return &actor.Answer{Err: err, Transient: err != nil && pg.Transient(err), Ended: pg.Ended(err)}
 }

@@ -127,7 +127,7 @@ func (l *Lock) release(p patience) error {
 	default:
 		known = l.claim.Release(p.done)
 	}
-	if known || first { // else the first waits to be told of the end of its context
+	if known || first { // a later caller that gave up leaves it: the first, in ReleaseByContext, is told by it
 		l.unregister()
 	}
 	var err error
@@ -170,9 +170,9 @@ func (l *Lock) beginRelease() {
 	}
 }
 
-// toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it
-// back. holdEnds takes it back only where it finds no Release, and where it has, the hold is found over here: holdEnds comes after
-// that, and this after releasing is set.
+// toldByContext reports whether the registration tells the keeper when done is closed, and stays until the first Release takes it back. The
+// hold's end takes it back too (holdEnds), unless it finds releasing set. Over is stored before holdEnds reads releasing, and releasing is
+// set before Over is read here: so where holdEnds has taken the registration back, Over is not nil here.
 func (l *Lock) toldByContext(done <-chan struct{}) bool {
 	return l.stop != nil && l.claim.Hold == actor.HoldWithContext && done == l.parent.Done() && l.claim.Over() == nil
 }

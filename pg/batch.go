@@ -36,29 +36,29 @@ type sending struct {
 	letters   []byte // for each entry, in order: 't', 'f', or standbyLetter
 	identity  string
 	who       map[int64]WhoAnswer
-	text      string // of sendLend and sendBack: the last row
-	loan      *Loan  // of sendLend
+	text      string // of kindLend and kindBack: the last row
+	loan      *Loan  // of kindLend
 	err       error  // the server's
 	skipped   bool   // it was not executed, since one before it has failed: it is sent again
 	broken    error  // the answer is not of the expected form
 
 	told atomic.Bool // written by the reader, before it tells the clients: the answers stand
 
-	doubt error // of a sendSettle: the error that put the entries in doubt
+	doubt error // of a kindSettle: the error that put the entries in doubt
 }
 
 type sendingKind uint8
 
 const (
-	sendLocks  sendingKind = iota
-	sendSettle             // unlocks of ids in doubt: both letters are an answer
-	sendAsk                // the health question
-	sendWho
-	sendHint // or listen
-	sendEnd  // of the session, in good order
-	sendLend // the first statement of a loan
-	sendPing // of a session that is lent
-	sendBack // the last statements of a loan
+	kindLocks  sendingKind = iota
+	kindSettle             // unlocks of ids in doubt: both letters are an answer
+	kindAsk                // the health question
+	kindWho
+	kindHint // or listen
+	kindEnd  // of the session, in good order
+	kindLend // the first statement of a loan
+	kindPing // of a session that is lent
+	kindBack // the last statements of a loan
 )
 
 // entry is what a session keeps of a request that it sent: once it is answered the request may be in use again.
@@ -99,9 +99,9 @@ func (f *sending) clearAnswer() {
 // message writes the statement of any kind but a hint, of which nothing depends.
 func (f *sending) message(e *encoder) ([]byte, error) {
 	switch f.kind {
-	case sendAsk:
+	case kindAsk:
 		return e.ask()
-	case sendWho:
+	case kindWho:
 		return e.who(f.whole.inquiry.wishes)
 	default:
 		return f.encode(e)
@@ -111,17 +111,17 @@ func (f *sending) message(e *encoder) ([]byte, error) {
 // encode writes the statement for the locks of f.
 func (f *sending) encode(e *encoder) ([]byte, error) {
 	first := &f.entries[0]
-	wait := f.kind == sendLocks && first.op == OpWait
+	wait := f.kind == kindLocks && first.op == OpWait
 	f.single = wait || len(f.entries) == 1 && !f.shared
 	switch {
 	case wait:
 		f.plain = e.plainWait
 		return e.wait(first)
-	case !f.single && f.kind == sendSettle:
+	case !f.single && f.kind == kindSettle:
 		return e.batch(f.shared, f.entries, nil)
 	case !f.single:
 		return e.batch(f.shared, f.entries[:f.unlocks], f.entries[f.unlocks:])
-	case f.kind == sendSettle || first.op == OpUnlock:
+	case f.kind == kindSettle || first.op == OpUnlock:
 		return e.int8(&unlockStatement, first.id)
 	default:
 		return e.int8(&tryStatement, first.id)
@@ -140,7 +140,7 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" && string(m.CommandTag) != "SELECT 0" // which scope.again has
 	case *pgproto3.ParseComplete, *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
 	case *pgproto3.ReadyForQuery:
-		if f.kind != sendPing && !f.scope.mayEnd(m.TxStatus, f.err != nil) {
+		if f.kind != kindPing && !f.scope.mayEnd(m.TxStatus, f.err != nil) {
 			f.broken = fmt.Errorf("the session is inside a transaction, or is not inside of its own (status %q)", m.TxStatus)
 		}
 		f.skipped = f.err != nil && sqlState(f.err) == "25P02"
@@ -154,18 +154,18 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 
 func (f *sending) row(values [][]byte) {
 	switch f.kind {
-	case sendAsk:
+	case kindAsk:
 		if len(values) == 1 {
 			f.identity = string(values[0])
 		}
-	case sendWho:
+	case kindWho:
 		f.whoRow(values)
-	case sendHint, sendEnd, sendPing: // pg_notify and pg_advisory_unlock_all return void
-	case sendLend, sendBack:
+	case kindHint, kindEnd, kindPing: // pg_notify and pg_advisory_unlock_all return void
+	case kindLend, kindBack:
 		if len(values) == 1 {
 			f.text = string(values[0])
 		}
-	case sendLocks, sendSettle:
+	case kindLocks, kindSettle:
 		f.lockRow(values)
 	}
 }
@@ -173,7 +173,7 @@ func (f *sending) row(values [][]byte) {
 // lockRow reads what came of locks. A row of another form adds nothing, and check finds that something is missing.
 func (f *sending) lockRow(values [][]byte) {
 	unlocks := f.unlocks
-	if f.kind == sendSettle {
+	if f.kind == kindSettle {
 		unlocks = len(f.entries)
 	}
 	switch {
@@ -184,7 +184,7 @@ func (f *sending) lockRow(values [][]byte) {
 	case len(values) != 1:
 	case values[0] == nil:
 		f.letters = append(f.letters, standbyLetter)
-	case f.kind == sendLocks && f.entries[0].op == OpWait:
+	case f.kind == kindLocks && f.entries[0].op == OpWait:
 		f.waitRow(string(values[0]))
 	case len(values[0]) == 1 && values[0][0] <= 1: // a boolean in binary form
 		f.letters = append(f.letters, "ft"[values[0][0]])
@@ -233,7 +233,7 @@ func (f *sending) waitRow(text string) {
 
 // check refuses an answer of another form than was asked for: a server that answers so keeps no locks that we know.
 func (f *sending) check() {
-	if f.err != nil || f.broken != nil || f.kind != sendLocks && f.kind != sendSettle {
+	if f.err != nil || f.broken != nil || f.kind != kindLocks && f.kind != kindSettle {
 		return
 	}
 	if f.rows != 1 || len(f.letters) != len(f.entries) || !f.completed {

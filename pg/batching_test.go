@@ -15,7 +15,7 @@ func submitTogether(s Session, callers []*caller, op Op) {
 // the answer to the first.
 func gather(s Session, submit func()) {
 	gate := &gateClient{open: make(chan struct{})}
-	for range maxInAir {
+	for range maxStatements {
 		s.Submit(&Request{Client: gate, ID: 1 << 50, Op: opWho, inquiry: &inquiry{}})
 		synctest.Wait()
 	}

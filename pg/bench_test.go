@@ -14,7 +14,7 @@ var batchSizes = []int{1, 10, 100, maxBatch}
 
 // batchOf makes a statement of so many entries, half of them unlocks as under load. One alone is a try.
 func batchOf(n int) *sending {
-	f := &sending{kind: sendLocks, unlocks: n / 2, scope: newConnectionScope(&Config{})}
+	f := &sending{kind: kindLocks, unlocks: n / 2, scope: newConnectionScope(&Config{})}
 	for i := range n {
 		op := OpTry
 		if i < f.unlocks {

@@ -7,8 +7,11 @@
 //	                       ┌── requests ──▶ Shared.run or Solo.run ── sent ──▶ reader ──▶ Client.Done
 //	keeper ────────────────┤                  │      ▲    │                      │
 //	                       │                  │      │    └───── socket ─────────┘
-//	                       │                  │      └──── answered, failed ─────┘
+//	                       │                  │      └──── answered, toOwner ────┘
 //	                       └── requests ──▶ Pool.run ◀── ended, polled, told, opened
+//
+// A keeper hears by methods that only send an event: Client.Done of the reader, of the owner and of the pool; Client.Lost of the owner;
+// Reserver.Reserved and Asker.Told of the pool.
 //
 // A session is a connection with two goroutines: its owner, which sends statements, and its reader, which is always in a read, so that
 // the end of the connection is seen when it comes. The reader decodes each answer and tells the clients. [Shared] has many locks: what
@@ -16,21 +19,24 @@
 // wait for it in the server's queue or since its holder wants a session to itself. [Pool] opens sessions as load asks, gives solo
 // sessions out, polls for keys that wait without one, and forgets sessions that have ended. What is asked beside that has a connection
 // of its own ([Questions]). It also tells other managers' pools which locks
-// are waited for and which have come free, by NOTIFY, and has one of its shared sessions LISTEN (hints.go): a goroutine for that session gives
-// what the reader hears to keepers. All of it is hints of when to try.
+// are waited for and which have come free, by NOTIFY, and has one of its shared sessions LISTEN (hints.go): Pool.passOn gives what that session's reader
+// hears to keepers, on a goroutine of its own. Solo sessions lie in a puddle, which makes and destroys them on goroutines of its own. All of it is hints of when to try.
 //
 //	channel            sent by                     received by        closed by  capacity
 //	session.requests   keepers, the pool           the owner          never      2,048 of a Shared, where requests wait without waking
 //	                                                                             anybody; 1 of a Solo, whose one client has one under way
 //	Shared.crowded     who finds requests full     the owner          never      1: one wish is enough
-//	session.sent       the owner                   the reader         never      3: as many statements are in the air (mostInAir)
-//	session.answered   the reader                  the owner          never      3: likewise
-//	session.failed     the reader                  the owner          never      3: likewise
+//	session.sent       the owner                   the reader         never      3: as many statements are in the air (airRoom)
+//	session.answered   the reader                  the owner          never      3: likewise; their clients were told
+//	session.toOwner    the reader                  the owner          never      3: likewise; those that the owner has to look at: errors,
+//	                                                                             and what has no client
 //	session.lastWord   the reader                  the owner          never      1: a server has one last word
-//	session.heard      the reader                  Pool.listen        never      1: the reader takes what is unread and adds to it
+//	session.heard      the reader                  Pool.passOn        never      1: the reader takes what is unread and adds to it
 //	session.readEnded  -                           the owner          reader     nothing is sent
 //	session.orders     the pool                    the owner          never      2: one to stop, one of a failover
-//	session.gone       -                           senders            the owner  nothing is sent
+//	session.gone       -                           senders, passOn,   the owner  nothing is sent
+//	                                               puddle, a loan's
+//	                                               caller
 //	Loan.granted       the owner                   Loan.Begin         never      1: one answer
 //	Loan.wants         the courier                 the owner          never      0: being received is the leave to write
 //	Loan.wrote         the courier                 the owner          never      1: it writes one thing at a time
@@ -39,8 +45,9 @@
 //	Loan.settled       the reader                  the owner          never      1: it looks at counts
 //	Loan.revoked       -                           the courier        the owner  nothing is sent
 //	Loan.ended         -                           the owner          courier    nothing is sent
-//	Pool.requests      keepers, Stats              Pool.run           never      0: run always receives
-//	Pool.grow          keepers                     Pool.run           never      1: one wish is enough
+//	Pool.requests      keepers, callers, passOn,   Pool.run           never      0: run always receives
+//	                   owners of lent sessions
+//	Pool.grow          the same, and Pool.run      Pool.run           never      1: one wish is enough
 //	Pool.opened        opening goroutines          Pool.run           never      0: run waits for each
 //	Pool.ended         sessions' owners            Pool.run           never      0: run waits for each
 //	Pool.polled        readers and owners          Pool.run           never      2: as many batches are under way (maxPollBatches)
@@ -50,8 +57,9 @@
 //	Pool.stop          Close                       Pool.run           never      1: one wish to close is enough
 //	Pool.done          -                           callers, sessions  Pool.run   nothing is sent
 //
-// The pool sends to sessions only where that does not wait; sessions send to the pool, and readers to owners, into room that is there,
-// or as their last act. A listening goroutine may wait for keepers, and nobody waits for it but Close. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
+// The pool sends to sessions only where that does not wait. So sessions may wait until the pool receives: the owner of a lent session does, with
+// its question who holds the lock. All else that sessions send to the pool, and readers to owners, goes into room that is there, or is their
+// last act. A listening goroutine may wait for keepers, and nobody waits for it but Close. A client's methods may do nothing but send into room that is there. So no two owners can wait for each other.
 //
 // # A session that is lent
 //

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// How the pool tells other managers of locks, and hears of them. All of it runs on the pool's goroutine but listen.
+// How the pool tells other managers of locks, and hears of them. All of it runs on the pool's goroutine but passOn, and Hints and Tell,
+// which callers and keepers call.
 
 const (
 	// maxHintBatches bounds the statements of hints under way. What queues meanwhile goes together.
@@ -212,30 +213,29 @@ func (p *Pool) startListening() {
 func (p *Pool) listensNow() {
 	n := &p.hints
 	n.listening = true
-	p.listen(n.listener, n.hear, p.self)
+	s, hear, self := n.listener, n.hear, p.self
+	p.listeners.Go(func() { p.passOn(s, hear, self) }) // joined by Close
 	if n.listened {
 		p.tellAgain()
 	}
 	n.listened = true
 }
 
-// listen starts the goroutine that passes on what a session hears, until that has ended. Joined by Close, through listeners.
-func (p *Pool) listen(s *Shared, hear func(*Hint), self uint32) {
-	p.listeners.Go(func() {
-		for {
-			select {
-			case texts := <-s.heard:
-				for _, text := range texts {
-					parseHints(text, self, func(n *Hint) {
-						p.stats.hintsHeard.Add(1)
-						hear(n)
-					})
-				}
-			case <-s.gone:
-				return
+// passOn gives what a session hears to keepers, until the session has ended. It is a goroutine of its own: it may wait for a keeper.
+func (p *Pool) passOn(s *Shared, hear func(*Hint), self uint32) {
+	for {
+		select {
+		case texts := <-s.heard:
+			for _, text := range texts {
+				parseHints(text, self, func(n *Hint) {
+					p.stats.hintsHeard.Add(1)
+					hear(n)
+				})
 			}
+		case <-s.gone:
+			return
 		}
-	})
+	}
 }
 
 // listenerEnded has another session listen, if the one that ended did.

@@ -103,7 +103,7 @@ func (s *session) goodbye() ([]byte, error) {
 	if len(message) == 0 || s.loss.Cause != CauseClosed && s.loss.Cause != CauseFailedOver {
 		return (&pgproto3.Terminate{}).Encode(nil)
 	}
-	s.sent <- s.newSending(sendEnd) // it has room: no hints are sent where a goodbye is more than one message
+	s.sent <- s.newSending(kindEnd) // it has room: no hints are sent where a goodbye is more than one message
 	return message, nil
 }
 
@@ -123,7 +123,7 @@ func (s *session) sayLast() {
 func (s *session) closeBy() time.Time {
 	bound := s.config.CloseTimeout
 	for _, f := range s.air {
-		if f.kind == sendLocks && len(f.entries) == 1 && f.entries[0].op == OpWait {
+		if f.kind == kindLocks && len(f.entries) == 1 && f.entries[0].op == OpWait {
 			bound += s.config.WaitSlice
 		}
 	}
@@ -138,7 +138,7 @@ func (s *session) leaveAfterPanic(over *bool) {
 	}
 	s.lose(CauseConnection, connPanic(recover()))
 	s.badConn = true
-	go s.leave()
+	go s.leave() // that goroutine is the owner from here on
 }
 
 func (s *session) refuse(r *Request) { r.answer(s.self, false, s.loss) }
@@ -167,7 +167,7 @@ func (s *session) refuseQueued() {
 func (s *session) recordFailed() {
 	for {
 		select {
-		case f := <-s.failed:
+		case f := <-s.toOwner:
 			if f.told.Load() {
 				s.self.record(f)
 			}

@@ -41,7 +41,7 @@ type loanState struct {
 	writing     bool  // the courier has leave to write
 	ending      bool  // the loan is to end
 	courierGone bool
-	backlog     []*Request
+	backlog     []*Request // received by run, and not yet sent, with a loan or without
 }
 
 // noLoan has no channels: a select on them waits for the other cases.
@@ -79,7 +79,7 @@ func (s *Solo) proceed() {
 func (s *Solo) sendLend(r *Request) {
 	s.lent.Store(true)
 	s.phase, s.loan, s.writing, s.ending, s.courierGone = lendAsked, r.loan, false, false, false
-	f := s.newSending(sendLend)
+	f := s.newSending(kindLend)
 	f.whole, f.loan = r, r.loan
 	message, err := s.enc.lend(s.config, s.taken)
 	s.write(f, message, err, s.answerBy())
@@ -88,15 +88,15 @@ func (s *Solo) sendLend(r *Request) {
 // lentAnswered deals with the answer to one of the owner's own statements around and during a loan.
 func (s *Solo) lentAnswered(f *sending) {
 	s.recordAnswered()
-	if f.broken != nil || f.kind == sendBack && f.err != nil {
+	if f.broken != nil || f.kind == kindBack && f.err != nil {
 		s.lose(CauseDoubt, orElse(f.broken, f.err))
 		return // still in the air: leave refuses what it has
 	}
 	s.outOfAir(f)
 	switch f.kind {
-	case sendLend:
+	case kindLend:
 		s.lendNow(f)
-	case sendBack:
+	case kindBack:
 		s.phase, s.loan = lendNone, noLoan
 		if err := checkBack(f.text); err != nil {
 			s.lose(CauseDoubt, err)
@@ -173,7 +173,7 @@ func (s *Solo) sendBack() {
 	}
 	s.phase = lendReturning
 	message, err := s.enc.back(s.taken, s.id, byte(s.loan.status.Load()))
-	s.write(s.newSending(sendBack), message, err, s.answerBy())
+	s.write(s.newSending(kindBack), message, err, s.answerBy())
 }
 
 // proofDue is when the session is to be asked whether it is alive while it is lent: early, since the answer may come by way of another.
@@ -194,7 +194,7 @@ func (s *Solo) prove(now time.Time) {
 		return
 	}
 	message, err := s.enc.ping()
-	s.write(s.newSending(sendPing), message, err, s.answerBy())
+	s.write(s.newSending(kindPing), message, err, s.answerBy())
 }
 
 // nudge has the server hear of a holder that reads slowly. In a COPY the server would not answer it, so rows must have come; and what the

@@ -2,7 +2,7 @@ package pg
 
 import "slices"
 
-// poolRequest is what keepers, and Stats, send to the pool.
+// poolRequest is what others send to the pool; see Pool.requests.
 type poolRequest interface {
 	do(p *Pool) // runs on the pool's goroutine
 	refuse()    // runs on the sender's, where the pool has ended

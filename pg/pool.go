@@ -34,10 +34,10 @@ type Pool struct {
 	plainWait atomic.Bool               // written by the owners of solo sessions: the server has no PL/pgSQL, so that a wait's end is logged
 	shared    atomic.Pointer[[]*Shared] // written by run: those that locks can be asked for on
 
-	// Sent by keepers, and by Stats; received by run; never closed; unbuffered: run always receives, and whoever comes after its end
-	// sees done.
+	// Sent by keepers, by callers (New, Stats, the question who holds a lock), by Pool.passOn and by the owners of lent sessions; received
+	// by run; never closed; unbuffered: run always receives, and whoever comes after its end sees done.
 	requests chan poolRequest
-	// Sent by keepers that find the shared sessions crowded; received by run; never closed; capacity 1: one wish is as good as many.
+	// Sent by who finds the shared sessions crowded: keepers, run itself, owners of lent sessions; received by run; never closed; capacity 1: one wish is as good as many.
 	grow chan struct{}
 	// Sent by opening goroutines as their last act; received by run; never closed; unbuffered: run waits for each.
 	opened chan opened
@@ -120,7 +120,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 	p.puddle, err = puddle.NewPool(&puddle.Config[*Solo]{
 		MaxSize:     int32(min(config.MaxSessions, 1<<20)),
 		Constructor: p.construct,
-		Destructor:  func(s *Solo) { s.end(); <-s.gone },
+		Destructor:  func(s *Solo) { s.end(); <-s.gone }, // on a goroutine of puddle's, for which nobody waits
 	})
 	if err != nil {
 		closeSocket(first.conn)
@@ -134,6 +134,8 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 	return p, nil
 }
 
+// construct runs on a goroutine of puddle's. An opening goroutine waits for it, or until its context ends; then what is made lies idle in
+// the puddle.
 func (p *Pool) construct(ctx context.Context) (*Solo, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -148,7 +150,7 @@ func (p *Pool) construct(ctx context.Context) (*Solo, error) {
 // start starts the pool's goroutine. Joined by Close, through done.
 func (p *Pool) start() { go p.run() }
 
-// run is the pool's goroutine: it waits here and nowhere else.
+// run is the pool's goroutine: it waits here, and at its end for the goroutines that have reported to it.
 func (p *Pool) run() {
 	defer close(p.done)
 	defer p.poller.tick.Stop()
@@ -230,7 +232,7 @@ func (p *Pool) destroyIdle() {
 	for _, resource := range p.puddle.AcquireAllIdle() {
 		if place := p.solos[resource.Value()]; place != nil {
 			place.idle = false
-		} else if !resource.Value().endTold { // an opener has left it there whose context had ended
+		} else if !resource.Value().endTold { // made for an opener whose context had ended by then
 			p.solos[resource.Value()] = &soloPlace{resource: resource}
 		}
 		resource.Destroy()

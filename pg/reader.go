@@ -92,12 +92,12 @@ func (s *session) readAll() error {
 		}
 		if coming.receive(message) {
 			switch {
-			case coming.kind == sendEnd:
+			case coming.kind == kindEnd:
 				return errEnded
-			case coming.kind == sendLend && coming.err == nil && coming.broken == nil:
+			case coming.kind == kindLend && coming.err == nil && coming.broken == nil:
 				lent = coming.loan
 				s.front.SetMaxBodyLen(0) // a holder's rows are as long as they are
-			case coming.kind == sendBack:
+			case coming.kind == kindBack:
 				lent = nil
 				s.front.SetMaxBodyLen(maxMessage)
 			}
@@ -149,16 +149,16 @@ func (s *session) deliver(f *sending) {
 	s.trust(f.sent)
 	s.inAir.Add(-1)
 	s.pool.stats.roundTrip(time.Since(f.sent), f)
-	if f.err != nil && f.kind != sendWho && f.kind != sendHint || f.skipped || f.broken != nil || f.kind == sendAsk || f.kind == sendSettle ||
-		f.kind >= sendLend {
-		s.failed <- f
+	if f.err != nil && f.kind != kindWho && f.kind != kindHint || f.skipped || f.broken != nil || f.kind == kindAsk || f.kind == kindSettle ||
+		f.kind >= kindLend {
+		s.toOwner <- f
 		return
 	}
 	f.told.Store(true)
 	n, released := len(f.entries), f.released()
 	s.tell(f)
 	if !released {
-		s.failed <- f // the owner must not wait to look: every lock on this session is in doubt
+		s.toOwner <- f // the owner must not wait to look: every lock on this session is in doubt
 		return
 	}
 	if n > 1 {
@@ -171,17 +171,17 @@ func (s *session) deliver(f *sending) {
 
 // tell answers the requests of a statement.
 func (s *session) tell(f *sending) {
-	if f.kind == sendWho {
+	if f.kind == kindWho {
 		if f.err == nil { // else nothing is known, nor that nobody waits
 			f.whole.inquiry.copyAnswers(f)
 		}
 		f.whole.answer(s.self, f.err == nil, f.err)
 		return
 	}
-	if f.kind == sendHint && f.whole == nil {
+	if f.kind == kindHint && f.whole == nil {
 		return // nobody waits for it
 	}
-	if f.kind == sendHint {
+	if f.kind == kindHint {
 		f.whole.answer(s.self, f.err == nil, f.err)
 		return
 	}

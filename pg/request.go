@@ -30,8 +30,8 @@ func (o Op) String() string {
 type Client interface {
 	// Done gives the answer to a request, which is its client's again.
 	Done(r *Request)
-	// Lost says that s has ended, and with it the lock on id that the client was granted there. It is called at most once for
-	// each grant, and never after the answer to its unlock.
+	// Lost says that s has ended, and with it the lock on id that the client was granted there. The session's owner calls it, at most once
+	// for each grant, and never after the answer to its unlock.
 	Lost(s Session, id int64)
 }
 

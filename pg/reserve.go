@@ -7,7 +7,8 @@ import (
 
 // A key that needs a session of its own reserves one, and queues for it, first come, first served.
 
-// Reserver is who asks for a session of its own. Reserved is called on the pool's goroutine and must not block.
+// Reserver is who asks for a session of its own. Reserved is called on the pool's goroutine, or on the sender's where the pool has ended, and
+// must not block.
 type Reserver interface {
 	Reserved(r *Reservation, s *Solo, err error)
 }

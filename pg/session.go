@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// maxInAir is how many statements a shared session has sent that are not answered. Two spare the server the wait for the next
+// maxStatements is how many statements a shared session may have sent that are not answered. Two spare the server the wait for the next
 // one, and the owner a wake-up for each answer. (Measured: a third more pairs at a thousand keys than with one; a third
 // statement gains nothing.)
-const maxInAir = 2
+const maxStatements = 2
 
-// mostInAir is how many there are with a hint that goes right behind a release.
-const mostInAir = maxInAir + 1
+// airRoom is the room for statements in the air: one more, for a hint that goes right behind a release.
+const airRoom = maxStatements + 1
 
 // session is what both kinds of session are made of: a connection, the goroutine that reads it, and how far it is trusted. Two
 // goroutines belong to it: the owner, which is run of [Shared] or [Solo], and the reader, which is read.
@@ -26,13 +26,14 @@ type session struct {
 
 	// Sent by keepers and the pool; received by the owner; never closed; capacity as the kind says.
 	requests chan *Request
-	// Sent by the owner; received by the reader; never closed; capacity mostInAir: as many statements are in the air at most.
+	// Sent by the owner; received by the reader; never closed; capacity airRoom: as many statements are in the air at most.
 	sent chan *sending
 	// Sent by the reader: statements whose clients it has told; received by the owner, when it next has a use for them; never
-	// closed; capacity mostInAir, as before.
+	// closed; capacity airRoom, as before.
 	answered chan *sending
-	// Sent by the reader: statements that the owner must look at soon; received by the owner; never closed; capacity mostInAir.
-	failed chan *sending
+	// Sent by the reader: statements that the owner has to look at, since they failed, have no client (a health question, what settles a doubt,
+	// the owner's own of a loan), or their answer is not what it should be; received by the owner; never closed; capacity airRoom, as before.
+	toOwner chan *sending
 	// Sent by the reader; received by the owner; never closed; capacity 1: a server has one last word.
 	lastWord chan *serverEndError
 	// Closed by the reader at its end, after which readErr may be read; received by the owner; nothing is sent.
@@ -41,16 +42,17 @@ type session struct {
 	// Sent by the pool; received by the owner; never closed; capacity 2: one order to stop and one failover at most.
 	orders chan order
 	// Of a Shared. Sent by the reader, which takes what is unread and sends it together with what is new; received by the goroutine that passes
-	// it on (Pool.listen); never closed; capacity 1: there is one sender, which has just made room.
+	// it on (Pool.passOn); never closed; capacity 1: there is one sender, which has just made room.
 	heard chan []string
-	// Closed by the owner at its end: all that it received is answered; received by senders of requests; nothing is sent.
+	// Closed by the owner at its end: all that it received is answered; received by senders of requests, by Pool.passOn, by puddle's goroutine and
+	// by who waits for a loan; nothing is sent.
 	gone chan struct{}
 
-	trusted atomic.Int64              // written by the reader: until when the session is trusted, in nanoseconds since asked
+	trusted atomic.Int64              // written by who starts it, by the reader, and by the owner of a lent one: until when the session is trusted, in nanoseconds since connection.asked
 	lost    atomic.Pointer[LossError] // written by the owner, before it tells the clients
 	closed  atomic.Bool               // written by the owner: it receives requests for the last time
 	inAir   atomic.Int64              // written by the owner, which adds a statement that it sends, and by the reader, which takes it off
-	locks   atomic.Int64              // written by the owner, which adds what it asks for, and by the reader, which takes off what is not held
+	locks   atomic.Int64              // written by the owner, which adds what it asks for, and by both, who take off what is not held
 
 	// The owner's.
 	air      []*sending // sent, and not yet back from the reader; oldest first
@@ -69,8 +71,8 @@ func newSession(p *Pool, c *connection, use Use, room int) session {
 	now := time.Now()
 	return session{
 		pool: p, config: &p.config, connection: *c, use: use,
-		requests: make(chan *Request, room), sent: make(chan *sending, mostInAir), answered: make(chan *sending, mostInAir),
-		failed: make(chan *sending, mostInAir), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
+		requests: make(chan *Request, room), sent: make(chan *sending, airRoom), answered: make(chan *sending, airRoom),
+		toOwner: make(chan *sending, airRoom), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
 		orders: make(chan order, 2), gone: make(chan struct{}),
 		enc: encoder{scope: p.config.scope}, timer: time.NewTimer(p.config.HealthInterval), armed: now.Add(p.config.HealthInterval), askedAt: c.asked, usedAt: now,
 	}
@@ -195,17 +197,17 @@ func (s *session) look(f *sending) {
 		s.lose(cause, f.broken)
 	case f.skipped:
 		s.resend(f)
-	case f.err != nil && f.kind == sendLocks:
+	case f.err != nil && f.kind == kindLocks:
 		s.settle(f)
 	case f.err != nil:
 		s.air = append(s.air, f)
 		s.lose(CauseDoubt, errors.Join(f.doubt, f.err))
-	case f.kind == sendSettle && f.entries[0].op == OpWait && f.entries[0].ok:
+	case f.kind == kindSettle && f.entries[0].op == OpWait && f.entries[0].ok:
 		// The block of a wait may have been stopped where it held the lock twice: between its try and its unlock. It is unlocked
 		// until there is nothing to unlock.
 		f.err = f.doubt
 		s.settle(f)
-	case f.kind == sendSettle:
+	case f.kind == kindSettle:
 		s.self.settled(f)
 		s.tellSettled(f)
 		s.recycle(f)
@@ -253,17 +255,17 @@ func (s *session) outOfAir(f *sending) {
 
 func (s *session) recycle(f *sending) { s.free = append(s.free, f) }
 
-// ask sends the health question.
-func (s *session) ask() {
+// askHealth sends the health question.
+func (s *session) askHealth() {
 	message, err := s.enc.ask()
 	s.askedAt = time.Now()
-	s.write(s.newSending(sendAsk), message, err, s.askedAt.Add(s.config.HealthTimeout))
+	s.write(s.newSending(kindAsk), message, err, s.askedAt.Add(s.config.HealthTimeout))
 }
 
 // settle unlocks once every id of a failed statement. The boolean tells what became of it: true, it was held and is free now;
 // false, it was not. Nobody is answered before.
 func (s *session) settle(f *sending) {
-	f.kind, f.doubt = sendSettle, f.err
+	f.kind, f.doubt = kindSettle, f.err
 	s.sendAfterFailure(f, s.answerBy())
 }
 
@@ -319,7 +321,7 @@ func (s *session) write(f *sending, message []byte, err error, deadline time.Tim
 		return
 	}
 	s.inAir.Add(1)
-	s.sent <- f // it has room: no more than mostInAir are in the air
+	s.sent <- f // it has room: no more than airRoom are in the air
 	if _, err := s.conn.Write(message); err != nil {
 		// The server may have said why, and the reader is about to read it. Its end tells, or the statement's deadline.
 		_ = s.conn.SetReadDeadline(deadline)

@@ -149,7 +149,7 @@ func stall(t testing.TB, s Session) (resume func()) {
 func fillAir(t testing.TB, p *Pool, s Session) (resume func()) {
 	t.Helper()
 	gate := stall(t, s)
-	fillers := newCallers(span(1<<41, maxInAir))
+	fillers := newCallers(span(1<<41, maxStatements))
 	for _, c := range fillers {
 		sent := p.Stats().Batches
 		c.submit(s, OpTry)
@@ -208,7 +208,7 @@ func TestWhatHasQueuedIsOneStatement(t *testing.T) {
 				statements = append(statements, [2]int{len(q.Unlocks()), len(q.Locks())})
 			}
 		})
-		first := newCallers(span(5000, maxInAir))
+		first := newCallers(span(5000, maxStatements))
 		for _, c := range first {
 			c.ask(p)
 			synctest.Wait() // it is under way, and not answered

@@ -81,15 +81,15 @@ func (s *Shared) run() {
 	over := false
 	defer s.leaveAfterPanic(&over)
 	for s.loss == nil {
-		full := len(s.air) >= maxInAir
+		full := len(s.air) >= maxStatements
 		select {
-		case r := <-open(s.requests, !full):
+		case r := <-when(s.requests, !full):
 			s.collect(r)
-		case f := <-open(s.answered, full):
+		case f := <-when(s.answered, full):
 			s.record(f)
 		case <-s.crowded:
 			s.collect(nil)
-		case f := <-s.failed:
+		case f := <-s.toOwner:
 			s.look(f)
 		case <-s.timer.C:
 			s.armed = time.Time{}
@@ -104,14 +104,14 @@ func (s *Shared) run() {
 			s.obey(o)
 		}
 		s.sendNext()
-		s.setTimer(len(s.ids) > 0 && len(s.air) < maxInAir, s.held > 0)
+		s.setTimer(len(s.ids) > 0 && len(s.air) < maxStatements, s.held > 0)
 	}
 	over = true
 	s.leave()
 }
 
-// open is c if the case is open, and else nil, which is never ready.
-func open[T any](c chan T, isOpen bool) chan T {
+// when is c if the case is open, and else nil, which is never ready.
+func when[T any](c chan T, isOpen bool) chan T {
 	if isOpen {
 		return c
 	}
@@ -170,10 +170,10 @@ func (s *Shared) sendNext() {
 	if len(s.air) > 0 {
 		s.recordAnswered()
 	}
-	for s.loss == nil && len(s.air) < maxInAir {
+	for s.loss == nil && len(s.air) < maxStatements {
 		switch {
 		case len(s.ids) > 0 && time.Since(s.askedAt) >= s.config.HealthInterval:
-			s.ask()
+			s.askHealth()
 		case len(s.offers) > 0:
 			s.sendOffers()
 		case len(s.backlog) == 0:
@@ -191,7 +191,7 @@ func (s *Shared) sendNext() {
 // sendBatch sends the tries and unlocks at the head of the backlog, up to the first request of another kind. Tries that there is
 // no room for go back to their clients.
 func (s *Shared) sendBatch() {
-	f := s.newSending(sendLocks)
+	f := s.newSending(kindLocks)
 	n, tries, room := 0, 0, s.config.MaxLocksPerSession-int(s.locks.Load())
 	for ; n < len(s.backlog) && n < maxBatch; n++ {
 		r := s.backlog[n]
@@ -238,7 +238,7 @@ func (s *Shared) sendOffers() {
 		}
 	}
 	message, err := s.enc.hint(string(text))
-	s.write(s.newSending(sendHint), message, err, s.answerBy())
+	s.write(s.newSending(kindHint), message, err, s.answerBy())
 	s.pool.stats.hintsSent.Add(1)
 }
 
@@ -257,14 +257,14 @@ func (s *Shared) noRoom() {
 func (s *Shared) sendWhole(r *Request) {
 	switch r.Op {
 	case opWho:
-		f := s.newSending(sendWho)
+		f := s.newSending(kindWho)
 		f.whole = r
 		message, err := s.enc.who(r.inquiry.wishes)
 		s.write(f, message, err, s.answerBy())
 		s.usedAt = f.sent // a session that is lent may need the next answer in time
 		return
 	case opHint, opListen:
-		f := s.newSending(sendHint)
+		f := s.newSending(kindHint)
 		f.whole = r
 		message, err := s.enc.hint(r.hint.text)
 		s.write(f, message, err, s.answerBy())
@@ -272,7 +272,7 @@ func (s *Shared) sendWhole(r *Request) {
 		return
 	default:
 	}
-	f := s.newSending(sendLocks)
+	f := s.newSending(kindLocks)
 	f.whole = r
 	for _, p := range r.polls.polls {
 		f.entries = append(f.entries, entry{id: p.id, op: opPoll, shared: p.shared, client: p.client})

@@ -58,8 +58,8 @@ func (s *Solo) run() {
 			s.backlog = append(s.backlog, r)
 		case f := <-s.answered:
 			s.record(f)
-		case f := <-s.failed:
-			if f.kind >= sendLend {
+		case f := <-s.toOwner:
+			if f.kind >= kindLend {
 				s.lentAnswered(f)
 			} else {
 				s.look(f)
@@ -74,19 +74,19 @@ func (s *Solo) run() {
 			s.readLost()
 		case o := <-s.orders:
 			s.obey(o)
-		case <-open(s.loan.wants, s.mayWrite()):
+		case <-when(s.loan.wants, s.mayWrite()):
 			s.letWrite()
 		case <-s.loan.wrote:
 			s.writing = false
 		case <-s.loan.settled: // it may be time for what had to wait
 		case <-s.loan.finish:
 			s.ending = true
-		case <-open(s.loan.ended, !s.courierGone):
+		case <-when(s.loan.ended, !s.courierGone):
 			s.courierEnded()
 		case a := <-s.loan.told:
 			s.proved(a)
 		}
-		s.proceed()
+		s.proceed() // sends what was received (lend.go, since a loan may be in the way)
 		s.setTimer(s.held && len(s.air) == 0, s.held)
 		if s.phase == lendOpen && len(s.air) == 0 {
 			s.wakeBy(s.proofDue())
@@ -103,14 +103,14 @@ func (s *Solo) tick(now time.Time) {
 	case s.phase != lendNone:
 		s.prove(now)
 	case s.held && now.Sub(s.askedAt) >= s.config.HealthInterval:
-		s.ask()
+		s.askHealth()
 	case !s.held && now.Sub(s.usedAt) >= s.config.idleLimit():
 		s.lose(CauseClosed, nil)
 	}
 }
 
 func (s *Solo) send(r *Request) {
-	f := s.newSending(sendLocks)
+	f := s.newSending(kindLocks)
 	f.addOne(r)
 	deadline := s.answerBy()
 	switch r.Op {

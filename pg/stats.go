@@ -70,7 +70,7 @@ func (s *stats) lost(cause Cause) {
 }
 
 func (s *stats) roundTrip(d time.Duration, f *sending) {
-	if f.kind == sendLocks && f.entries[0].op == OpWait {
+	if f.kind == kindLocks && f.entries[0].op == OpWait {
 		return
 	}
 	s.trips.Record(d)

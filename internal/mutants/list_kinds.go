@@ -122,7 +122,7 @@ var ofKinds = []mutant{
 	{name: "where readers only try nobody asks why they are kept out", test: "actor TestReadersAreKeptOutAsLongAsAWriterWaits", edits: []edit{
 		{"actor/share.go", "\tif !m.draining {\n", "\tif !m.draining || m.queue.n == 0 {\n"}}},
 	{name: "a question that failed says that nobody waits", test: "pg TestWhoWaitsIsTold", edits: []edit{
-		{"pg/reader.go", "\t\tif f.err == nil { // else", "\t\tif f.kind == sendWho { // else"}}},
+		{"pg/reader.go", "\t\tif f.err == nil { // else", "\t\tif f.kind == kindWho { // else"}}},
 	{name: "a writer that waited before the grant keeps readers out", test: "actor TestWhatWasAskedBeforeTheGrantKeepsNobodyOut", edits: []edit{
 		{"actor/share.go", "m.server.shared && t.Asked.After(m.grantedAt)", "m.server.shared"}}},
 	{name: "a reader joins on a session that is trusted no longer", test: "actor TestRandomHistories", edits: []edit{

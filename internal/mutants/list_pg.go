@@ -19,11 +19,11 @@ var ofSessions = []mutant{
 		{"pg/leave.go", "\t\tcase f := <-s.answered:\n\t\t\ts.self.record(f)\n\t\t\ts.tellHolders()\n", ""},
 		{"pg/leave.go", "\ts.recordAnswered() // what the reader", "\t// what the reader"}}},
 	{name: "a statement that failed is told without being settled", edits: []edit{
-		{"pg/session.go", "f.kind == sendLocks:\n\t\ts.settle(f)\n",
-			"f.kind == sendLocks:\n\t\tf.doubt = f.err\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
+		{"pg/session.go", "f.kind == kindLocks:\n\t\ts.settle(f)\n",
+			"f.kind == kindLocks:\n\t\tf.doubt = f.err\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n"}}},
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
-			"\tcase f.err != nil && f.kind == sendSettle:\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
+			"\tcase f.err != nil && f.kind == kindSettle:\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
 	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedWaitIsUnlockedToTheEnd", edits: []edit{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{

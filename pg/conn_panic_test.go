@@ -12,28 +12,41 @@ import (
 type badConn struct {
 	net.Conn
 	fail *atomic.Pointer[func()]
-	read bool // at Read, else at Write
+	at   string
+}
+
+// badError is an error that fails where somebody asks for its text.
+type badError struct{ fail func() }
+
+func (e badError) Error() string {
+	e.fail()
+	return "the text of a bad error"
 }
 
 func (c badConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if f := c.fail.Load(); f != nil && c.read {
+	switch f := c.fail.Load(); {
+	case f == nil:
+	case c.at == "Read":
 		(*f)()
+	case c.at == "the error of Read":
+		return 0, badError{*f}
 	}
 	return n, err
 }
 
 func (c badConn) Write(b []byte) (int, error) {
-	if f := c.fail.Load(); f != nil && !c.read {
+	if f := c.fail.Load(); f != nil && c.at == "Write" {
 		(*f)()
 	}
 	return c.Conn.Write(b)
 }
 
-// A connection that a DialFunc made and that panics, or ends its caller's goroutine, costs its session. (I11, W21)
+// A connection that a DialFunc made and that panics, or ends its caller's goroutine, costs its session; so does one whose errors do that. Nothing of
+// the user's runs where the loss is told: keepers ask for its text. (I11, W21)
 func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 	for name, f := range map[string]func(){"panic": func() { panic("the user's connection") }, "Goexit": runtime.Goexit} {
-		for at, read := range map[string]bool{"Read": true, "Write": false} {
+		for _, at := range []string{"Read", "Write", "the error of Read"} {
 			t.Run(name+" at "+at, func(t *testing.T) {
 				d := newDatabase(t)
 				var fail atomic.Pointer[func()]
@@ -44,7 +57,7 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 					if err != nil || fail.Load() != nil {
 						return conn, err
 					}
-					return badConn{conn, &fail, read}, nil
+					return badConn{conn, &fail, at}, nil
 				}
 				p := openPool(t, fromConfig(t, config), Config{})
 				holder, other := newCaller(1), newCaller(2)
@@ -54,7 +67,11 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 				if a := other.await(t); a.err == nil {
 					t.Errorf("%+v on a connection that fails", a)
 				}
-				holder.lost(t, CauseConnection)
+				text := holder.lost(t, CauseConnection).err.Error()
+				t.Log(text)
+				if text == "" {
+					t.Error("the loss has no text")
+				}
 			})
 		}
 	}

@@ -41,14 +41,21 @@ type LossError struct {
 	Cause Cause
 	PID   uint32
 	Err   error // may be nil
+
+	// Made once, by the session's owner: Err may come from a connection that a user's DialFunc made, and others ask for the text, keepers
+	// among them.
+	text string
 }
 
-func (e *LossError) Error() string {
-	if e.Err == nil {
-		return fmt.Sprintf("session of backend %d lost: %s", e.PID, e.Cause)
+func newLossError(cause Cause, pid uint32, err error) *LossError {
+	e := &LossError{Cause: cause, PID: pid, Err: err, text: fmt.Sprintf("session of backend %d lost: %s", pid, cause)}
+	if err != nil {
+		e.text += fmt.Sprintf(": %v", err)
 	}
-	return fmt.Sprintf("session of backend %d lost: %s: %v", e.PID, e.Cause, e.Err)
+	return e
 }
+
+func (e *LossError) Error() string { return e.text }
 
 func (e *LossError) Unwrap() error { return e.Err }
 

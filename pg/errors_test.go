@@ -352,7 +352,7 @@ func TestTransient(t *testing.T) {
 }
 
 func TestALossSaysWhatHappened(t *testing.T) {
-	err := &LossError{Cause: CauseServer, PID: 7, Err: &pgconn.PgError{Severity: "FATAL", Code: "57P01", Message: "bye"}}
+	err := newLossError(CauseServer, 7, &pgconn.PgError{Severity: "FATAL", Code: "57P01", Message: "bye"})
 	if text := err.Error(); !strings.Contains(text, "backend 7") || !strings.Contains(text, string(CauseServer)) ||
 		!strings.Contains(text, "57P01") {
 		t.Error(text)
@@ -360,7 +360,7 @@ func TestALossSaysWhatHappened(t *testing.T) {
 	if sqlState(err) != "57P01" {
 		t.Error("the server's error is not in the chain")
 	}
-	if text := (&LossError{Cause: CauseClosed, PID: 7}).Error(); text != "session of backend 7 lost: closed" {
+	if text := newLossError(CauseClosed, 7, nil).Error(); text != "session of backend 7 lost: closed" {
 		t.Error(text)
 	}
 }

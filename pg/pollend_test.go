@@ -140,7 +140,7 @@ func TestWhatAnEndedSessionNeverReceived(t *testing.T) {
 	p := &Pool{sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(),
 		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1)}
 	s := &Shared{session: session{connection: connection{pid: 7, asked: time.Now()}}}
-	s.lost.Store(&LossError{Cause: CauseConnection, PID: 7})
+	s.lost.Store(newLossError(CauseConnection, 7, nil))
 	p.sharedAll[s] = true
 	p.shared.Store(&[]*Shared{s})
 	c := newCaller(1)

@@ -134,7 +134,7 @@ func (s *session) unsentNow() <-chan struct{} {
 // lose ends the session. The owner's loop sees it.
 func (s *session) lose(cause Cause, err error) {
 	if s.loss == nil {
-		s.loss = &LossError{Cause: cause, PID: s.pid, Err: err}
+		s.loss = newLossError(cause, s.pid, err)
 	}
 }
 

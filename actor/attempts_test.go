@@ -59,6 +59,13 @@ func TestNoSessionIsNoFailureOfAPoll(t *testing.T) {
 	d.expect("try", stTrying).no().expect("reserve poll", stWaiting)
 }
 
+// After a failure, the last of several polls asks who holds the lock, and for a session, as any wait does.
+func TestTheLastPollAfterAFailureAsks(t *testing.T) {
+	d := newDriver(t).acquire("a", pollFirst(2)).expect("try", stTrying).broken().expect("ask-pause a", stPausing)
+	d.passes(time.Second).tick().expect("reserve poll", stWaiting).noSession().expect("", stWaiting)
+	d.wakesAfter(askAfter).passes(askAfter).tick().expect("ask reserve", stWaiting)
+}
+
 // A slice of waiting that ends without a grant gives others their turn on the session.
 func TestSliceOver(t *testing.T) {
 	in(t, stWaiting).no().expect("return reserve poll", stWaiting).session().no().expect("wait", stWaiting)

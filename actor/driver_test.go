@@ -136,7 +136,7 @@ func (d *driver) withdrawn() *driver        { return d.reserved(Answer{Err: errW
 func (d *driver) lose() *driver             { return d.step(Lost{theSession}) }
 func (d *driver) tick() *driver             { return d.step(due{}) }
 func (d *driver) close() *driver            { return d.step(closing{}) }
-func (d *driver) told(h *Holder) *driver    { return d.step(Told{Holder: h}) }
+func (d *driver) told(h *Holder) *driver    { return d.step(Told{Holder: h, Asked: d.now}) }
 
 // refusal checks why a claim was refused.
 func (d *driver) refusal(name string, reasons ...error) *Claim {

@@ -191,6 +191,9 @@ func TestWhoIsInTheWay(t *testing.T) {
 	if d.m.remote != h {
 		t.Error("the answer was forgotten")
 	}
+	if d.step(Told{}); d.m.remote != h {
+		t.Error("a question that failed had the holder forgotten")
+	}
 	if d.yes(); d.m.remote != nil {
 		t.Error("the lock is ours, and somebody else is still said to hold it")
 	}

@@ -135,7 +135,7 @@ func (k *keeper) clock(m message) (now, trusted time.Time) {
 			return now, trusted
 		}
 	case acquire:
-		if !e.claim.PollFirst && !e.claim.Shared && !(e.claim.Try && k.server.op == opWait) {
+		if !e.claim.PollFirst && !e.claim.Shared && !(e.claim.Try && k.server.op == opWait) && !k.machine.listed() {
 			return now, trusted
 		}
 		waiters = waiters || e.claim.Shared

@@ -206,7 +206,7 @@ func (m *machine) drive() {
 		m.try(c, fxTryOwn)
 	case c.PollFirst && !c.Try && !c.final && c.lastAttempt():
 		m.contended(c) // the only attempt it has left is the one that waits
-	case m.peers != nil && m.peers.listed && m.announces(c):
+	case m.listed() && m.announces(c):
 		m.contended(c) // the lock has just been offered to others
 	default:
 		m.try(c, fxTry)
@@ -289,13 +289,15 @@ func (m *machine) due() {
 	}
 	if state == stPausing && passed(m.wakeAt) {
 		askAt := m.askAt
-		m.drive()
-		m.askAt = askAt
+		if m.drive(); m.askAt.IsZero() {
+			m.askAt = askAt
+		}
 	}
 }
 
 func (m *machine) told(t Told) {
 	switch state := m.state(); {
+	case t.Asked.IsZero(): // the question failed
 	case state == stHeld:
 		m.toldOfWaiters(t)
 	case state != stKept && m.queue.n > 0:

@@ -146,7 +146,8 @@ func (m *machine) answeredBy(n *Hint) {
 // some at one time, so that one statement tells of them.
 func (m *machine) staleAt() time.Time {
 	spread := time.Duration(uint64(m.queue.head.ID) % uint64(answerAge))
-	return m.now.Add(answerAge + spread).Truncate(100 * time.Millisecond)
+	at := m.now.Add(answerAge + spread)
+	return at.Add(-time.Duration(at.UnixNano() % int64(100*time.Millisecond))) // and not Truncate, which goes by the wall clock from then on
 }
 
 // noSession takes the wish for a session to wait on back.
@@ -308,6 +309,9 @@ func (m *machine) announce() {
 
 // cameLate reports whether the last grant should have come by a hint.
 func (m *machine) cameLate() bool { return m.peers != nil && m.peers.late }
+
+// listed reports whether this process has just offered the lock, and stands in that offer.
+func (m *machine) listed() bool { return m.peers != nil && m.peers.listed }
 
 // hinted reports whether a hint is expected.
 func (m *machine) hinted() bool { return m.peers != nil && m.peers.answered }

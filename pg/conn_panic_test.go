@@ -74,5 +74,35 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 				}
 			})
 		}
+		t.Run(name+" at Write of a solo session", func(t *testing.T) {
+			d := newDatabase(t)
+			var fail atomic.Pointer[func()]
+			config := parsed(t, d.dsn())
+			dial := config.DialFunc
+			config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return badConn{conn, &fail, "Write"}, err
+			}
+			p := openPool(t, fromConfig(t, config), Config{})
+			for _, op := range []Op{OpTry, OpWait, OpUnlock} {
+				c := newCaller(1)
+				own := c.reserve(t, p, UseWaiting)
+				if op == OpUnlock {
+					if a := c.on(t, own, OpTry); !a.ok {
+						t.Fatalf("%+v", a)
+					}
+				}
+				fail.Store(&f)
+				if a := c.on(t, own, op); a.ok || a.err == nil {
+					t.Errorf("%v: %+v", op, a)
+				}
+				receive(t, ended(own))
+				fail.Store(nil)
+				p.Return(own)
+				if len(c.answers) != 0 {
+					t.Errorf("%v was answered twice", op)
+				}
+			}
+		})
 	}
 }

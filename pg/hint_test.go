@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,50 @@ func TestAnotherSessionListens(t *testing.T) {
 		f.unlock(other, 1)
 		_ = c.await(t)
 	})
+}
+
+// grows has the pool open another shared session.
+type grows struct{}
+
+func (grows) do(p *Pool) { p.open(UseShared) }
+func (grows) refuse()    {}
+
+// A session that ends before it has answered that it listens: one other listens in its place.
+func TestOneSessionListens(t *testing.T) {
+	polling(t, Config{SharedSessions: 3}, func(t *testing.T, f *fakeServer, p *Pool, _ *fakeSession) {
+		p.send(grows{})
+		p.send(grows{})
+		synctest.Wait()
+		first := p.first()
+		f.onStatement(func(s *fakeSession, q *question) { q.never = q.Kind == pgfake.Listen && s.PID == first.PID() })
+		p.Hints(func(*Hint) {})
+		synctest.Wait()
+		var asked atomic.Int64
+		f.onStatement(func(_ *fakeSession, q *question) {
+			if q.Kind == pgfake.Listen {
+				asked.Add(1)
+			}
+		})
+		f.of(t, first).conn.Close()
+		receive(t, ended(first))
+		wait(time.Second)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%d sessions were told to listen in place of one", n)
+		}
+	})
+}
+
+// Polls that end while there is no session to tell of them on are forgotten.
+func TestPollsThatNobodyWasToldOfAreForgotten(t *testing.T) {
+	p := &Pool{poller: newPoller(), hints: hints{hear: func(*Hint) {}, listener: &Shared{}}}
+	p.shared.Store(&[]*Shared{})
+	for range 10_000 {
+		p.hints.announce(&poll{})
+		p.sendHints()
+	}
+	if n := len(p.hints.fresh); n > 2*maxBatch {
+		t.Errorf("%d are kept", n)
+	}
 }
 
 // A server that refuses NOTIFY or LISTEN keeps no hints; nothing else fails.

@@ -99,8 +99,11 @@ func (p *Pool) sendHints() {
 		if s == nil {
 			s = p.forQuestions()
 		}
-		if s == nil {
-			return // when one has come
+		if s == nil { // when one has come; meanwhile those that end do not gather
+			if living := len(p.poller.often.list) + len(p.poller.rarely.list); len(n.fresh) > 2*living+maxBatch {
+				n.fresh = slices.DeleteFunc(n.fresh, func(each *poll) bool { return each.in == nil })
+			}
+			return
 		}
 		b := &hintBatch{on: s, pool: p}
 		var polls []*poll
@@ -184,6 +187,7 @@ func (p *Pool) hintBack(b *hintBatch) {
 		p.listensNow()
 	case b.text == "" && err != nil && b.on.Lost() == nil: // it may not
 		n.hear = nil
+	case b.text == "" && err != nil: // another is asked when the end of this one is told
 	case err == nil:
 		p.stats.hintsSent.Add(1)
 	case Ended(err) && !p.closing:

@@ -57,13 +57,15 @@ func (s *Solo) proceed() {
 	s.takeBack()
 	for s.loss == nil && len(s.backlog) > 0 && len(s.air) == 0 {
 		r := s.backlog[0]
-		switch {
-		case r.Op == opLend && !s.ending && s.phase != lendNone:
-			r.answer(s, false, ErrTxOpen)
-		case s.phase != lendNone:
+		if s.phase != lendNone && (r.Op != opLend || s.ending) {
 			s.ending = s.ending || r.Op != opLend
 			s.takeBack()
 			return
+		}
+		s.backlog = s.backlog[1:] // before it is sent: a Write that panics leaves it in the air
+		switch {
+		case s.phase != lendNone:
+			r.answer(s, false, ErrTxOpen)
 		case r.Op != opLend:
 			s.send(r)
 		case !s.held || s.id != r.ID:
@@ -71,7 +73,6 @@ func (s *Solo) proceed() {
 		default:
 			s.sendLend(r)
 		}
-		s.backlog = s.backlog[1:]
 	}
 }
 

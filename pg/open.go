@@ -83,6 +83,8 @@ func (p *Pool) openedNow(o opened) {
 	switch {
 	case o.err != nil:
 		p.openFailed(o.use, o.err)
+	case o.shared != nil && o.shared.endTold:
+		p.answerWaiting() // they ask again, and another is opened
 	case o.shared != nil:
 		p.tellOpened(&o.shared.session, UseShared)
 		p.addShared(o.shared)
@@ -167,6 +169,7 @@ func (p *Pool) openFailed(use Use, err error) {
 func (p *Pool) endedNow(ended Session) {
 	switch s := ended.(type) {
 	case *Shared:
+		s.endTold = true // perhaps before its opener has told of it
 		delete(p.sharedAll, s)
 		p.listenerEnded(s)
 		rest := slices.DeleteFunc(slices.Clone(*p.shared.Load()), func(other *Shared) bool { return other == s })

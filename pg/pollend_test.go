@@ -135,6 +135,32 @@ func TestAStoppedPollOpensNothing(t *testing.T) {
 	})
 }
 
+// opens does what the pool does when an opener reports, which may be after the session's own end was told.
+type opens struct{ shared *Shared }
+
+func (m opens) do(p *Pool) {
+	p.opening[UseShared]++
+	p.openedNow(opened{use: UseShared, shared: m.shared})
+}
+func (opens) refuse() {}
+
+// A shared session whose end is told before its opening is not the pool's any more.
+func TestASharedSessionThatEndsBeforeItsOpeningIsTold(t *testing.T) {
+	polling(t, Config{SharedSessions: 1}, func(t *testing.T, f *fakeServer, p *Pool, _ *fakeSession) {
+		s := p.first()
+		f.of(t, s).conn.Close()
+		receive(t, ended(s))
+		synctest.Wait()
+		p.send(opens{s})
+		if s := p.Stats(); s.Shared+s.Opening != 0 {
+			t.Errorf("%+v", s)
+		}
+		c := newCaller(1)
+		c.release(t, c.take(t, p))
+		closePool(t, p)
+	})
+}
+
 // What the pool gave to a session that had received for the last time is answered when the session's end is told.
 func TestWhatAnEndedSessionNeverReceived(t *testing.T) {
 	p := &Pool{sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(),

@@ -35,7 +35,9 @@ func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string,
 	err = q.again(ctx, func() error {
 		question := ask(sql)
 		err := q.ask(ctx, what, append([]*command{question}, q.connector.config.scope.renew()...)...)
-		rows = question.texts()
+		if err == nil { // else who asks may still be at it
+			rows = question.texts()
+		}
 		return err
 	})
 	return rows, err

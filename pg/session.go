@@ -24,6 +24,8 @@ type session struct {
 	self kind // the Shared or Solo that this is part of
 	use  Use  // for events; written before the owner starts
 
+	endTold bool // the pool's: it knows that the session has ended
+
 	// Sent by keepers and the pool; received by the owner; never closed; capacity as the kind says.
 	requests chan *Request
 	// Sent by the owner; received by the reader; never closed; capacity airRoom: as many statements are in the air at most.
@@ -330,8 +332,11 @@ func (s *session) write(f *sending, message []byte, err error, deadline time.Tim
 
 // overdue ends the session where an answer is late, or where it holds locks and is not trusted any more.
 func (s *session) overdue(now time.Time, holds bool) {
-	if len(s.air) > 0 && !now.Before(s.air[0].deadline) || holds && !now.Before(s.TrustedUntil()) {
+	switch {
+	case holds && !now.Before(s.TrustedUntil()):
 		s.lose(CauseSilence, fmt.Errorf("no answer within %v", s.config.Trust()))
+	case len(s.air) > 0 && !now.Before(s.air[0].deadline):
+		s.lose(CauseSilence, fmt.Errorf("no answer within %v", s.air[0].deadline.Sub(s.air[0].sent)))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 // statement is in the air at a time.
 type Solo struct {
 	session
-	endTold bool // the pool's: it knows that the session has ended
 
 	// The owner's.
 	id     int64
@@ -87,7 +86,7 @@ func (s *Solo) run() {
 			s.proved(a)
 		}
 		s.proceed() // sends what was received (lend.go, since a loan may be in the way)
-		s.setTimer(s.held && len(s.air) == 0, s.held)
+		s.setTimer(s.held && len(s.air) == 0 && s.phase == lendNone, s.held)
 		if s.phase == lendOpen && len(s.air) == 0 {
 			s.wakeBy(s.proofDue())
 		}

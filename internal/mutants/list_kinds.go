@@ -279,8 +279,7 @@ var ofKinds = []mutant{
 	{name: "a release does not tell of the transaction", test: "manager TestHoldEndsUnderATransaction", edits: []edit{
 		{"manager/locktx.go", "\t\tl.txLeft.Store(true)\n", ""}}},
 	{name: "a second transaction is begun beside the first", test: "manager TestBeginTxRefuses", edits: []edit{
-		{"pg/lend.go", "\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, false, ErrTxOpen)\n",
-			"\t\tcase r.Op == opLend && !s.ending && s.phase != lendNone:\n\t\t\tr.answer(s, true, nil)\n"}}},
+		{"pg/lend.go", "\t\t\tr.answer(s, false, ErrTxOpen)\n", "\t\t\tr.answer(s, true, nil)\n"}}},
 	{name: "the rows of a COPY are counted as questions", test: "pg TestFramesCountWhatIsAnswered", edits: []edit{
 		{"pg/courier.go", "\tcase 'd', 'c', 'f': //", "\tcase 0: //"}}},
 	{name: "the environment rules the connection of a lock's transaction", test: "manager TestBeginTxWhateverTheEnvironment", edits: []edit{

@@ -40,7 +40,7 @@ var ofSessions = []mutant{
 	{name: "an unused session never ends", edits: []edit{
 		{"pg/config.go", "\treturn min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)\n", "\treturn 1000 * time.Hour\n"}}},
 	{name: "the end of trust is not looked at", test: "pg TestTheEndOfTrustIsLookedAt", edits: []edit{
-		{"pg/session.go", " || holds && !now.Before(s.TrustedUntil()) {", " {"},
+		{"pg/session.go", "\tcase holds && !now.Before(s.TrustedUntil()):\n", "\tcase false && holds:\n"},
 		{"pg/session.go", "; holds && until.Before(at) {", "; holds && until.Before(at.Add(-time.Hour)) {"}}},
 	{name: "a lost session is trusted", test: "pg TestASessionThatTheServerEnds", edits: []edit{
 		{"pg/session.go", "\tif s.lost.Load() != nil {\n\t\treturn s.asked\n\t}\n", ""}}},

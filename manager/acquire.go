@@ -107,7 +107,7 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 	t := &l.claim.Terms
 	t.Name, t.ID, t.Dedicated, t.MinHold = k.name, k.id, o.dedicated, o.minHold
 	t.PollFirst, t.MaxAttempts = retry.PollFirst, retry.Attempts
-	l.leads, l.set = o.leads, o.set
+	l.set = o.set
 	if l.detached = o.detach; l.detached && t.Hold == actor.HoldWithContext {
 		t.Hold = actor.HoldDetached
 	}
@@ -148,10 +148,10 @@ func (l *Lock) wait(ctx context.Context, o *acquireOptions, retry *RetryPolicy) 
 		l.claim.ReleaseUnused()
 		err = contextReason(ctx)
 	}
-	returned = true
 	if err != nil || l.detached {
-		l.unregister()
+		l.unregister() // which may run code of the context's: where that panics, the lock is nobody's
 	}
+	returned = true
 	return err
 }
 

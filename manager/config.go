@@ -232,7 +232,7 @@ func (c *config) complete() error {
 		return err
 	}
 	c.hash, c.secondHash = c.ids()
-	if c.retry.Attempts == 0 && c.retry.Backoff == nil {
+	if c.retry.Attempts == 0 && c.retry.Backoff == nil && !c.retry.PollFirst {
 		c.retry = defaultRetry()
 	}
 	return c.retry.validate()

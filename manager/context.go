@@ -89,12 +89,15 @@ func (l *Lock) register() {
 
 // contextEnded is registered with the acquiring context. It runs on a goroutine of its own.
 func (l *Lock) contextEnded() {
-	reason := contextReason(&l.parent)
-	l.touching.Done()
-	if l.claim.Hold == actor.HoldForWork && !l.detached {
-		l.holdContext().cancel(reason) // its work is to end; the hold goes on until it has
-	}
-	l.claim.ContextEnded(reason)
+	reason := context.Canceled
+	defer func() { // also where a method of the context's ends the goroutine
+		l.touching.Done()
+		if l.claim.Hold == actor.HoldForWork && !l.detached {
+			l.holdContext().cancel(reason) // its work is to end; the hold goes on until it has
+		}
+		l.claim.ContextEnded(reason)
+	}()
+	reason = contextReason(&l.parent)
 }
 
 // unregister takes the registration back. When it returns, nothing touches the acquiring context any more. Any goroutine may call

@@ -103,6 +103,7 @@ type election struct {
 
 // lead is one term. It reports whether the campaign goes on, else what Elect returns.
 func (e *election) lead(lock *Lock) (again bool, err error) {
+	lock.leading.Store(true)
 	over := e.watch(lock)
 	returned := false
 	defer func() { // f may panic, or end its goroutine

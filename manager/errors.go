@@ -54,6 +54,9 @@ var (
 	ErrResigned = errors.New("the leader has resigned")
 	// ErrSessionGone: there is no such session any more; its pid may be another's.
 	ErrSessionGone = errors.New("no session with this pid, beginning and application is there any more")
+	// ErrSessionHidden: the server does not say to this role when the session of another role began, so that it cannot be told from a later
+	// one with its pid. GRANT pg_read_all_stats TO the role.
+	ErrSessionHidden = errors.New("the role may not see when this session began: grant it pg_read_all_stats")
 	// ErrDeadlock: the caller holds a key and would wait for one whose holder waits for it, directly or over others. Within a process the caller
 	// that closes the circle is told at once, over processes one of its members after about a second.
 	ErrDeadlock = errors.New("deadlock")

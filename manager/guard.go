@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Guard makes a transaction of the caller's, a pgx.Tx or an *sql.Tx on any connection to the same database, commit only if its hold is the newest: where
@@ -65,6 +67,13 @@ func guard(ctx context.Context, tx any, held Fenced) (name string, err error) {
 
 var errNoHold = errors.New("a Lock or a LockSet is needed that is not nil")
 
+// isSerializationAnomaly reports whether the failure is of a SERIALIZABLE transaction that reads what another writes, which says nothing of
+// tokens. PostgreSQL tells by its detail, which is not translated.
+func isSerializationAnomaly(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && strings.HasPrefix(e.Detail, "Reason code: ")
+}
+
 // fencedCode is the SQLSTATE of lockkeeper.guard.
 const fencedCode = "LKF01"
 
@@ -85,7 +94,7 @@ func (f *fence) guard(ctx context.Context, tx transaction) error {
 		return err
 	case server.SQLState() == fencedCode:
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case server.SQLState() == "40001":
+	case server.SQLState() == "40001" && !isSerializationAnomaly(err):
 		return fmt.Errorf("%w: a token has been drawn since the transaction's snapshot: %w", ErrFenced, err)
 	case notMigrated(server.SQLState()):
 		return fmt.Errorf("%w: run manager.Migrate once for this database: %w", ErrNotMigrated, err)

@@ -73,7 +73,8 @@ type gathering struct {
 	terms   actor.Terms // of the lead, and of the others but for their hold
 	round   int         // of the attempts to take all: see run
 	minHold time.Duration
-	by      time.Time // when WithWaitTimeout is over; zero if never
+	by      time.Time     // when WithWaitTimeout is over; zero if never
+	over    chan struct{} // closed by a timer when that is; received by the caller; nothing is sent
 	begun   time.Time
 	lead    *Lock
 	others  []*actor.Claim // that were granted
@@ -100,7 +101,8 @@ func (s KeySet) acquire(ctx context.Context, try bool, opts []AcquireOption) (*L
 func (g *gathering) start(o *acquireOptions) (*LockSet, error) {
 	g.minHold, g.begun = o.minHold, time.Now()
 	if o.waitTimeout > 0 {
-		g.by = g.begun.Add(o.waitTimeout)
+		g.by, g.over = g.begun.Add(o.waitTimeout), make(chan struct{})
+		defer time.AfterFunc(o.waitTimeout, func() { close(g.over) }).Stop()
 	}
 	returned := false
 	defer func() {
@@ -275,7 +277,7 @@ func (g *gathering) takeLead(k Key, try bool) (err error) {
 // acquire takes one lock within what is left of the time.
 func (g *gathering) acquire(k Key, t actor.Terms, more AcquireOption) (*Lock, error) {
 	opts := append(slices.Clip(g.opts), more)
-	if !g.by.IsZero() && !t.Try {
+	if !g.by.IsZero() {
 		left := time.Until(g.by)
 		if left <= 0 {
 			return nil, k.refused(ErrWaitTimeout, time.Since(g.begun))
@@ -291,9 +293,9 @@ func (g *gathering) submit(k Key) (*actor.Claim, error) {
 	return c, k.m.supervisor.Submit(c)
 }
 
-// decided waits for the keeper's decision, which comes at the latest when the context has ended.
+// decided waits for the keeper's decision, which comes at the latest when the context or the time has ended.
 func (g *gathering) decided(c *actor.Claim) error {
-	err := decision(g.ctx, nil, c)
+	err := decision(g.ctx, g.over, c)
 	g.asked = g.asked[1:] // they are received in the order in which they were asked
 	if err == nil {
 		g.others = append(g.others, c)

@@ -70,10 +70,10 @@ func (l Leader) Current(ctx context.Context) (*Holder, error) {
 	return nil, fmt.Errorf("leader of %s: %w", quoteKey(l.key.name), ErrNoLeader)
 }
 
-// term is the hold by which this process leads; nil where it does not.
+// term is the hold by which this process leads; nil where it does not, or waits for its token.
 func (l Leader) term() *Lock {
 	for _, h := range l.key.m.supervisor.HoldersOf(l.key.id) {
-		if lock := lockOf(h.Claim.Owner); lock != nil && lock.leads && lock.claim.Name == l.key.name {
+		if lock := lockOf(h.Claim.Owner); lock != nil && lock.leading.Load() && lock.claim.Name == l.key.name {
 			return lock
 		}
 	}

@@ -24,9 +24,9 @@ type Lock struct {
 	stop     func() bool    // takes the registration with the parent back; nil where the parent never ends
 	touching sync.WaitGroup // one as long as the registration may touch the parent
 	detached bool           // the hold does not end with that context
-	leads    bool           // it is a term of Elect
 
 	acquired  atomic.Bool                 // written by acquire, when all above has been written
+	leading   atomic.Bool                 // written by Elect, when a term begins
 	releasing atomic.Bool                 // written by the first Release
 	txLeft    atomic.Bool                 // written by holdEnds: the hold was released while a transaction was open
 	hold      atomic.Pointer[holdContext] // written by whoever first asks for the hold's context
@@ -166,7 +166,7 @@ func (l *Lock) beginRelease() {
 	l.releasing.Store(true)
 	l.claim.ReleaseUnused()
 	if l.set != nil && l.set.lead.Load() == l {
-		l.set.releaseOthers()
+		l.set.releaseOthers(true)
 	}
 }
 
@@ -196,9 +196,13 @@ func (l *Lock) holdEnds(cause error, at time.Time) {
 		l.manager.holds.Record(at.Sub(l.claim.Granted))
 		l.observedEnd(cause)
 	}
-	if cause != ErrReleased && l.acquired.Load() && !l.releasing.Load() { //nolint:errorlint // that very value; Release unregisters
+	bySet := l.set != nil && l.set.loss.Load() != nil                    // which releases the lead when another of its locks is lost
+	byItself := cause != ErrReleased                                     //nolint:errorlint // that very value
+	if (byItself || bySet) && l.acquired.Load() && !l.releasing.Load() { // else Release unregisters
 		l.manager.unregisterSoon(l)
-		l.markEndedSoon()
+		if byItself {
+			l.markEndedSoon()
+		}
 	} // where it has not been acquired yet, acquire sees that the hold is over
 }
 

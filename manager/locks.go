@@ -26,7 +26,8 @@ type LockSession struct {
 	PID             uint32
 	ApplicationName string
 	ClientAddr      string // empty for a socket of the server's own machine
-	// Since is when the session began. PostgreSQL does not record when a lock was granted.
+	// Since is when the session began. PostgreSQL does not record when a lock was granted. It is zero for a session of another role, unless this
+	// manager's has pg_read_all_stats: the server does not say.
 	Since time.Time
 	// Shared: it shares the lock with others.
 	Shared bool
@@ -73,8 +74,10 @@ func (m *Manager) Locks(ctx context.Context) ([]LockInfo, error) {
 			all = append(all, LockInfo{ID: n[0], Key: m.supervisor.NameOf(n[0])})
 		}
 		lock := &all[len(all)-1]
-		s := LockSession{PID: uint32(n[1]), ApplicationName: row[4], ClientAddr: row[5], Since: time.UnixMicro(n[2]), Shared: row[2] == "t",
-			Waited: time.Duration(n[3]) * time.Microsecond}
+		s := LockSession{PID: uint32(n[1]), ApplicationName: row[4], ClientAddr: row[5], Shared: row[2] == "t", Waited: time.Duration(n[3]) * time.Microsecond}
+		if row[6] != "" {
+			s.Since = time.UnixMicro(n[2])
+		}
 		if row[1] == "t" {
 			lock.Holders = append(lock.Holders, s)
 		} else {
@@ -92,10 +95,14 @@ const terminateSQL = `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_cata
 
 // Terminate ends a session that [Manager.Locks] has listed, with all its locks, whoever has it: their holders lose them. It does so only if the
 // session's pid, beginning and application are still those, since pids are used again; else the error is [ErrSessionGone]. The
-// role needs the right to end it: its own sessions, or pg_signal_backend. It returns when the server has sent the signal.
+// role needs the right to end it: its own sessions, or pg_signal_backend and, to see when another role's session began, pg_read_all_stats;
+// without that the error is [ErrSessionHidden]. It returns when the server has sent the signal.
 func (m *Manager) Terminate(ctx context.Context, s LockSession) error {
 	if ctx == nil {
 		return fmt.Errorf("lockkeeper: %w", ErrNilContext)
+	}
+	if s.Since.IsZero() {
+		return fmt.Errorf("lockkeeper: terminate pid %d: %w", s.PID, ErrSessionHidden)
 	}
 	sql := fmt.Sprintf(terminateSQL, s.PID, s.Since.UnixMicro(), hex.EncodeToString([]byte(s.ApplicationName)))
 	switch rows, err := m.pool.Query(ctx, "ending a session", sql); {

@@ -41,7 +41,7 @@ func (s *LockSet) Err() error { return s.lead.Load().Err() }
 // Release ends the hold and releases all locks, as [Lock.Release] does one. Nil says that the server confirmed it for each of them.
 func (s *LockSet) Release(ctx context.Context) error {
 	lead, p := s.lead.Load(), patienceOf(ctx)
-	s.releaseOthers()
+	s.releaseOthers(false)
 	err := lead.release(p)
 	failed := 0
 	for _, c := range s.others {
@@ -64,10 +64,16 @@ func (s *LockSet) Release(ctx context.Context) error {
 // maxSetErrors bounds how many keys' errors Release joins.
 const maxSetErrors = 10
 
-// releaseOthers releases all locks but the lead's, without waiting for the outcome. It sends to keepers, so it runs on none.
-func (s *LockSet) releaseOthers() {
-	if !s.released.Swap(true) { //arch:publishes that the others are being released: the first caller does it
-		for _, c := range s.others {
+// releaseOthers releases all locks but the lead's, without waiting for the outcome. It sends to keepers, so it runs on none. At once: their
+// minimum hold does not count.
+func (s *LockSet) releaseOthers(atOnce bool) {
+	if s.released.Swap(true) { //arch:publishes that the others are being released: the first caller does it
+		return
+	}
+	for _, c := range s.others {
+		if atOnce {
+			c.ReleaseUnused()
+		} else {
 			c.ReleaseLater()
 		}
 	}
@@ -97,15 +103,15 @@ func (s *LockSet) lost(lead *Lock) {
 		h.cancel(*s.loss.Load())
 	}
 	lead.manager.background.Go(func() {
-		lead.claim.ReleaseLater()
-		s.releaseOthers()
+		lead.claim.ReleaseUnused()
+		s.releaseOthers(true)
 	})
 }
 
 // leadEnds is called when the lead's hold is over, or is to end by Close, on its keeper's goroutine.
 func (s *LockSet) leadEnds(l *Lock, cause error) {
 	if s.lead.Load() == l && l.claim.Over() != nil && cause != ErrReleased { //nolint:errorlint // that very value; Release releases the others
-		l.manager.background.Go(s.releaseOthers)
+		l.manager.background.Go(func() { s.releaseOthers(errors.Is(cause, ErrLost)) })
 	}
 }
 

@@ -167,6 +167,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	case <-m.closed:
 		return nil
 	case <-ctx.Done():
+		if isClosed(m.closed) {
+			return nil
+		}
 		return fmt.Errorf("lockkeeper: closing is still under way: %w; %s", contextReason(ctx), m.supervisor.InUse())
 	}
 }

@@ -69,6 +69,10 @@ func migration(ctx context.Context, conn any) (tx transaction, finish func(error
 		if err != nil {
 			return nil, nil, err
 		}
+		// database/sql can ask for a read-only transaction, and not for one that writes where reading is the default.
+		if _, err := t.ExecContext(ctx, "SET TRANSACTION READ WRITE"); err != nil {
+			return nil, nil, errors.Join(err, t.Rollback())
+		}
 		return sqlTx{t}, func(err error) error {
 			if err != nil {
 				return errors.Join(err, t.Rollback())

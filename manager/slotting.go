@@ -56,8 +56,17 @@ func (s *slotting) run() (*Slot, error) {
 			s.leaveGate()
 			return &Slot{set: s.set, number: number}, nil
 		}
+		// Where the server failed behind the gate it is waited for at the gate, under the caller's policy.
+		again := !s.terms.Try && (errors.Is(err, errLostMeanwhile) || s.gate != nil && errors.Is(err, ErrAttempts))
 		s.releaseAll()
-		if !errors.Is(err, errLostMeanwhile) || s.terms.Try {
+		if again {
+			if errors.Is(err, ErrAttempts) {
+				err = s.pause(confirmLatest)
+			} else {
+				err = nil
+			}
+		}
+		if err != nil {
 			return nil, s.failed(err)
 		}
 	}
@@ -88,7 +97,7 @@ func (s *slotting) acquireAll() (number int, err error) {
 func (s *slotting) takeOnly() (err error) {
 	t := s.terms
 	t.Try = true
-	if err = s.takeLead(t); !errors.Is(err, ErrNotAcquired) {
+	if err = s.takeLead(t, s.rest()...); !errors.Is(err, ErrNotAcquired) {
 		return err
 	}
 	switch several, failed := s.confirmed(func() (bool, error) { return s.isHeld(s.anyKey()) }); {
@@ -110,10 +119,7 @@ func (s *slotting) takeLead(t actor.Terms, more ...AcquireOption) (err error) {
 		return err
 	}
 	t.Owner, t.Hold = (*setOwner)(s.set), otherHold
-	opts = append(opts, func(o *acquireOptions) { o.set, o.detach = nil, true })
-	if !t.Try {
-		opts = append(opts, s.rest()...)
-	}
+	opts = append(append(opts, func(o *acquireOptions) { o.set, o.detach = nil, true }), s.rest()...)
 	second, err := s.m.acquire(s.ctx, ids[1], t, opts)
 	if err != nil {
 		s.lead.releaseLater()
@@ -163,7 +169,7 @@ func (s *slotting) compare() error {
 	}
 	shared := s.terms
 	shared.Shared, shared.Try = true, true
-	if err = s.takeLead(shared); errors.Is(err, ErrNotAcquired) {
+	if err = s.takeLead(shared, s.rest()...); errors.Is(err, ErrNotAcquired) {
 		return fmt.Errorf("%w: somebody holds the key exclusively, as its only slot, or waits for that", ErrSlots)
 	}
 	if err != nil {
@@ -193,22 +199,29 @@ func (s *slotting) confirmed(ask func() (bool, error)) (bool, error) {
 		if err != nil || !yes || pause > confirmLatest {
 			return yes, err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.over:
-			timer.Stop()
-			return false, ErrWaitTimeout
-		case <-s.ctx.Done():
-			timer.Stop()
-			return false, contextReason(s.ctx)
+		if err = s.pause(pause); err != nil {
+			return false, err
 		}
+	}
+}
+
+// pause waits for d, unless the time or the context ends.
+func (s *slotting) pause(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.over:
+		return ErrWaitTimeout
+	case <-s.ctx.Done():
+		return contextReason(s.ctx)
 	}
 }
 
 // isHeld reports whether somebody holds the lock of a key, here or elsewhere: it takes it for a moment where nobody does.
 func (s *slotting) isHeld(k Key) (bool, error) {
-	lock, err := s.m.acquire(s.ctx, k, actor.Terms{Try: true}, nil)
+	lock, err := s.m.acquire(s.ctx, k, actor.Terms{Try: true}, s.rest())
 	if errors.Is(err, ErrNotAcquired) {
 		return true, nil
 	}

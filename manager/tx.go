@@ -127,7 +127,7 @@ func (l *txLock) failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &AcquireError{Key: l.key, ID: l.id, Reason: err, Attempts: l.tried}
+	e := &AcquireError{Key: l.key, ID: l.id, Shared: l.options.shared, Reason: err, Attempts: l.tried}
 	if !l.begun.IsZero() {
 		e.Waited = time.Since(l.begun)
 	}

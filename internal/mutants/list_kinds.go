@@ -41,7 +41,7 @@ var ofKinds = []mutant{
 	{name: "an error of Elect's function after its term is lost", test: "manager TestElectReturnsWhatItsFunctionReturns", edits: []edit{
 		{"manager/elect.go", "\tcase err != nil && !errors.Is(err, cause)", "\tcase errors.Is(err, ErrClosed) && !errors.Is(err, cause)"}}},
 	{name: "a hold by Do counts as a term", test: "manager TestLeaderOfWhatIsNoElection", edits: []edit{
-		{"manager/leader.go", "lock != nil && lock.leads && lock.claim", "lock != nil && lock.claim"}}},
+		{"manager/leader.go", "lock != nil && lock.leading.Load() && lock.claim", "lock != nil && lock.claim"}}},
 	{name: "a leader that has resigned still leads", test: "manager TestResign", edits: []edit{
 		{"manager/leader.go", "hold.Err() != nil {", "hold.Err() != nil && !errors.Is(context.Cause(hold), ErrResigned) {"},
 		{"manager/leader.go", "\t\"context\"\n", "\t\"context\"\n\t\"errors\"\n"}}},
@@ -56,7 +56,7 @@ var ofKinds = []mutant{
 	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif lead := s.lead.Load(); lead != nil {\n", "\tif lead := s.lead.Load(); lead == nil {\n"}}},
 	{name: "a set releases its lead alone", test: "manager TestAcquireAll", edits: []edit{
-		{"manager/lockset.go", "patienceOf(ctx)\n\ts.releaseOthers()\n", "patienceOf(ctx)\n"}}},
+		{"manager/lockset.go", "patienceOf(ctx)\n\ts.releaseOthers(false)\n", "patienceOf(ctx)\n"}}},
 	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
@@ -176,7 +176,7 @@ var ofKinds = []mutant{
 	{name: "a slot with two ids is held by the first alone", test: "manager TestBothSlots", edits: []edit{
 		{"manager/slotting.go", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n", "\t\ts.asked, claims = append(s.asked, c), append(claims, c)\n\t\tbreak\n"}}},
 	{name: "one lock of a gate with two ids is not released", test: "manager TestBothSlots", edits: []edit{
-		{"manager/lock.go", "\t\tl.set.releaseOthers()\n", ""}}},
+		{"manager/lock.go", "\t\tl.set.releaseOthers(true)\n", ""}}},
 	{name: "a name with two ids is twice in a set", test: "manager TestBothShowsTheOldID", edits: []edit{
 		{"manager/keyset.go", "\t\tif !seen[k.name] {\n", "\t\tif len(seen) >= 0 {\n"}}},
 	{name: "a transaction keeps the first of two ids", test: "manager TestBothInATransaction", edits: []edit{
@@ -289,7 +289,7 @@ var ofKinds = []mutant{
 	{name: "BeginTx does not tell the cause", test: "manager TestBeginTxTellsTheCause", edits: []edit{
 		{"manager/locktx.go", "\t\t\terr = withCause(ctx, err)\n", ""}}},
 	{name: "a set is released in part where the context panics", test: "manager TestW21_AContextThatMisbehavesInRelease", edits: []edit{
-		{"manager/lockset.go", "\tlead, p := s.lead.Load(), patienceOf(ctx)\n\ts.releaseOthers()\n", "\tlead := s.lead.Load()\n\ts.releaseOthers()\n\tp := patienceOf(ctx)\n"}}},
+		{"manager/lockset.go", "\tlead, p := s.lead.Load(), patienceOf(ctx)\n\ts.releaseOthers(false)\n", "\tlead := s.lead.Load()\n\ts.releaseOthers(false)\n\tp := patienceOf(ctx)\n"}}},
 	{name: "a nil option is called", test: "manager TestNilOptions", edits: []edit{
 		{"manager/options.go", "\t\tif opt != nil {\n\t\t\topt(o)\n\t\t}\n", "\t\topt(o)\n"}}},
 	{name: "a nil pointer passes for a transaction", test: "manager TestNilPointers", edits: []edit{

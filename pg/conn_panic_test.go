@@ -74,6 +74,21 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 				}
 			})
 		}
+		t.Run(name+" at the goodbye", func(t *testing.T) {
+			d := newDatabase(t)
+			var fail atomic.Pointer[func()]
+			config := parsed(t, d.dsn())
+			dial := config.DialFunc
+			config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return badConn{conn, &fail, "Write"}, err
+			}
+			p := openPool(t, fromConfig(t, config), Config{})
+			c := newCaller(1)
+			c.release(t, c.take(t, p))
+			fail.Store(&f)
+			closePool(t, p)
+		})
 		t.Run(name+" at Write of a solo session", func(t *testing.T) {
 			d := newDatabase(t)
 			var fail atomic.Pointer[func()]

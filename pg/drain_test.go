@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Where this side gives a session up that the server still has (only one direction of the network is cut, another backend
@@ -42,4 +44,27 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So it is where the reader ends by itself, since the server has said what nobody asked for.
+func TestTheServerKeepsALockWhoseSessionIsMisunderstood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.source(t), Config{})
+		holder := newCaller(1)
+		s := holder.take(t, p)
+		if err := f.of(t, s).say(&pgproto3.DataRow{}); err != nil {
+			t.Fatal(err)
+		}
+		holder.lost(t, CauseDoubt)
+		wait(p.config.drainDelay() - time.Millisecond)
+		if f.held()[1] == "" {
+			t.Error("the server had freed the lock before its holder could do anything")
+		}
+		receive(t, ended(s))
+		synctest.Wait()
+		if f.held()[1] != "" {
+			t.Error("the server still has the lock")
+		}
+	})
 }

@@ -117,9 +117,9 @@ func TestMessagesThatNobodyAskedFor(t *testing.T) {
 		"a notice":       {&pgproto3.NoticeResponse{Severity: "WARNING", Message: "hear, hear"}, ""},
 		"a parameter":    {&pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}, ""},
 		"a notification": {&pgproto3.NotificationResponse{Channel: "a", Payload: "b"}, ""},
-		"a row":          {&pgproto3.DataRow{Values: [][]byte{{1}}}, CauseConnection},
-		"an end":         {&pgproto3.ReadyForQuery{TxStatus: 'I'}, CauseConnection},
-		"an error":       {&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000"}, CauseConnection},
+		"a row":          {&pgproto3.DataRow{Values: [][]byte{{1}}}, CauseDoubt},
+		"an end":         {&pgproto3.ReadyForQuery{TxStatus: 'I'}, CauseDoubt},
+		"an error":       {&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000"}, CauseDoubt},
 		"a last word":    {&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"}, CauseServer},
 		"a panic":        {&pgproto3.ErrorResponse{Severity: "PANIK", SeverityUnlocalized: "PANIC", Code: "XX000"}, CauseServer},
 	} {

@@ -51,12 +51,16 @@ func (s *session) tellHolders() (told bool) {
 // to hang up; see closeBy.
 func (s *session) hangUp(told bool) {
 	var moment <-chan time.Time
+	readEnded := s.readEnded
 	if told && s.loss.Cause != CauseServer && s.loss.Cause != CauseConnection {
 		timer := time.NewTimer(s.config.drainDelay())
 		defer timer.Stop()
 		moment = timer.C
+		if _, itself := asType[*protocolError](s.loss.Err); itself {
+			readEnded = nil // that says nothing of the server, and the moment counts
+		}
 	} else {
-		s.sayGoodbye()
+		apart(s.sayGoodbye)
 	}
 	for {
 		select {
@@ -66,13 +70,29 @@ func (s *session) hangUp(told bool) {
 			s.self.record(f)
 			s.tellHolders()
 		case <-moment:
-			s.sayGoodbye()
-		case <-s.readEnded:
-			s.sayLast()
-			closeSocket(s.conn)
+			apart(s.sayGoodbye)
+			readEnded = s.readEnded
+		case <-readEnded:
+			apart(func() {
+				s.sayLast()
+				closeSocket(s.conn)
+			})
 			return
 		}
 	}
+}
+
+// apart runs what calls methods of the connection, and waits: those of one that a user's DialFunc made may panic, or end the goroutine, which must
+// not end leave.
+func apart(f func()) {
+	done := make(chan struct{})
+	// Joined by apart, through done.
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		f()
+	}()
+	<-done
 }
 
 // sayGoodbye asks the server to hang up, and bounds the wait for it: the reader ends at the deadline.

@@ -53,6 +53,8 @@ func (s *session) readAll() error {
 		switch {
 		case err != nil && last != nil:
 			return last
+		case isTooLong(err):
+			return &protocolError{err}
 		case err != nil:
 			return orEOF(err)
 		case last != nil:
@@ -87,7 +89,7 @@ func (s *session) readAll() error {
 					lent.pass(message, s.front.ReadBufferLen())
 					continue
 				}
-				return fmt.Errorf("the server sent %T, and nothing was asked", message)
+				return &protocolError{fmt.Errorf("the server sent %T, and nothing was asked", message)}
 			}
 		}
 		if coming.receive(message) {
@@ -196,6 +198,16 @@ func (s *session) tell(f *sending) {
 		e := &f.entries[i]
 		e.req.answer(self, e.ok, nil)
 	}
+}
+
+// protocolError is why a reader ends by itself, on a connection that the server still has.
+type protocolError struct{ error }
+
+func (e *protocolError) Unwrap() error { return e.error }
+
+func isTooLong(err error) bool {
+	_, ok := asType[*pgproto3.ExceededMaxBodyLenErr](err)
+	return ok
 }
 
 // orEOF makes an end of file say what it was.

@@ -145,6 +145,8 @@ func (s *session) readLost() {
 	cause := CauseConnection
 	if _, said := asType[*serverEndError](s.readErr); said {
 		cause = CauseServer
+	} else if _, itself := asType[*protocolError](s.readErr); itself {
+		cause = CauseDoubt
 	}
 	s.lose(cause, s.readErr)
 }

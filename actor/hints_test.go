@@ -60,6 +60,14 @@ func TestWhoOfferedTheLockDoesNotTryForIt(t *testing.T) {
 	}
 }
 
+// A turn that came when nobody waited here any more is over: who comes then does not wait for it.
+func TestATurnThatNobodyTook(t *testing.T) {
+	d := hinting(t).acquire("a").yes().hears(Wanted, 1).acquire("b").passes(time.Second)
+	d.release("a").tells(Offered, 1, Here).withdraw("b").expect("refuse b", stUnlocking).yes().expect("settle a", stIdle)
+	d.hears(Offered, Here, 1).expect("tell", stIdle).tells(Offered, 1)
+	d.acquire("c").expect("try", stTrying)
+}
+
 func TestTheServersQueueWhereNobodyAnswers(t *testing.T) {
 	d := hinting(t).acquire("a").no().expect("poll", stWaiting).wakesAfter(fallAfter)
 	d.passes(fallAfter).tick().expect("ask pace reserve", stWaiting)

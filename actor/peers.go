@@ -176,7 +176,8 @@ func (m *machine) mayTry() {
 			m.stopPolling()
 		}
 	case stIdle, stPausing:
-		m.offer() // nobody here would try now
+		p.listed = false // its turn has come, and goes
+		m.offer()        // nobody here would try now
 	case stHeld, stKept:
 	}
 }

@@ -101,6 +101,7 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{"WithMaxSessions", manager.WithMaxSessions(1)},
 		{"RetryPolicy.Attempts", manager.WithRetry(manager.LinearRetry(-1, time.Second))},
 		{"RetryPolicy.Attempts", manager.WithRetry(manager.LinearRetry(0, time.Second))},
+		{"RetryPolicy.Attempts", manager.WithRetry(manager.RetryPolicy{PollFirst: true})},
 		{"RetryPolicy.Backoff", manager.WithRetry(manager.LinearRetry(2, bad))},
 		{"RetryPolicy.Backoff", manager.WithRetry(manager.LinearRetry(2, -1))}, // backoff.Stop
 		{"RetryPolicy.Backoff", manager.WithRetry(manager.RetryPolicy{Attempts: 2})},
@@ -274,6 +275,19 @@ func TestCloseReturnsWithItsContext(t *testing.T) {
 	}
 	closeNow(t, m) // the server hangs all the while
 	thaw()
+}
+
+// A manager that is closed is so for a call whose context has ended, too.
+func TestCloseAgainWithAnEndedContext(t *testing.T) {
+	m := open(t)
+	closeNow(t, m)
+	past, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // a select of two channels that are ready takes either
+		if err := m.Close(past); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Calls that come while the manager closes are answered, one way or the other.

@@ -208,6 +208,43 @@ func TestGuardOfASet(t *testing.T) {
 	})
 }
 
+// PostgreSQL fails one of two transactions whose reads and writes form a circle. No token is newer then, and the hold goes on: the transaction
+// is to be repeated.
+func TestGuardOfASerializationAnomaly(t *testing.T) {
+	migrated(t)
+	eachTx(t, func(t *testing.T, s *pgserver.Server, begin func(t *testing.T) userTx) {
+		query(t, s, `DROP TABLE IF EXISTS lk_one, lk_two; CREATE TABLE lk_one AS SELECT 1 AS n; CREATE TABLE lk_two AS SELECT 1 AS n`)
+		m := openOn(t, s, manager.WithFencing())
+		one, two := acquire(t, m, "anomaly one"), acquire(t, m, "anomaly two")
+		serializable := func(reads, writes string) userTx {
+			t.Helper()
+			u := begin(t)
+			if err := errors.Join(u.exec("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), u.exec("SELECT n FROM "+reads),
+				u.exec("UPDATE "+writes+" SET n = n + 1")); err != nil {
+				t.Fatal(err)
+			}
+			return u
+		}
+		first, second := serializable("lk_one", "lk_two"), serializable("lk_two", "lk_one")
+		if err := errors.Join(manager.Guard(bounded(t), first.tx, one), first.finish(true)); err != nil {
+			t.Fatal(err)
+		}
+		err := manager.Guard(bounded(t), second.tx, two)
+		var server interface{ SQLState() string }
+		if !errors.As(err, &server) || server.SQLState() != "40001" || errors.Is(err, manager.ErrFenced) {
+			t.Errorf("it is 40001, and not fenced: %v", err)
+		}
+		_ = second.finish(false)
+		again := serializable("lk_two", "lk_one")
+		if err := errors.Join(manager.Guard(bounded(t), again.tx, two), again.finish(true)); err != nil {
+			t.Errorf("repeated: %v", err)
+		}
+		release(t, one)
+		release(t, two)
+		query(t, s, "DROP TABLE lk_one, lk_two")
+	})
+}
+
 func TestGuardRefuses(t *testing.T) {
 	s := migrated(t)
 	m := openOn(t, s)

@@ -94,6 +94,52 @@ func TestMigrateInATransaction(t *testing.T) {
 	}
 }
 
+// Where the database makes transactions read-only Migrate says that its own writes.
+func TestMigrateWhereReadingIsTheDefault(t *testing.T) {
+	for name, connect := range map[string]func(t *testing.T, dsn string) any{
+		"pgx.Conn": func(t *testing.T, dsn string) any {
+			t.Helper()
+			conn, err := pgx.Connect(bounded(t), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { closeConn(t, conn.Close) })
+			return conn
+		},
+		"sql.DB": func(t *testing.T, dsn string) any { t.Helper(); return openSQL(t, dsn) },
+		"sql.Conn": func(t *testing.T, dsn string) any {
+			t.Helper()
+			conn, err := openSQL(t, dsn).Conn(bounded(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { closeConn(t, func(context.Context) error { return conn.Close() }) })
+			return conn
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, database := pgtest.NewDatabase(t)
+			query(t, s, "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
+			conn := connect(t, s.DSNOf(database))
+			for round := range 2 {
+				if err := manager.Migrate(bounded(t), conn); err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+			}
+		})
+	}
+}
+
+func openSQL(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeConn(t, func(context.Context) error { return db.Close() }) })
+	return db
+}
+
 func TestMigrateRefuses(t *testing.T) {
 	s, database := pgtest.NewDatabase(t)
 	conn, err := pgx.Connect(bounded(t), s.DSNOf(database))

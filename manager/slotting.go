@@ -234,7 +234,15 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 			lock.beginRelease()
 		}
 	}()
-	err = lock.Release(s.ctx)
+	ctx := s.ctx
+	if !s.by.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(&parent{Context: ctx, done: ctx.Done()}, s.by, ErrWaitTimeout)
+		defer cancel()
+	}
+	if err = lock.Release(ctx); errors.Is(err, ErrWaitTimeout) {
+		err = ErrWaitTimeout // the server releases it whenever it answers
+	}
 	returned = true
 	return false, err
 }

@@ -129,8 +129,12 @@ func TestAcquireTxShared(t *testing.T) {
 			}
 		}
 		three := begin(t)
-		wantIs(t, manager.TryAcquireTx(bounded(t), three.tx, "k"), manager.ErrNotAcquired)
-		_, err := m.TryAcquire(bounded(t), "k")
+		err := manager.TryAcquireTx(bounded(t), three.tx, "k")
+		wantIs(t, err, manager.ErrNotAcquired)
+		if failure(t, err).Shared {
+			t.Errorf("the lock was not to be shared: %v", err)
+		}
+		_, err = m.TryAcquire(bounded(t), "k")
 		wantIs(t, err, manager.ErrNotAcquired)
 		for _, u := range []userTx{one, two} {
 			if err := u.finish(true); err != nil {
@@ -140,7 +144,11 @@ func TestAcquireTxShared(t *testing.T) {
 		if err := manager.AcquireTx(bounded(t), three.tx, "k"); err != nil {
 			t.Error(err)
 		}
-		wantIs(t, manager.TryAcquireTx(bounded(t), begin(t).tx, "k", manager.WithSharedTx()), manager.ErrNotAcquired)
+		err = manager.TryAcquireTx(bounded(t), begin(t).tx, "k", manager.WithSharedTx())
+		wantIs(t, err, manager.ErrNotAcquired)
+		if !failure(t, err).Shared || !strings.Contains(err.Error(), `acquire shared "k"`) {
+			t.Errorf("the error does not say that the lock was to be shared: %v", err)
+		}
 	})
 }
 

@@ -21,7 +21,7 @@ them, and are told. Where several share the lock, choose one by --pid, or all by
 
 It asks before it does so, unless --yes is given. The session is ended only if it is still the one
 that was shown: a pid is used again. The role needs the right to end it: its own sessions, or
-pg_signal_backend.
+pg_signal_backend and, to see when another role's session began, pg_read_all_stats.
 
 Exit status: 0 ended; 1 nobody holds it, you said no, or it failed; 2 a mistake on the command
 line.`

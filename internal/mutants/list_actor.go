@@ -100,4 +100,12 @@ var ofFailures = []mutant{
 		{"actor/keeper.go", "&before, &k.server, m", "&before, &known, m"}}},
 	{name: "a key that is refused for a while keeps its lock", edits: []edit{
 		{"actor/recovery.go", "\tcase s.op == opNone && s.held:\n\t\ts.op = opUnlock\n\t\tk.link.Unlock(nil)\n", ""}}},
+	{name: "who holds the lock is asked for nobody", test: "actor TestNoSessionIsNoFailureOfAPoll", edits: []edit{
+		{"actor/machine.go", "\tcase m.queue.n == 0: // whom it was for has given up\n\t\tm.askAt = time.Time{}\n", ""}}},
+	{name: "the last poll after a failure does not ask", test: "actor TestTheLastPollAfterAFailureAsks", edits: []edit{
+		{"actor/machine.go", "\t\tif m.drive(); m.askAt.IsZero() {\n\t\t\tm.askAt = askAt\n\t\t}\n", "\t\tm.drive()\n\t\tm.askAt = askAt\n"}}},
+	{name: "a question that failed has the holder forgotten", test: "actor TestWhoIsInTheWay", edits: []edit{
+		{"actor/machine.go", "\tcase t.Asked.IsZero(): // the question failed\n", ""}}},
+	{name: "a turn that nobody took is still waited for", test: "actor TestATurnThatNobodyTook", edits: []edit{
+		{"actor/peers.go", "\t\tp.listed = false // its turn has come, and goes\n", ""}}},
 }

@@ -86,4 +86,22 @@ var ofSetUp = []mutant{
 		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},
 	{name: "a read of pgx's in the background stays with a connection of database/sql's", test: "pg TestASlowWriteLeavesNoReaderBehind", edits: []edit{
 		{"pg/source.go", "if err := endBackgroundRead(ctx, std.Conn().PgConn()); err != nil {", "if err := ctx.Err(); err != nil {"}}},
+	{name: "a session that ended before its opening was told stays in the pool", test: "pg TestASharedSessionThatEndsBeforeItsOpeningIsTold", edits: []edit{
+		{"pg/open.go", "\t\ts.endTold = true // perhaps before its opener has told of it\n", ""}}},
+	{name: "a request is sent before it is taken off the backlog", test: "pg TestW21_AConnectionThatPanicsCostsItsSession", edits: []edit{
+		{"pg/lend.go", "\t\ts.backlog = s.backlog[1:] // before it is sent: a Write that panics leaves it in the air\n", ""},
+		{"pg/lend.go", "\t\t\ts.sendLend(r)\n\t\t}\n", "\t\t\ts.sendLend(r)\n\t\t}\n\t\ts.backlog = s.backlog[1:]\n"}}},
+	{name: "the text of a loss is made by who asks for it", test: "pg TestW21_AConnectionThatPanicsCostsItsSession", edits: []edit{
+		{"pg/errors.go", "\t\te.text += fmt.Sprintf(\": %v\", err)\n", ""},
+		{"pg/errors.go", "{ return e.text }", "{ return fmt.Sprint(e.text, e.Err) }"}}},
+	{name: "a session on which nothing was understood hangs up at once", test: "pg TestTheServerKeepsALockWhoseSessionIsMisunderstood", edits: []edit{
+		{"pg/leave.go", "\t\t\treadEnded = nil //", "\t\t\t_ = readEnded //"}}},
+	{name: "a goodbye that ends its goroutine ends leave", test: "pg TestW21_AConnectionThatPanicsCostsItsSession", edits: []edit{
+		{"pg/leave.go", "\t\tdefer func() { _ = recover() }()\n\t\tf()\n\t}()\n\t<-done\n", "\t}()\n\t<-done\n\tf()\n"}}},
+	{name: "another is asked to listen twice", test: "pg TestOneSessionListens", edits: []edit{
+		{"pg/hints.go", "\tcase b.text == \"\" && err != nil: //", "\tcase b.text == \"\" && err != nil && p.closing: //"}}},
+	{name: "polls that have ended gather in the hints", test: "pg TestPollsThatNobodyWasToldOfAreForgotten", edits: []edit{
+		{"pg/hints.go", "func(each *poll) bool { return each.in == nil })", "func(each *poll) bool { return each == nil })"}}},
+	{name: "a session is opened for polls that were stopped", test: "pg TestAStoppedPollOpensNothing", edits: []edit{
+		{"pg/poller.go", "if r.waits() && p.mayOpen()", "if p.mayOpen()"}}},
 }

@@ -165,18 +165,21 @@ type jsonLock struct {
 }
 
 type jsonSession struct {
-	PID         uint32    `json:"pid"`
-	Application string    `json:"application"`
-	Client      string    `json:"client"`
-	Since       time.Time `json:"session_since"`
-	Shared      bool      `json:"shared"`
-	Waited      float64   `json:"waited_seconds,omitempty"`
+	PID         uint32     `json:"pid"`
+	Application string     `json:"application"`
+	Client      string     `json:"client"`
+	Since       *time.Time `json:"session_since"` // null: the server hides it
+	Shared      bool       `json:"shared"`
+	Waited      float64    `json:"waited_seconds,omitempty"`
 }
 
 func sessionsOf(sessions []manager.LockSession) []jsonSession {
 	out := make([]jsonSession, len(sessions))
 	for i, s := range sessions {
-		out[i] = jsonSession{s.PID, s.ApplicationName, s.ClientAddr, s.Since.UTC(), s.Shared, s.Waited.Seconds()}
+		out[i] = jsonSession{s.PID, s.ApplicationName, s.ClientAddr, nil, s.Shared, s.Waited.Seconds()}
+		if since := s.Since.UTC(); !since.IsZero() {
+			out[i].Since = &since
+		}
 	}
 	return out
 }
@@ -222,7 +225,7 @@ func rowsOf(locks []manager.LockInfo, named bool) [][]string {
 				mode = "shared"
 			}
 			rows = append(rows, []string{strconv.FormatInt(lock.ID, 10), printable(lock.Key), state, mode, strconv.FormatUint(uint64(s.PID), 10),
-				printable(s.ApplicationName), clientOf(s), s.Since.Local().Format(time.DateTime)})
+				printable(s.ApplicationName), clientOf(s), sinceOf(s)})
 		}
 	}
 	if !named {
@@ -233,9 +236,22 @@ func rowsOf(locks []manager.LockInfo, named bool) [][]string {
 	return rows
 }
 
-func clientOf(s manager.LockSession) string {
-	if s.ClientAddr == "" {
-		return "local"
+// hidden is what the server does not tell of another role's session, to a role without pg_read_all_stats.
+const hidden = "hidden"
+
+func sinceOf(s manager.LockSession) string {
+	if s.Since.IsZero() {
+		return hidden
 	}
-	return s.ClientAddr
+	return s.Since.Local().Format(time.DateTime)
+}
+
+func clientOf(s manager.LockSession) string {
+	switch {
+	case s.ClientAddr != "":
+		return s.ClientAddr
+	case s.Since.IsZero():
+		return hidden
+	}
+	return "local"
 }

@@ -153,7 +153,10 @@ func (t *termination) end(ctx context.Context, cmd *cobra.Command, m *manager.Ma
 		locks = strconv.Itoa(count) + " locks"
 	}
 	name := fmt.Sprintf("pid %d, application %q, client %s, since %s, which holds %s", s.PID, s.ApplicationName, clientOf(s),
-		s.Since.Local().Format("2006-01-02 15:04:05"), locks)
+		sinceOf(s), locks)
+	if s.Since.IsZero() { // before it asks for nothing
+		return fmt.Errorf("%s: %w", name, manager.ErrSessionHidden)
+	}
 	if !t.yes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "End the session of %s? [y/N] ", name)
 		answer, err := readAnswer(ctx)

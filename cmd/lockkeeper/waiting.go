@@ -67,5 +67,5 @@ func (h *holding) holders(ctx context.Context) (text string) {
 // heldBy says whose session holds a lock.
 func heldBy(s manager.LockSession) string {
 	return fmt.Sprintf("held by server pid %d, application %q, client %s, whose session began at %s", s.PID, s.ApplicationName,
-		clientOf(s), s.Since.Local().Format(time.DateTime))
+		clientOf(s), sinceOf(s))
 }

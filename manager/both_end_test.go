@@ -225,3 +225,26 @@ func TestBothOnDedicatedSessions(t *testing.T) {
 	}
 	release(t, lock)
 }
+
+// The loss of either lock ends the hold and its minimum hold: Once runs again in the period, as after the loss of a single lock.
+func TestBothOnceAfterALoss(t *testing.T) {
+	s := server(t)
+	const key, period = "report@2026-03-29T00:00:00Z", 24 * time.Hour
+	for i, lost := range bothIDs(key) {
+		t.Run([]string{"the lower id", "the upper id"}[i], func(t *testing.T) {
+			clock, ran := noonAnd(0, 0), 0
+			one, two := openOn(t, s, withBoth, clock.option()), openOn(t, s, withBoth, clock.option())
+			err := one.Once(bounded(t), "report", period, func(ctx context.Context) error {
+				wantHeldAtServer(t, s, bothIDs(key)...)
+				terminate(t, s, held(t, s)[lost])
+				ended(t, "the end of the context", ctx.Done())
+				return nil
+			}, manager.WithDedicatedSession()) // so that the two are on different sessions
+			wantIs(t, err, manager.ErrLost)
+			eventually(t, "nothing is kept", func() bool { return len(held(t, s)) == 0 })
+			if err := two.Once(bounded(t), "report", period, did(&ran)); err != nil || ran != 1 {
+				t.Errorf("after the loss: %v, and f ran %d times", err, ran)
+			}
+		})
+	}
+}

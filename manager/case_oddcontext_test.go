@@ -178,3 +178,84 @@ func firstHolder(t *testing.T) int {
 	t.Fatal("no lock is held")
 	return 0
 }
+
+// W21. The same for keys with two ids, of which the second is held without a registration, and for detached holds. Close waits for none of them.
+func TestW21_AContextThatMisbehavesAndIsTakenBackAtTheGrant(t *testing.T) {
+	for name, c := range map[string]struct {
+		ids  manager.Option
+		opts []manager.AcquireOption
+	}{
+		"two ids":       {withBoth, nil},
+		"detached hold": {withOld, []manager.AcquireOption{manager.WithDetachedHold()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := open(t, c.ids)
+			misbehave(t, m, 4, map[string]func(ctx context.Context, key string) error{
+				"Acquire": func(ctx context.Context, key string) error {
+					lock, err := m.Acquire(ctx, key, c.opts...)
+					if err == nil {
+						err = lock.Release(t.Context())
+					}
+					return err
+				},
+				"AcquireSlot": func(ctx context.Context, key string) error {
+					slot, err := m.AcquireSlot(ctx, key, 1, c.opts...)
+					if err == nil {
+						err = slot.Release(t.Context())
+					}
+					return err
+				},
+			})
+			closesNow(t, m)
+			wantHeldAtServer(t, server(t))
+		})
+	}
+}
+
+// exitsAtItsEnd is a context whose Err ends the goroutine that calls it when the context has ended. Package context knows the context behind it,
+// and does not call Err itself.
+type exitsAtItsEnd struct{ context.Context }
+
+func (c exitsAtItsEnd) Err() error {
+	if c.Context.Err() != nil {
+		runtime.Goexit()
+	}
+	return nil
+}
+
+// W21. A context whose Err ends the library's goroutine when the context ends: the hold ends, the wait ends, and Release and Close return.
+func TestW21_AContextThatExitsWhenItEnds(t *testing.T) {
+	s := server(t)
+	m, other := openOn(t, s), openOn(t, s)
+	theirs := acquire(t, other, "theirs")
+	inner, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ctx := exitsAtItsEnd{inner}
+	lock, err := m.Acquire(ctx, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := acquiring(ctx, t, m, "theirs")
+	inside := make(chan struct{})
+	worked := fateOf(only(func() error {
+		return m.Do(ctx, "work", func(hold context.Context) error {
+			close(inside)
+			inTime(t, "the end of the work's context", hold.Done())
+			return nil
+		})
+	}))
+	ended(t, "the work has begun", inside)
+	cancel()
+	inTime(t, "the end of the hold", lock.Done())
+	wantIs(t, lock.Err(), context.Canceled)
+	if got, ok := inTime(t, "the end of the wait", waits); ok {
+		wantIs(t, got.err, context.Canceled)
+	}
+	if got, ok := inTime(t, "the end of the work", worked); ok && (got.err != nil || got.panicked != nil || got.exited) {
+		t.Errorf("Do: %v", got)
+	}
+	inTime(t, "the return of Release", fateOf(only(func() error { return lock.Release(context.WithoutCancel(t.Context())) })))
+	takeAndRelease(t, m, "k")
+	release(t, theirs)
+	closesNow(t, m)
+}

@@ -3,6 +3,7 @@ package manager_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -295,4 +296,40 @@ func TestLeaderOfWhatIsNoElection(t *testing.T) {
 	wantIs(t, m.Leader("leader").Resign(nil), manager.ErrNilContext)   //nolint:staticcheck // likewise
 	_, err = m.Leader("leader").Current(nil)                           //nolint:staticcheck // likewise
 	wantIs(t, err, manager.ErrNilContext)
+}
+
+// Who waits for the takeover delay does not lead yet. There is nothing to resign, and a Resign at that time ends no campaign.
+func TestNobodyLeadsDuringTheTakeoverDelay(t *testing.T) {
+	s := migrated(t)
+	for name, ids := range map[string]manager.Option{"one id": withOld, "two ids": withBoth} {
+		t.Run(name, func(t *testing.T) {
+			opts := append(delayed(never), ids)
+			old, next := openOn(t, s, opts...), openOn(t, s, opts...)
+			first := elect(t, old)
+			term := first.leads(t)
+			second := elect(t, next)
+			id := next.Key("leader").ID()
+			terminate(t, s, held(t, s)[id])
+			first.endsTerm(term, t, manager.ErrLost) // and its function goes on
+			eventually(t, "the next has a token, and waits for the delay", func() bool {
+				return len(query(t, s, fmt.Sprintf("SELECT 1 FROM lockkeeper.fence WHERE id = %d AND token > told AND ended < told", id))) > 0
+			})
+			leader := next.Leader("leader")
+			wantIs(t, leader.IsLeader(bounded(t)), manager.ErrNotLeader)
+			wantIs(t, leader.Resign(bounded(t)), manager.ErrNotLeader)
+			if len(second.terms) > 0 {
+				t.Error("the next leads, and the function of the first goes on")
+			}
+			first.stop()
+			first.lets(t) // its work has ended: the delay is over
+			term = second.leads(t)
+			select {
+			case err := <-second.returned:
+				t.Errorf("Elect returned %v", err)
+			default:
+			}
+			second.endThis(term, t)
+			wantIs(t, ended(t, "the return of Elect", first.returned), context.Canceled)
+		})
+	}
 }

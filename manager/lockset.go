@@ -65,9 +65,9 @@ func (s *LockSet) Release(ctx context.Context) error {
 const maxSetErrors = 10
 
 // releaseOthers releases all locks but the lead's, without waiting for the outcome. It sends to keepers, so it runs on none. At once: their
-// minimum hold does not count.
+// minimum hold does not count, also where they have been released and are kept for it: the user may release the set as soon as it is lost.
 func (s *LockSet) releaseOthers(atOnce bool) {
-	if s.released.Swap(true) { //arch:publishes that the others are being released: the first caller does it
+	if s.released.Swap(true) && !atOnce { //arch:publishes that the others are being released: the first caller does it
 		return
 	}
 	for _, c := range s.others {

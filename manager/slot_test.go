@@ -372,3 +372,10 @@ func TestSlotsUnderCancellation(t *testing.T) {
 	}
 	t.Log(fmt.Sprint(grants.Load(), " grants"))
 }
+
+// A failure that no waiting mends ends the call.
+func TestASlotForWhichThereIsNoRoom(t *testing.T) {
+	m := open(t, manager.WithMaxLocksPerSession(1), manager.WithSharedSessions(1))
+	_, err := m.AcquireSlot(bounded(t), "k", 2)
+	wantIs(t, err, manager.ErrTooManyLocks)
+}

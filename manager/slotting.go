@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
+	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // slotting is one acquisition of a slot. All of it runs on the caller's goroutine.
@@ -46,7 +47,7 @@ const (
 )
 
 func (s *slotting) run() (*Slot, error) {
-	for {
+	for failures := 0; ; {
 		s.set = &LockSet{keys: KeySet{m: s.m, all: []Key{s.key}}}
 		number, err := s.acquireAll()
 		if err == nil {
@@ -56,8 +57,12 @@ func (s *slotting) run() (*Slot, error) {
 			s.leaveGate()
 			return &Slot{set: s.set, number: number}, nil
 		}
-		// Where the server failed behind the gate it is waited for at the gate, under the caller's policy.
-		again := !s.terms.Try && (errors.Is(err, errLostMeanwhile) || s.gate != nil && errors.Is(err, ErrAttempts))
+		// Where the server failed behind the gate it is waited for at the gate, under the caller's policy, which bounds how often that may be.
+		failed := s.gate != nil && mayPass(err)
+		if failed {
+			failures++
+		}
+		again := !s.terms.Try && (errors.Is(err, errLostMeanwhile) || failed && failures < s.attempts())
 		s.releaseAll()
 		if again {
 			if errors.Is(err, ErrAttempts) {
@@ -70,6 +75,20 @@ func (s *slotting) run() (*Slot, error) {
 			return nil, s.failed(err)
 		}
 	}
+}
+
+// mayPass reports whether an acquisition failed for what may have passed at its next attempt.
+func mayPass(err error) bool {
+	var e *AcquireError
+	return errors.Is(err, ErrAttempts) && errors.As(err, &e) && len(e.Failures) > 0 && pg.Transient(e.Failures[len(e.Failures)-1])
+}
+
+// attempts is how many the retry policy allows.
+func (s *slotting) attempts() int {
+	if s.options.retry != nil {
+		return s.options.retry.Attempts
+	}
+	return s.m.config.retry.Attempts
 }
 
 // acquireAll acquires all the locks, and returns the number of the slot.

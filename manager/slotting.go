@@ -59,17 +59,14 @@ func (s *slotting) run() (*Slot, error) {
 		}
 		// Where the server failed behind the gate it is waited for at the gate, under the caller's policy, which bounds how often that may be.
 		failed := s.gate != nil && mayPass(err)
-		if failed {
-			failures++
-		}
-		again := !s.terms.Try && (errors.Is(err, errLostMeanwhile) || failed && failures < s.attempts())
 		s.releaseAll()
-		if again {
-			if errors.Is(err, ErrAttempts) {
-				err = s.pause(confirmLatest)
-			} else {
-				err = nil
-			}
+		switch {
+		case s.terms.Try:
+		case errors.Is(err, errLostMeanwhile):
+			err = nil
+		case failed && failures+1 < s.attempts():
+			failures++
+			err = s.pause(confirmLatest)
 		}
 		if err != nil {
 			return nil, s.failed(err)

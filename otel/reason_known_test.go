@@ -20,6 +20,7 @@ var withoutReason = map[string]string{
 	"ErrNoLeader":       "Current",
 	"ErrResigned":       "the context of a term, whose hold is released",
 	"ErrSessionGone":    "Terminate",
+	"ErrSessionHidden":  "Terminate",
 	"ErrNotDedicated":   "BeginTx",
 	"ErrTxOpen":         "BeginTx and Release",
 	"ErrFenced":         "Guard",

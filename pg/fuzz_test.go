@@ -248,7 +248,7 @@ func TestALengthThatCannotBe(t *testing.T) {
 		if _, err := f.of(t, s).conn.Write([]byte{'N', 0x00, 0xff, 0xff, 0xff, 'x'}); err != nil {
 			t.Fatal(err)
 		}
-		holder.lost(t, CauseConnection)
+		holder.lost(t, CauseDoubt)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("the session waited for the rest for %v", took)
 		}

@@ -75,7 +75,7 @@ func (m *Manager) acquire(ctx context.Context, k Key, t actor.Terms, opts []Acqu
 
 // terms says what an acquisition asks for; the error says why there will be none.
 func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) (*RetryPolicy, error) {
-	retry := &m.config.retry
+	retry := o.policy(m)
 	if o.retry != nil {
 		if err := o.retry.validate(); err != nil {
 			return nil, err

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -29,19 +27,10 @@ func TestW14RoleOfALiveSession(t *testing.T) {
 			query(t, s, "DROP ROLE IF EXISTS lk_vault, lk_vault_2")
 			query(t, s, "CREATE ROLE lk_vault LOGIN")
 			t.Cleanup(func() { query(t, s, "DROP ROLE IF EXISTS lk_vault, lk_vault_2") })
-			config, err := pgx.ParseConfig(dsn(s))
-			if err != nil {
-				t.Fatal(err)
-			}
-			config.User = "lk_vault"
-			source, err := manager.FromConfig(config)
-			if err != nil {
-				t.Fatal(err)
-			}
 			if name == "other settings" {
 				needSessionTimeout(t, s)
 			}
-			m := openFrom(t, s, source, manager.WithHealth(50*time.Millisecond, 5*time.Second))
+			m := openAs(t, s, "lk_vault", manager.WithHealth(50*time.Millisecond, 5*time.Second))
 			locks := []*manager.Lock{acquire(t, m, "shared"), acquire(t, m, "dedicated", manager.WithDedicatedSession())}
 			where := held(t, s)
 			query(t, s, change)

@@ -67,6 +67,14 @@ func WithDedicatedSession() AcquireOption { return func(o *acquireOptions) { o.d
 // WithRetryPolicy is [WithRetry] for one acquisition.
 func WithRetryPolicy(p RetryPolicy) AcquireOption { return func(o *acquireOptions) { o.retry = &p } }
 
+// policy is the acquisition's own, or the manager's.
+func (o *acquireOptions) policy(m *Manager) *RetryPolicy {
+	if o.retry != nil {
+		return o.retry
+	}
+	return &m.config.retry
+}
+
 // WithMinHold keeps the lock at the server until d after its grant, although Release or Do returns at once: nobody else, in this process
 // or in another, is granted the key before. It is for work that is short, and that others would do again. The loss of the
 // session, the end of the process and Close release the lock earlier.

@@ -1,25 +1,34 @@
 package manager_test
 
 import (
-	"context"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// openAs is openOn for a new role, which may log in and no more.
-func openAs(t *testing.T, s *pgserver.Server, role string) *manager.Manager {
+// openAs is openOn for another role.
+func openAs(t *testing.T, s *pgserver.Server, role string, opts ...manager.Option) *manager.Manager {
 	t.Helper()
-	query(t, s, "CREATE ROLE "+role+" LOGIN PASSWORD 'right'")
-	t.Cleanup(func() { query(t, s, "DROP ROLE "+role) })
-	to := "postgres://" + role + ":right@" + s.TCPAddr() + "/" + pgserver.Database + "?sslmode=disable&application_name=lk%20test"
-	return opened(t, s, func(ctx context.Context) (*manager.Manager, error) { return manager.Open(ctx, to) })
+	config, err := pgx.ParseConfig(dsn(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.User = role
+	source, err := manager.FromConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openFrom(t, s, source, opts...)
 }
 
 // A role without pg_read_all_stats does not see when another role's session began. It is told so, and not that the session has gone.
 func TestSessionOfAnotherRole(t *testing.T) {
 	s := server(t)
+	query(t, s, "CREATE ROLE lk_holder LOGIN; CREATE ROLE lk_ender LOGIN")
+	t.Cleanup(func() { query(t, s, "DROP ROLE lk_holder, lk_ender") })
 	holder, ender := openAs(t, s, "lk_holder"), openAs(t, s, "lk_ender")
 	query(t, s, "GRANT pg_signal_backend TO lk_ender")
 	lock, own := acquire(t, holder, "k"), acquire(t, ender, "own")

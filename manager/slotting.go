@@ -64,7 +64,7 @@ func (s *slotting) run() (*Slot, error) {
 		case s.terms.Try:
 		case errors.Is(err, errLostMeanwhile):
 			err = nil
-		case failed && failures+1 < s.attempts():
+		case failed && failures+1 < s.options.policy(s.m).Attempts:
 			failures++
 			err = s.pause(confirmLatest)
 		}
@@ -78,14 +78,6 @@ func (s *slotting) run() (*Slot, error) {
 func mayPass(err error) bool {
 	var e *AcquireError
 	return errors.Is(err, ErrAttempts) && errors.As(err, &e) && len(e.Failures) > 0 && pg.Transient(e.Failures[len(e.Failures)-1])
-}
-
-// attempts is how many the retry policy allows.
-func (s *slotting) attempts() int {
-	if s.options.retry != nil {
-		return s.options.retry.Attempts
-	}
-	return s.m.config.retry.Attempts
 }
 
 // acquireAll acquires all the locks, and returns the number of the slot.

@@ -42,24 +42,29 @@ func (c badConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// badPool is a pool whose connections fail at that place once fail has what they are to do. Those that are made after that are good.
+func badPool(t *testing.T, at string) (p *Pool, fail *atomic.Pointer[func()]) {
+	t.Helper()
+	fail = new(atomic.Pointer[func()])
+	config := parsed(t, newDatabase(t).dsn())
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil || fail.Load() != nil {
+			return conn, err
+		}
+		return badConn{conn, fail, at}, nil
+	}
+	return openPool(t, fromConfig(t, config), Config{}), fail
+}
+
 // A connection that a DialFunc made and that panics, or ends its caller's goroutine, costs its session; so does one whose errors do that. Nothing of
 // the user's runs where the loss is told: keepers ask for its text. (I11, W21)
 func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 	for name, f := range map[string]func(){"panic": func() { panic("the user's connection") }, "Goexit": runtime.Goexit} {
 		for _, at := range []string{"Read", "Write", "the error of Read"} {
 			t.Run(name+" at "+at, func(t *testing.T) {
-				d := newDatabase(t)
-				var fail atomic.Pointer[func()]
-				config := parsed(t, d.dsn())
-				dial := config.DialFunc
-				config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					conn, err := dial(ctx, network, addr)
-					if err != nil || fail.Load() != nil {
-						return conn, err
-					}
-					return badConn{conn, &fail, at}, nil
-				}
-				p := openPool(t, fromConfig(t, config), Config{})
+				p, fail := badPool(t, at)
 				holder, other := newCaller(1), newCaller(2)
 				holder.take(t, p)
 				fail.Store(&f)
@@ -75,30 +80,14 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 			})
 		}
 		t.Run(name+" at the goodbye", func(t *testing.T) {
-			d := newDatabase(t)
-			var fail atomic.Pointer[func()]
-			config := parsed(t, d.dsn())
-			dial := config.DialFunc
-			config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := dial(ctx, network, addr)
-				return badConn{conn, &fail, "Write"}, err
-			}
-			p := openPool(t, fromConfig(t, config), Config{})
+			p, fail := badPool(t, "Write")
 			c := newCaller(1)
 			c.release(t, c.take(t, p))
 			fail.Store(&f)
 			closePool(t, p)
 		})
 		t.Run(name+" at Write of a solo session", func(t *testing.T) {
-			d := newDatabase(t)
-			var fail atomic.Pointer[func()]
-			config := parsed(t, d.dsn())
-			dial := config.DialFunc
-			config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := dial(ctx, network, addr)
-				return badConn{conn, &fail, "Write"}, err
-			}
-			p := openPool(t, fromConfig(t, config), Config{})
+			p, fail := badPool(t, "Write")
 			for _, op := range []Op{OpTry, OpWait, OpUnlock} {
 				c := newCaller(1)
 				own := c.reserve(t, p, UseWaiting)

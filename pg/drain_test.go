@@ -32,17 +32,23 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 					}
 				})
 				holder.lost(t, c.cause)
-				wait(p.config.drainDelay() - time.Millisecond)
-				if f.held()[1] == "" {
-					t.Error("the server had freed the lock before its holder could do anything")
-				}
-				receive(t, ended(s))
-				synctest.Wait()
-				if f.held()[1] != "" {
-					t.Error("the server still has the lock")
-				}
+				staysForAMoment(t, f, p, s)
 			})
 		})
+	}
+}
+
+// staysForAMoment wants the server to have lock 1, whose holder was just told of its loss, for the drain delay and no longer than the session.
+func staysForAMoment(t *testing.T, f *fakeServer, p *Pool, s Session) {
+	t.Helper()
+	wait(p.config.drainDelay() - time.Millisecond)
+	if f.held()[1] == "" {
+		t.Error("the server had freed the lock before its holder could do anything")
+	}
+	receive(t, ended(s))
+	synctest.Wait()
+	if f.held()[1] != "" {
+		t.Error("the server still has the lock")
 	}
 }
 
@@ -57,14 +63,6 @@ func TestTheServerKeepsALockWhoseSessionIsMisunderstood(t *testing.T) {
 			t.Fatal(err)
 		}
 		holder.lost(t, CauseDoubt)
-		wait(p.config.drainDelay() - time.Millisecond)
-		if f.held()[1] == "" {
-			t.Error("the server had freed the lock before its holder could do anything")
-		}
-		receive(t, ended(s))
-		synctest.Wait()
-		if f.held()[1] != "" {
-			t.Error("the server still has the lock")
-		}
+		staysForAMoment(t, f, p, s)
 	})
 }

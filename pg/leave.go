@@ -85,13 +85,8 @@ func (s *session) hangUp(told bool) {
 // apart runs what calls methods of the connection, and waits: those of one that a user's DialFunc made may panic, or end the goroutine, which must
 // not end leave.
 func apart(f func()) {
-	done := make(chan struct{})
-	// Joined by apart, through done.
-	go func() {
-		defer close(done)
-		defer func() { _ = recover() }()
-		f()
-	}()
+	done := make(chan struct{}) // closed by f's goroutine at its end; received here; nothing is sent
+	start(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })
 	<-done
 }
 
@@ -104,7 +99,6 @@ func (s *session) sayGoodbye() {
 	said := false
 	defer func() {
 		if !said {
-			_ = recover() // of a connection that a user's DialFunc made
 			closeSocket(s.conn)
 		}
 	}()

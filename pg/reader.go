@@ -53,10 +53,8 @@ func (s *session) readAll() error {
 		switch {
 		case err != nil && last != nil:
 			return last
-		case isTooLong(err):
-			return &protocolError{err}
 		case err != nil:
-			return orEOF(err)
+			return whyItEnded(err)
 		case last != nil:
 			continue // nothing counts after a last word but that the server hangs up
 		}
@@ -205,13 +203,11 @@ type protocolError struct{ error }
 
 func (e *protocolError) Unwrap() error { return e.error }
 
-func isTooLong(err error) bool {
-	_, ok := asType[*pgproto3.ExceededMaxBodyLenErr](err)
-	return ok
-}
-
-// orEOF makes an end of file say what it was.
-func orEOF(err error) error {
+// whyItEnded tells what is wrong with a message from the end of the connection, and makes an end of file say what it was.
+func whyItEnded(err error) error {
+	if _, tooLong := asType[*pgproto3.ExceededMaxBodyLenErr](err); tooLong {
+		return &protocolError{err}
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
 	}

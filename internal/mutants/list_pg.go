@@ -97,7 +97,7 @@ var ofSetUp = []mutant{
 	{name: "a session on which nothing was understood hangs up at once", test: "pg TestTheServerKeepsALockWhoseSessionIsMisunderstood", edits: []edit{
 		{"pg/leave.go", "\t\t\treadEnded = nil //", "\t\t\t_ = readEnded //"}}},
 	{name: "a goodbye that ends its goroutine ends leave", test: "pg TestW21_AConnectionThatPanicsCostsItsSession", edits: []edit{
-		{"pg/leave.go", "\t\tdefer func() { _ = recover() }()\n\t\tf()\n\t}()\n\t<-done\n", "\t}()\n\t<-done\n\tf()\n"}}},
+		{"pg/leave.go", "\tstart(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })\n\t<-done\n", "\tclose(done)\n\tf()\n"}}},
 	{name: "another is asked to listen twice", test: "pg TestOneSessionListens", edits: []edit{
 		{"pg/hints.go", "\tcase b.text == \"\" && err != nil: //", "\tcase b.text == \"\" && err != nil && p.closing: //"}}},
 	{name: "polls that have ended gather in the hints", test: "pg TestPollsThatNobodyWasToldOfAreForgotten", edits: []edit{

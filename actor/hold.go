@@ -89,6 +89,9 @@ func (m *machine) withdraw(c *Claim, cause error) {
 // headLeft deals with what was under way for the first waiter, which has left.
 func (m *machine) headLeft(old *Claim) {
 	c := m.queue.head
+	if c == nil && m.server.own == ownAsked {
+		m.cancelOwn() // no session is opened for those who have gone
+	}
 	switch state := m.state(); {
 	case state == stHeld:
 		m.shareOut()

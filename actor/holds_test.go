@@ -124,6 +124,10 @@ func TestWithdraw(t *testing.T) {
 	in(t, stTrying).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("", stIdle)
 	in(t, stWaiting).withdraw("a").expect("refuse a", stWaiting).no().expect("return", stIdle) // its slice ends first
 	in(t, stWaiting).withdraw("a").yes().expect("unlock", stUnlocking).yes().expect("return", stIdle)
+	// No session is opened for those who have gone, whatever the server takes for its answer.
+	d := newDriver(t).acquire("a").no().withdraw("a").expect("refuse a withdraw stop-polling", stWaiting)
+	d.withdrawn().expect("", stWaiting).no().expect("", stIdle)
+	newDriver(t).acquire("a").no().withdraw("a").session().expect("return", stWaiting).no().expect("", stIdle)
 	// With somebody behind, that one inherits.
 	in(t, stWaiting).acquire("b").withdraw("a").expect("refuse a", stWaiting).yes().expect("grant b", stHeld)
 	in(t, stPausing).acquire("b").withdraw("a").expect("refuse a", stPausing).session().expect("wait", stWaiting)

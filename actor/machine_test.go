@@ -132,7 +132,7 @@ func TestPolling(t *testing.T) {
 	}{
 		{"a claim", func(d *driver) *driver { return d.acquire("b") }, "", stWaiting},
 		{"a try", func(d *driver) *driver { return d.acquire("b", try) }, "refuse b", stWaiting},
-		{"the end", func(d *driver) *driver { return d.withdraw("a") }, "refuse a stop-polling", stWaiting},
+		{"the end", func(d *driver) *driver { return d.withdraw("a") }, "refuse a withdraw stop-polling", stWaiting},
 		{"stop", (*driver).close, "refuse a stop-polling", stWaiting},
 		{"yes", (*driver).yes, "grant a withdraw", stHeld},
 		{"a no that it did not ask for", (*driver).no, "poll", stWaiting},
@@ -151,7 +151,7 @@ func TestPolling(t *testing.T) {
 		{"a session, the end, and a grant", func(d *driver) *driver { return d.session().withdraw("a").yes() }, "unlock", stUnlocking},
 		{"a session, stop, and it is over", func(d *driver) *driver { return d.session().close().no() }, "return exit", stIdle},
 
-		{"the end, and it is over", func(d *driver) *driver { return d.withdraw("a").no() }, "withdraw", stIdle},
+		{"the end, and it is over", func(d *driver) *driver { return d.withdraw("a").no() }, "", stIdle},
 		{"the end, and a grant", func(d *driver) *driver { return d.withdraw("a").yes() }, "unlock", stUnlocking},
 		{"the end, and a session", func(d *driver) *driver { return d.withdraw("a").session() }, "return", stWaiting},
 		{"the end, and another claim", func(d *driver) *driver { return d.withdraw("a").acquire("b").no() }, "poll", stWaiting},

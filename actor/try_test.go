@@ -10,7 +10,7 @@ func TestTryAfterACallerGaveUp(t *testing.T) {
 	askedNow := func(d *driver) Told { return Told{Holder: &Holder{PID: 5}, Asked: d.now} }
 	waiting := func(t *testing.T) *driver { return in(t, stWaiting).withdraw("a").passes(time.Millisecond) }
 	polling := func(t *testing.T) *driver {
-		return newDriver(t).acquire("a").no().expect("reserve poll", stWaiting).withdraw("a").expect("refuse a stop-polling", stWaiting)
+		return newDriver(t).acquire("a").no().expect("reserve poll", stWaiting).withdraw("a").expect("refuse a withdraw stop-polling", stWaiting)
 	}
 	for _, row := range []struct {
 		name string
@@ -25,7 +25,7 @@ func TestTryAfterACallerGaveUp(t *testing.T) {
 		{"a try is under way, and says yes", func(t *testing.T) *driver { return in(t, stTrying).withdraw("a").acquire("b", try).yes() }, "grant b", stHeld},
 		{"a poll is being stopped", func(t *testing.T) *driver { return polling(t).acquire("b", try) }, "", stWaiting},
 		{"a poll was stopped", func(t *testing.T) *driver { return polling(t).acquire("b", try).no() }, "try", stTrying},
-		{"a poll was granted", func(t *testing.T) *driver { return polling(t).acquire("b", try).yes() }, "grant b withdraw", stHeld},
+		{"a poll was granted", func(t *testing.T) *driver { return polling(t).acquire("b", try).yes() }, "grant b", stHeld},
 		{"a wait is under way", func(t *testing.T) *driver { return waiting(t).acquire("b", try) }, "ask", stWaiting},
 		{"a wait is granted", func(t *testing.T) *driver { return waiting(t).acquire("b", try).yes() }, "grant b", stHeld},
 		{"the slice of a wait is over", func(t *testing.T) *driver { return waiting(t).acquire("b", try).no() }, "try", stTrying},

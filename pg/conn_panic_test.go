@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // badConn is a connection of a user's that fails at a call of his choice.
@@ -21,6 +22,16 @@ type badError struct{ fail func() }
 func (e badError) Error() string {
 	e.fail()
 	return "the text of a bad error"
+}
+
+// badChain is an error that fails where somebody asks for what is behind it.
+type badChain struct{ fail func() }
+
+func (badChain) Error() string { return "an error with a bad chain" }
+
+func (e badChain) Unwrap() error {
+	e.fail()
+	return nil
 }
 
 func (c badConn) Read(b []byte) (int, error) {
@@ -42,8 +53,23 @@ func (c badConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+func (c badConn) SetWriteDeadline(at time.Time) error {
+	if f := c.fail.Load(); f != nil && c.at == "the chain of an error of SetWriteDeadline" {
+		return badChain{*f}
+	}
+	return c.Conn.SetWriteDeadline(at)
+}
+
+func (c badConn) Close() error {
+	defer func() { _ = c.Conn.Close() }()
+	if f := c.fail.Load(); f != nil && c.at == "Close" {
+		(*f)()
+	}
+	return nil
+}
+
 // badPool is a pool whose connections fail at that place once fail has what they are to do. Those that are made after that are good.
-func badPool(t *testing.T, at string) (p *Pool, fail *atomic.Pointer[func()]) {
+func badPool(t *testing.T, at string, c Config) (p *Pool, fail *atomic.Pointer[func()]) {
 	t.Helper()
 	fail = new(atomic.Pointer[func()])
 	config := parsed(t, newDatabase(t).dsn())
@@ -55,16 +81,18 @@ func badPool(t *testing.T, at string) (p *Pool, fail *atomic.Pointer[func()]) {
 		}
 		return badConn{conn, fail, at}, nil
 	}
-	return openPool(t, fromConfig(t, config), Config{}), fail
+	return openPool(t, fromConfig(t, config), c), fail
 }
 
 // A connection that a DialFunc made and that panics, or ends its caller's goroutine, costs its session; so does one whose errors do that. Nothing of
 // the user's runs where the loss is told: keepers ask for its text. (I11, W21)
 func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
-	for name, f := range map[string]func(){"panic": func() { panic("the user's connection") }, "Goexit": runtime.Goexit} {
+	for name, f := range map[string]func(){
+		"panic": func() { panic("the user's connection") }, "Goexit": runtime.Goexit, "panic whose text is a Goexit": func() { panic(badError{runtime.Goexit}) },
+	} {
 		for _, at := range []string{"Read", "Write", "the error of Read"} {
 			t.Run(name+" at "+at, func(t *testing.T) {
-				p, fail := badPool(t, at)
+				p, fail := badPool(t, at, Config{})
 				holder, other := newCaller(1), newCaller(2)
 				holder.take(t, p)
 				fail.Store(&f)
@@ -80,14 +108,14 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 			})
 		}
 		t.Run(name+" at the goodbye", func(t *testing.T) {
-			p, fail := badPool(t, "Write")
+			p, fail := badPool(t, "Write", Config{})
 			c := newCaller(1)
 			c.release(t, c.take(t, p))
 			fail.Store(&f)
 			closePool(t, p)
 		})
 		t.Run(name+" at Write of a solo session", func(t *testing.T) {
-			p, fail := badPool(t, "Write")
+			p, fail := badPool(t, "Write", Config{})
 			for _, op := range []Op{OpTry, OpWait, OpUnlock} {
 				c := newCaller(1)
 				own := c.reserve(t, p, UseWaiting)
@@ -106,6 +134,38 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 				if len(c.answers) != 0 {
 					t.Errorf("%v was answered twice", op)
 				}
+			}
+		})
+		t.Run(name+" at the chain of an error of SetWriteDeadline", func(t *testing.T) {
+			const at = "the chain of an error of SetWriteDeadline"
+			p, fail := badPool(t, at, Config{HealthTimeout: 50 * time.Millisecond}) // so soon the deadline is renewed
+			holder, other := newCaller(1), newCaller(2)
+			s := holder.take(t, p)
+			fail.Store(&f)
+			for other.on(t, s, OpTry).ok {
+				if a := other.on(t, s, OpUnlock); !a.ok {
+					break
+				}
+			}
+			holder.lost(t, CauseDoubt)
+			receive(t, ended(s))
+		})
+		t.Run(name+" at Close of a connection that is no session's", func(t *testing.T) {
+			p, fail := badPool(t, "Close", Config{})
+			c, err := p.connector.open(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fail.Store(&f)
+			back := false
+			done := make(chan struct{}) // closed by the goroutine at its end; received here; nothing is sent
+			go func() {
+				defer close(done)
+				discard(c)
+				back = true
+			}()
+			if receive(t, done); !back {
+				t.Error("discard did not return")
 			}
 		})
 	}

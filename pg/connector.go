@@ -25,6 +25,7 @@ type connector struct {
 type connection struct {
 	conn     net.Conn
 	front    *pgproto3.Frontend
+	input    *input // what front reads; nil where front is the user's
 	pid      uint32
 	identity string // the answer to the health question, which does not change; see sameBackend
 	timeline timeline
@@ -127,11 +128,13 @@ func (w *wire) handOver(s *setUp) (*connection, error) {
 		w.hangUp()
 		return nil, err
 	}
+	var in *input
 	if w.front.ReadBufferLen() == 0 { // nothing that has been read is lost: the frontend need not be the user's
-		w.front = pgproto3.NewFrontend(w.conn, w.conn)
+		in = &input{conn: w.conn}
+		w.front = pgproto3.NewFrontend(in, w.conn)
 	}
 	w.front.SetMaxBodyLen(maxMessage)
-	return &connection{conn: w.conn, front: w.front, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
+	return &connection{conn: w.conn, front: w.front, input: in, pid: s.identity.pid, identity: s.identity.text, timeline: s.timeline,
 		asked: s.asked, taken: s.taken}, nil
 }
 
@@ -204,10 +207,14 @@ func (w *wire) release() error {
 const maxMessage = 1 << 20
 
 // closeSocket closes a connection below its TLS layer: that one sends a last message, and can wait for it. Any goroutine
-// may call it. A connection whose methods are the user's may panic.
-func closeSocket(conn net.Conn) {
-	defer func() { _ = recover() }()
-	_ = below(conn).Close()
+// may call it. The methods of a connection that a user's DialFunc made may panic, or end the goroutine.
+func closeSocket(conn net.Conn) { apart(func() { _ = below(conn).Close() }) }
+
+// apart runs what calls methods of a connection on a goroutine of its own, and waits.
+func apart(f func()) {
+	done := make(chan struct{}) // closed by f's goroutine at its end; received here; nothing is sent
+	start(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })
+	<-done
 }
 
 func unsafeBecause(format string, args ...any) error {

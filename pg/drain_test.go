@@ -52,17 +52,48 @@ func staysForAMoment(t *testing.T, f *fakeServer, p *Pool, s Session) {
 	}
 }
 
-// So it is where the reader ends by itself, since the server has said what nobody asked for.
+// So it is where the reader ends by itself, since what the server has said makes no sense.
 func TestTheServerKeepsALockWhoseSessionIsMisunderstood(t *testing.T) {
+	for name, bytes := range map[string][]byte{
+		"nobody asked for it":    {'D', 0, 0, 0, 6, 0, 0},
+		"a length that is short": {'D', 0, 0, 0, 3},
+		"a length that is long":  {'N', 0, 0xff, 0xff, 0xff, 'x'},
+		"a kind that is unknown": {'q', 0, 0, 0, 4},
+		"a body that is short":   {'D', 0, 0, 0, 5, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				p := openPool(t, f.source(t), Config{})
+				holder := newCaller(1)
+				s := holder.take(t, p)
+				if _, err := f.of(t, s).conn.Write(bytes); err != nil {
+					t.Fatal(err)
+				}
+				holder.lost(t, CauseDoubt)
+				staysForAMoment(t, f, p, s)
+			})
+		})
+	}
+}
+
+// So it is where the reader ends by itself after the session was lost for another reason: what is left of a strange answer was not asked for.
+func TestTheServerKeepsALockBehindTheRestOfAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		p := openPool(t, f.source(t), Config{})
 		holder := newCaller(1)
 		s := holder.take(t, p)
+		f.onStatement(func(fs *fakeSession, q *question) {
+			if q.Kind == "ask" && fs.PID == s.PID() {
+				q.answered = true
+				q.Text("4711 f 1700000000.5 1700000001.5 fake")
+			}
+		})
+		holder.lost(t, CauseBackend)
 		if err := f.of(t, s).say(&pgproto3.DataRow{}); err != nil {
 			t.Fatal(err)
 		}
-		holder.lost(t, CauseDoubt)
 		staysForAMoment(t, f, p, s)
 	})
 }

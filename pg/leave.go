@@ -1,7 +1,6 @@
 package pg
 
 import (
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -40,7 +39,7 @@ func (s *session) tellHolders() (told bool) {
 		locks++
 	})
 	if locks > 0 {
-		s.config.Event(Event{Kind: EventLost, PID: s.pid, Use: s.use, Locks: locks, Cause: string(s.loss.Cause), Err: s.loss})
+		s.config.Event(Event{Kind: EventLost, PID: s.pid, Use: Use(s.use.Load()), Locks: locks, Cause: string(s.loss.Cause), Err: s.loss})
 	}
 	return locks > 0
 }
@@ -56,9 +55,6 @@ func (s *session) hangUp(told bool) {
 		timer := time.NewTimer(s.config.drainDelay())
 		defer timer.Stop()
 		moment = timer.C
-		if _, itself := asType[*protocolError](s.loss.Err); itself {
-			readEnded = nil // that says nothing of the server, and the moment counts
-		}
 	} else {
 		apart(s.sayGoodbye)
 	}
@@ -70,24 +66,20 @@ func (s *session) hangUp(told bool) {
 			s.self.record(f)
 			s.tellHolders()
 		case <-moment:
+			moment, readEnded = nil, s.readEnded
 			apart(s.sayGoodbye)
-			readEnded = s.readEnded
 		case <-readEnded:
+			if moment != nil && s.readEnd == misunderstood {
+				readEnded = nil // the server may have the session still, and the moment counts
+				continue
+			}
 			apart(func() {
+				defer closeSocket(s.conn)
 				s.sayLast()
-				closeSocket(s.conn)
 			})
 			return
 		}
 	}
-}
-
-// apart runs what calls methods of the connection, and waits: those of one that a user's DialFunc made may panic, or end the goroutine, which must
-// not end leave.
-func apart(f func()) {
-	done := make(chan struct{}) // closed by f's goroutine at its end; received here; nothing is sent
-	start(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })
-	<-done
 }
 
 // sayGoodbye asks the server to hang up, and bounds the wait for it: the reader ends at the deadline.
@@ -123,10 +115,9 @@ func (s *session) goodbye() ([]byte, error) {
 
 // sayLast hangs up a session that has been ended in good order.
 func (s *session) sayLast() {
-	if !errors.Is(s.readErr, errEnded) {
+	if s.readEnd != endedInOrder {
 		return
 	}
-	defer func() { _ = recover() }() // of a connection that a user's DialFunc made
 	if message, err := (&pgproto3.Terminate{}).Encode(nil); err == nil {
 		_, _ = s.conn.Write(message) // the deadline of the goodbye holds for it as well
 	}
@@ -150,9 +141,13 @@ func (s *session) leaveAfterPanic(over *bool) {
 	if *over {
 		return
 	}
-	s.lose(CauseConnection, connPanic(recover()))
+	value := recover()
 	s.badConn = true
-	go s.leave() // that goroutine is the owner from here on
+	defer func() {
+		s.lose(CauseConnection, errBadConn) // for a value whose text ends the goroutine
+		go s.leave()                        // that goroutine is the owner from here on
+	}()
+	s.lose(CauseConnection, connPanic(value))
 }
 
 func (s *session) refuse(r *Request) { r.answer(s.self, false, s.loss) }

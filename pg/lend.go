@@ -207,13 +207,12 @@ func (s *Solo) nudge() {
 	s.loan.nudged.Add(1) // before it can be answered
 	message, err := s.enc.ping()
 	if err == nil {
-		s.canWrite = time.Now().Add(2 * s.config.HealthTimeout)
-		err = s.conn.SetWriteDeadline(s.canWrite)
+		err = s.limitWrite(time.Now())
 	}
 	if err == nil {
 		_, err = s.conn.Write(message)
 	}
-	if err != nil {
+	if err != nil && !s.blocked() {
 		s.lose(CauseConnection, err)
 	}
 }

@@ -18,7 +18,7 @@ func TestEvidenceOfALentSession(t *testing.T) {
 	now := time.Now()
 	lent := func() *Solo {
 		c := &connection{pid: 7, identity: "7 f 1.5 1700000000.25 db", asked: now}
-		s := &Solo{session: newSession(&Pool{config: config}, c, UseDedicated, 1), loanState: loanState{loan: noLoan, phase: lendOpen}}
+		s := &Solo{session: newSession(&Pool{config: config}, c, 1), loanState: loanState{loan: noLoan, phase: lendOpen}}
 		s.trust(now)
 		return s
 	}
@@ -42,6 +42,34 @@ func TestEvidenceOfALentSession(t *testing.T) {
 		if got := s.TrustedUntil().Sub(now) - config.Trust(); got != test.until || (s.loss != nil) != test.lost {
 			t.Errorf("%s: trusted for %v more, %v", name, got, s.loss)
 		}
+	}
+}
+
+// A session that has been lent for long is not idle: its owner's timer does not fire for that, again and again.
+func TestTheTimerOfALentSession(t *testing.T) {
+	config, err := (&Config{}).WithDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		phase lending
+		air   []*sending
+		until func(s *Solo) time.Time
+	}{
+		"while it is handed over":   {lendAsked, []*sending{{deadline: time.Now().Add(time.Hour)}}, func(s *Solo) time.Time { return s.TrustedUntil() }},
+		"an answer is to come soon": {lendOpen, []*sending{{deadline: time.Now().Add(time.Second)}}, func(s *Solo) time.Time { return s.air[0].deadline }},
+		"with its holder":           {lendOpen, nil, (*Solo).proofDue},
+		"while it is taken back":    {lendRevoked, nil, func(s *Solo) time.Time { return s.TrustedUntil() }},
+	} {
+		now := time.Now()
+		s := &Solo{session: newSession(&Pool{config: config}, &connection{pid: 7, asked: now}, 1), held: true, loanState: loanState{loan: noLoan, phase: test.phase}}
+		s.trust(now)
+		s.usedAt, s.air, s.armed = now.Add(-time.Hour), test.air, time.Time{}
+		s.aim()
+		if got, want := s.armed, test.until(s); !got.Equal(want) {
+			t.Errorf("%s: the timer fires in %v, should be in %v", name, got.Sub(now), want.Sub(now))
+		}
+		s.timer.Stop()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -28,12 +29,41 @@ func (s *session) read() {
 	defer close(s.readEnded)
 	defer func() { // a connection that a user's DialFunc made may panic, or end the goroutine
 		if !returned {
-			s.readErr = connPanic(recover())
+			value := recover()
+			s.readErr = errBadConn // for a value whose text ends the goroutine
+			s.readErr = connPanic(value)
 		}
 	}()
-	s.readErr = s.readAll()
+	s.readEnd, s.readErr = s.readAll()
 	returned = true
 }
+
+// readEnd says how a reader ended.
+type readEnd uint8
+
+const (
+	connectionEnded readEnd = iota // nothing more can be read
+	serverEnded                    // after the server's last word
+	misunderstood                  // what was read makes no sense: the server may have the session still
+	endedInOrder                   // as the owner asked for
+)
+
+// endCauses are the causes of a loss by that.
+var endCauses = [...]Cause{connectionEnded: CauseConnection, serverEnded: CauseServer, misunderstood: CauseDoubt, endedInOrder: CauseClosed}
+
+// input is a connection as its frontend reads it.
+type input struct {
+	conn   net.Conn
+	failed bool // a read has failed
+}
+
+func (i *input) Read(b []byte) (int, error) {
+	n, err := i.conn.Read(b)
+	i.failed = i.failed || err != nil
+	return n, err
+}
+
+var errBadConn = errors.New("a method of the connection that DialFunc gave panicked")
 
 // connPanic is the error of a connection's method that panicked, or called runtime.Goexit where value is nil.
 func connPanic(value any) error {
@@ -43,8 +73,8 @@ func connPanic(value any) error {
 	return fmt.Errorf("a method of the connection that DialFunc gave panicked: %v\n%s", value, debug.Stack())
 }
 
-// readAll reads until the connection ends, and says why it did.
-func (s *session) readAll() error {
+// readAll reads until the connection ends, and says how and why it did.
+func (s *session) readAll() (readEnd, error) {
 	var coming *sending // whose answer is coming in
 	var last *serverEndError
 	var lent *Loan // the session is lent: what is no answer to the owner's is its holder's
@@ -52,9 +82,9 @@ func (s *session) readAll() error {
 		message, err := s.front.Receive()
 		switch {
 		case err != nil && last != nil:
-			return last
+			return serverEnded, last
 		case err != nil:
-			return whyItEnded(err)
+			return s.whyItEnded(err)
 		case last != nil:
 			continue // nothing counts after a last word but that the server hangs up
 		}
@@ -87,13 +117,13 @@ func (s *session) readAll() error {
 					lent.pass(message, s.front.ReadBufferLen())
 					continue
 				}
-				return &protocolError{fmt.Errorf("the server sent %T, and nothing was asked", message)}
+				return misunderstood, fmt.Errorf("the server sent %T, and nothing was asked", message)
 			}
 		}
 		if coming.receive(message) {
 			switch {
 			case coming.kind == kindEnd:
-				return errEnded
+				return endedInOrder, nil
 			case coming.kind == kindLend && coming.err == nil && coming.broken == nil:
 				lent = coming.loan
 				s.front.SetMaxBodyLen(0) // a holder's rows are as long as they are
@@ -106,9 +136,6 @@ func (s *session) readAll() error {
 		}
 	}
 }
-
-// errEnded is the reader's end where the session was ended in good order.
-var errEnded = errors.New("the session was ended")
 
 // maxUnheard bounds the notifications that nobody has received yet. Those beyond it are dropped.
 const maxUnheard = 10_000
@@ -198,18 +225,13 @@ func (s *session) tell(f *sending) {
 	}
 }
 
-// protocolError is why a reader ends by itself, on a connection that the server still has.
-type protocolError struct{ error }
-
-func (e *protocolError) Unwrap() error { return e.error }
-
-// whyItEnded tells what is wrong with a message from the end of the connection, and makes an end of file say what it was.
-func whyItEnded(err error) error {
-	if _, tooLong := asType[*pgproto3.ExceededMaxBodyLenErr](err); tooLong {
-		return &protocolError{err}
+// whyItEnded tells a message that makes no sense from the end of the connection, and makes an end of file say what it was.
+func (s *session) whyItEnded(err error) (readEnd, error) {
+	if s.input != nil && !s.input.failed {
+		return misunderstood, err
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+		err = fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
 	}
-	return err
+	return connectionEnded, err
 }

@@ -119,6 +119,7 @@ func (p *Pool) assign(s *Solo, use Use) {
 		return
 	}
 	place.use = use
+	s.use.Store(int32(use))
 	p.inUse[use]++
 	r.Client.Reserved(r, s, nil)
 }

@@ -22,7 +22,6 @@ type session struct {
 	config *Config
 	connection
 	self kind // the Shared or Solo that this is part of
-	use  Use  // for events; written before the owner starts
 
 	endTold bool // the pool's: it knows that the session has ended
 
@@ -38,8 +37,9 @@ type session struct {
 	toOwner chan *sending
 	// Sent by the reader; received by the owner; never closed; capacity 1: a server has one last word.
 	lastWord chan *serverEndError
-	// Closed by the reader at its end, after which readErr may be read; received by the owner; nothing is sent.
+	// Closed by the reader at its end, after which readEnd and readErr may be read; received by the owner; nothing is sent.
 	readEnded chan struct{}
+	readEnd   readEnd
 	readErr   error
 	// Sent by the pool; received by the owner; never closed; capacity 2: one order to stop and one failover at most.
 	orders chan order
@@ -50,6 +50,7 @@ type session struct {
 	// by who waits for a loan; nothing is sent.
 	gone chan struct{}
 
+	use     atomic.Int32              // a Use, for events; written by run of the pool, before it gives a Solo to a key
 	trusted atomic.Int64              // written by who starts it, by the reader, and by the owner of a lent one: until when the session is trusted, in nanoseconds since connection.asked
 	lost    atomic.Pointer[LossError] // written by the owner, before it tells the clients
 	closed  atomic.Bool               // written by the owner: it receives requests for the last time
@@ -69,10 +70,10 @@ type session struct {
 	badConn  bool      // a method of the connection panicked, or ended the goroutine: it is closed without a goodbye
 }
 
-func newSession(p *Pool, c *connection, use Use, room int) session {
+func newSession(p *Pool, c *connection, room int) session {
 	now := time.Now()
 	return session{
-		pool: p, config: &p.config, connection: *c, use: use,
+		pool: p, config: &p.config, connection: *c,
 		requests: make(chan *Request, room), sent: make(chan *sending, airRoom), answered: make(chan *sending, airRoom),
 		toOwner: make(chan *sending, airRoom), lastWord: make(chan *serverEndError, 1), readEnded: make(chan struct{}),
 		orders: make(chan order, 2), gone: make(chan struct{}),
@@ -87,7 +88,8 @@ type kind interface {
 	record(f *sending)
 	// settled does so for a failed one, of whose ids none is held any more.
 	settled(f *sending)
-	// holders gives each id that is held, and forgets it.
+	// holds reports whether an id is held; holders gives each that is, and forgets it.
+	holds() bool
 	holders(each func(id int64, client Client))
 	// unlockRefused is called before an unlock is refused: its client hears of the loss by that, and only by that.
 	unlockRefused(id int64)
@@ -141,15 +143,7 @@ func (s *session) lose(cause Cause, err error) {
 }
 
 // readLost ends the session since the reader has ended.
-func (s *session) readLost() {
-	cause := CauseConnection
-	if _, said := asType[*serverEndError](s.readErr); said {
-		cause = CauseServer
-	} else if _, itself := asType[*protocolError](s.readErr); itself {
-		cause = CauseDoubt
-	}
-	s.lose(cause, s.readErr)
-}
+func (s *session) readLost() { s.lose(endCauses[s.readEnd], s.readErr) }
 
 func (s *session) obey(o order) {
 	if o.failedOver == nil {
@@ -311,14 +305,12 @@ func (s *session) answerBy() time.Time {
 	return least
 }
 
-// write sends a statement. The socket's buffer has room for it, since few statements are in the air, so that the write returns at
-// once; a deadline stands in case it does not, renewed only now and then, as each renewal costs a timer.
+// write sends a statement.
 func (s *session) write(f *sending, message []byte, err error, deadline time.Time) {
 	f.sent, f.deadline = time.Now(), deadline
 	s.air = append(s.air, f)
-	if err == nil && s.canWrite.Before(f.sent.Add(s.config.HealthTimeout)) {
-		s.canWrite = f.sent.Add(2 * s.config.HealthTimeout)
-		err = s.conn.SetWriteDeadline(s.canWrite)
+	if err == nil {
+		err = s.limitWrite(f.sent)
 	}
 	if err != nil {
 		s.lose(CauseDoubt, err)
@@ -326,10 +318,37 @@ func (s *session) write(f *sending, message []byte, err error, deadline time.Tim
 	}
 	s.inAir.Add(1)
 	s.sent <- f // it has room: no more than airRoom are in the air
-	if _, err := s.conn.Write(message); err != nil {
+	if _, err := s.conn.Write(message); err != nil && !s.blocked() {
 		// The server may have said why, and the reader is about to read it. Its end tells, or the statement's deadline.
 		_ = s.conn.SetReadDeadline(deadline)
 	}
+}
+
+// limitWrite sets the write deadline. The socket's buffer has room for a statement, since few are in the air, so that a write
+// returns at once; the deadline stands in case it does not. It is renewed only now and then, as each renewal costs a timer. Where
+// locks are held it is not later than the end of the trust, at which the owner has to tell their holders.
+func (s *session) limitWrite(now time.Time) error {
+	least, most := now.Add(s.config.HealthTimeout), now.Add(2*s.config.HealthTimeout)
+	if until := s.TrustedUntil(); until.Before(most) && s.self.holds() {
+		most = until
+		if until.Before(least) {
+			least = until
+		}
+	}
+	if !s.canWrite.Before(least) && !s.canWrite.After(most) {
+		return nil
+	}
+	s.canWrite = most
+	return s.conn.SetWriteDeadline(most)
+}
+
+// blocked ends the session, and returns true, where a write has failed since it blocked until its deadline.
+func (s *session) blocked() bool {
+	if time.Now().Before(s.canWrite) {
+		return false
+	}
+	s.lose(CauseSilence, errors.New("the connection took no statement in time"))
+	return true
 }
 
 // overdue ends the session where an answer is late, or where it holds locks and is not trusted any more.

@@ -33,7 +33,7 @@ type lockOn struct {
 const sharedRoom = 4 * maxBatch
 
 func startShared(p *Pool, c *connection, lone bool) *Shared {
-	s := &Shared{session: newSession(p, c, UseShared, sharedRoom), lone: lone, crowded: make(chan struct{}, 1),
+	s := &Shared{session: newSession(p, c, sharedRoom), lone: lone, crowded: make(chan struct{}, 1),
 		ids: make(map[int64]lockOn)}
 	s.heard = make(chan []string, 1)
 	s.self = s
@@ -328,7 +328,9 @@ func (s *Shared) closeIdle() {
 	}
 }
 
-// holders implements kind.
+// holds implements kind, as does holders.
+func (s *Shared) holds() bool { return s.held > 0 }
+
 func (s *Shared) holders(each func(id int64, client Client)) {
 	for id, on := range s.ids {
 		if on.held {

@@ -3,7 +3,9 @@ package pg
 import (
 	"context"
 	"net"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,5 +50,78 @@ func TestASlowWriteLeavesNoReaderBehind(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// fullConn is a connection whose writes block until their deadline once full says so.
+type fullConn struct {
+	net.Conn
+	full  *atomic.Bool
+	until *atomic.Pointer[time.Time] // the write deadline
+	// Sent by writes that block, with their deadline; received by the test; never closed; capacity 8: a session ends with the first.
+	blocked chan time.Time
+}
+
+func (c fullConn) SetDeadline(t time.Time) error {
+	c.until.Store(&t)
+	return c.Conn.SetDeadline(t)
+}
+
+func (c fullConn) SetWriteDeadline(t time.Time) error {
+	c.until.Store(&t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c fullConn) Write(b []byte) (int, error) {
+	if !c.full.Load() {
+		return c.Conn.Write(b)
+	}
+	until := *c.until.Load()
+	c.blocked <- until
+	<-time.After(time.Until(until))
+	return 0, os.ErrDeadlineExceeded
+}
+
+// The owner of a session whose connection takes nothing more is back when the trust ends: it has to tell the holders then. The answer to a health
+// question may take longer than that where one was asked late.
+func TestAWriteBlocksNoLongerThanTheTrust(t *testing.T) {
+	noLeaks(t)
+	for name, use := range bothKinds {
+		t.Run(name, func(t *testing.T) {
+			c := fullConn{full: new(atomic.Bool), blocked: make(chan time.Time, 8)}
+			config := parsed(t, newDatabase(t).dsn())
+			dial := config.DialFunc
+			config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return fullConn{conn, c.full, new(atomic.Pointer[time.Time]), c.blocked}, err
+			}
+			events := make(chan Event, 8)
+			p := openPool(t, fromConfig(t, config), Config{HealthInterval: 200 * time.Millisecond, HealthTimeout: 3 * time.Second, Event: func(e Event) {
+				if e.Kind == EventLost {
+					events <- e
+				}
+			}})
+			holder := newCaller(1)
+			var s *session
+			if use == UseShared {
+				s = &holder.take(t, p).(*Shared).session
+			} else {
+				own := holder.reserve(t, p, use)
+				if a := holder.on(t, own, OpTry); !a.ok {
+					t.Fatalf("%+v", a)
+				}
+				s = &own.session
+			}
+			c.full.Store(true)
+			until := receive(t, c.blocked)
+			holder.lost(t, CauseSilence)
+			if trusted := s.asked.Add(time.Duration(s.trusted.Load())); until.After(trusted) {
+				t.Errorf("a write might block for %v longer than the session was trusted", until.Sub(trusted))
+			}
+			if e := receive(t, events); e.Use != use || e.PID != s.pid || e.Locks != 1 {
+				t.Errorf("%+v", e)
+			}
+			c.full.Store(false)
+		})
 	}
 }

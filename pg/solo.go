@@ -23,7 +23,7 @@ type Solo struct {
 
 // startSolo starts a session. Its requests come from one client, which has one under way: that is the capacity.
 func startSolo(p *Pool, c *connection) *Solo {
-	s := &Solo{session: newSession(p, c, UseWaiting, 1), loanState: loanState{loan: noLoan}}
+	s := &Solo{session: newSession(p, c, 1), loanState: loanState{loan: noLoan}}
 	s.self = s
 	s.trust(c.asked)
 	s.start()
@@ -86,13 +86,26 @@ func (s *Solo) run() {
 			s.proved(a)
 		}
 		s.proceed() // sends what was received (lend.go, since a loan may be in the way)
-		s.setTimer(s.held && len(s.air) == 0 && s.phase == lendNone, s.held)
-		if s.phase == lendOpen && len(s.air) == 0 {
-			s.wakeBy(s.proofDue())
-		}
+		s.aim()
 	}
 	over = true
 	s.leave()
+}
+
+// aim aims the timer. A session that is lent is not idle, however long its holder takes.
+func (s *Solo) aim() {
+	switch {
+	case s.phase == lendNone:
+		s.setTimer(s.held && len(s.air) == 0, s.held)
+		return
+	case len(s.air) > 0:
+		s.wakeBy(s.air[0].deadline)
+	case s.phase == lendOpen:
+		s.wakeBy(s.proofDue())
+	}
+	if s.held {
+		s.wakeBy(s.TrustedUntil())
+	}
 }
 
 func (s *Solo) tick(now time.Time) {
@@ -154,7 +167,9 @@ func (s *Solo) settled(f *sending) {
 	}
 }
 
-// holders implements kind.
+// holds implements kind, as does holders.
+func (s *Solo) holds() bool { return s.held }
+
 func (s *Solo) holders(each func(id int64, client Client)) {
 	if s.held {
 		s.held = false

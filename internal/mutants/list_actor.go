@@ -108,4 +108,6 @@ var ofFailures = []mutant{
 		{"actor/machine.go", "\tcase t.Asked.IsZero(): // the question failed\n", ""}}},
 	{name: "a turn that nobody took is still waited for", test: "actor TestATurnThatNobodyTook", edits: []edit{
 		{"actor/peers.go", "\t\tp.listed = false // its turn has come, and goes\n", ""}}},
+	{name: "a session stays asked for by callers that have gone", test: "actor TestWithdraw", edits: []edit{
+		{"actor/hold.go", "\tif c == nil && m.server.own == ownAsked {\n\t\tm.cancelOwn() //", "\tif c == nil && m.server.own == ownHave {\n\t\tm.cancelOwn() //"}}},
 }

@@ -95,9 +95,17 @@ var ofSetUp = []mutant{
 		{"pg/errors.go", "\t\te.text += fmt.Sprintf(\": %v\", err)\n", ""},
 		{"pg/errors.go", "{ return e.text }", "{ return fmt.Sprint(e.text, e.Err) }"}}},
 	{name: "a session on which nothing was understood hangs up at once", test: "pg TestTheServerKeepsALockWhoseSessionIsMisunderstood", edits: []edit{
-		{"pg/leave.go", "\t\t\treadEnded = nil //", "\t\t\t_ = readEnded //"}}},
+		{"pg/leave.go", "if moment != nil && s.readEnd == misunderstood {", "if moment != nil && s.readEnd > endedInOrder {"}}},
+	{name: "a message that makes no sense is the end of the connection", test: "pg TestTheServerKeepsALockWhoseSessionIsMisunderstood", edits: []edit{
+		{"pg/reader.go", "if s.input != nil && !s.input.failed {", "if s.input == nil {"}}},
+	{name: "a session that has been lent for long is idle", test: "pg TestTheTimerOfALentSession", edits: []edit{
+		{"pg/solo.go", "case s.phase == lendNone:\n\t\ts.setTimer(", "case s.phase != lendAsked:\n\t\ts.setTimer("}}},
+	{name: "a write may block longer than the session is trusted", test: "pg TestAWriteBlocksNoLongerThanTheTrust", edits: []edit{
+		{"pg/session.go", "until.Before(most) && s.self.holds()", "until.Before(most) && !s.self.holds()"}}},
+	{name: "a dedicated session's loss is told as a waiting one's", test: "pg TestAWriteBlocksNoLongerThanTheTrust", edits: []edit{
+		{"pg/reserve.go", "\ts.use.Store(int32(use))\n", "\ts.use.Store(int32(UseWaiting))\n"}}},
 	{name: "a goodbye that ends its goroutine ends leave", test: "pg TestW21_AConnectionThatPanicsCostsItsSession", edits: []edit{
-		{"pg/leave.go", "\tstart(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })\n\t<-done\n", "\tclose(done)\n\tf()\n"}}},
+		{"pg/connector.go", "\tstart(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })\n\t<-done\n", "\tclose(done)\n\tf()\n"}}},
 	{name: "another is asked to listen twice", test: "pg TestOneSessionListens", edits: []edit{
 		{"pg/hints.go", "\tcase b.text == \"\" && err != nil: //", "\tcase b.text == \"\" && err != nil && p.closing: //"}}},
 	{name: "polls that have ended gather in the hints", test: "pg TestPollsThatNobodyWasToldOfAreForgotten", edits: []edit{

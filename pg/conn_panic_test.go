@@ -24,12 +24,12 @@ func (e badError) Error() string {
 	return "the text of a bad error"
 }
 
-// badChain is an error that fails where somebody asks for what is behind it.
-type badChain struct{ fail func() }
+// badChainError is an error that fails where somebody asks for what is behind it.
+type badChainError struct{ fail func() }
 
-func (badChain) Error() string { return "an error with a bad chain" }
+func (badChainError) Error() string { return "an error with a bad chain" }
 
-func (e badChain) Unwrap() error {
+func (e badChainError) Unwrap() error {
 	e.fail()
 	return nil
 }
@@ -55,7 +55,7 @@ func (c badConn) Write(b []byte) (int, error) {
 
 func (c badConn) SetWriteDeadline(at time.Time) error {
 	if f := c.fail.Load(); f != nil && c.at == "the chain of an error of SetWriteDeadline" {
-		return badChain{*f}
+		return badChainError{*f}
 	}
 	return c.Conn.SetWriteDeadline(at)
 }

@@ -104,7 +104,8 @@ func TestAWriteBlocksNoLongerThanTheTrust(t *testing.T) {
 			holder := newCaller(1)
 			var s *session
 			if use == UseShared {
-				s = &holder.take(t, p).(*Shared).session
+				holder.take(t, p)
+				s = &p.first().session
 			} else {
 				own := holder.reserve(t, p, use)
 				if a := holder.on(t, own, OpTry); !a.ok {

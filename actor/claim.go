@@ -220,7 +220,10 @@ func (c *Claim) ReleaseUnused() {
 
 // Await waits until the outcome is known, or done is closed. It reports whether the outcome is known. Any goroutine may call
 // it, any number of times.
-func (c *Claim) Await(done <-chan struct{}) (known bool) {
+func (c *Claim) Await(done <-chan struct{}) (known bool) { return c.AwaitEither(done, nil) }
+
+// AwaitEither is Await that ends when one of two channels is closed. Either may be nil.
+func (c *Claim) AwaitEither(done, over <-chan struct{}) (known bool) {
 	reply := make(chan Reply, replyRoom)
 	if !c.send(await{c, reply}) || <-reply == Decided { // what is known counts, even if done is closed
 		return true
@@ -229,6 +232,8 @@ func (c *Claim) Await(done <-chan struct{}) (known bool) {
 	case <-reply:
 		return true
 	case <-done:
+		return false
+	case <-over:
 		return false
 	}
 }

@@ -242,13 +242,8 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 			lock.beginRelease()
 		}
 	}()
-	ctx := s.ctx
-	if !s.by.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(&parent{Context: ctx, done: ctx.Done()}, s.by, ErrWaitTimeout)
-		defer cancel()
-	}
-	if err = lock.Release(ctx); errors.Is(err, ErrWaitTimeout) {
+	err = lock.releaseWithin(s.ctx, s.over)
+	if err != nil && isClosed(s.over) && s.ctx.Err() == nil {
 		err = ErrWaitTimeout // the server releases it whenever it answers
 	}
 	returned = true

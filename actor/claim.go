@@ -97,6 +97,7 @@ type Claim struct {
 	final         bool // no more polling first: wait in the server's queue
 	askedPause    bool // AskPause was sent and has not been answered
 	unused        bool // nobody has worked under the lock, and nobody will
+	lost          bool // the hold ended by a loss; read by others once it is over
 	retried       bool // an attempt whose session had ended was repeated at once
 	releaserWaits bool // for the outcome, or for Undecided, on reply
 	joined        int32
@@ -249,6 +250,10 @@ func (c *Claim) Over() error {
 	}
 	return nil
 }
+
+// Lost reports whether the hold is over since its session ended, or its keeper failed. The cause of a hold that its context ended may be the loss of
+// another. Any goroutine may call it.
+func (c *Claim) Lost() bool { return c.over.Load() != nil && c.lost }
 
 // send gives the keeper a message, and reports false where the keeper has ended: then the claim is over. A keeper always
 // receives, so it does not wait for long.

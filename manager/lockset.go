@@ -113,7 +113,7 @@ func (s *LockSet) lost(lead *Lock) {
 // leadEnds is called when the lead's hold is over, or is to end by Close, on its keeper's goroutine.
 func (s *LockSet) leadEnds(l *Lock, cause error) {
 	if s.lead.Load() == l && l.claim.Over() != nil && cause != ErrReleased { //nolint:errorlint // that very value; Release releases the others
-		l.manager.background.Go(func() { s.releaseOthers(errors.Is(cause, ErrLost)) })
+		l.manager.background.Go(func() { s.releaseOthers(l.claim.Lost()) })
 	}
 }
 

@@ -82,7 +82,7 @@ var ofKinds = []mutant{
 	{name: "a shared lock is released with its first reader", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
 		{"actor/hold.go", "\tif m.holders.n > 0 { // they", "\tif m.holders.n > 1<<20 { // they"}}},
 	{name: "the loss of a shared lock is told to one", test: "actor TestTheLossOfASharedLockIsToldToAll", edits: []edit{
-		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver"}}},
+		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tc.lost", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tc.lost"}}},
 	{name: "a shared lock is exclusive at the server", test: "pg TestStatementsOfBothModes", edits: []edit{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
 	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{

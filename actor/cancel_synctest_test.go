@@ -209,7 +209,7 @@ func TestWithdrawDuringAHold(t *testing.T) {
 			}
 			c.cancel()
 			synctest.Wait()
-			if ended := errors.Is(c.Over(), errGaveUp); ended != (mode == HoldWithContext) || !ended && c.Over() != nil {
+			if ended := errors.Is(c.Over(), errGaveUp); ended != (mode == HoldWithContext) || c.Lost() || !ended && c.Over() != nil {
 				t.Fatalf("mode %d: the hold is over: %v", mode, c.Over())
 			}
 			r.mustRelease(c)

@@ -97,6 +97,7 @@ type Claim struct {
 	final         bool // no more polling first: wait in the server's queue
 	askedPause    bool // AskPause was sent and has not been answered
 	unused        bool // nobody has worked under the lock, and nobody will
+	lost          bool // the hold ended by a loss; read by others once it is over
 	retried       bool // an attempt whose session had ended was repeated at once
 	releaserWaits bool // for the outcome, or for Undecided, on reply
 	joined        int32
@@ -220,7 +221,10 @@ func (c *Claim) ReleaseUnused() {
 
 // Await waits until the outcome is known, or done is closed. It reports whether the outcome is known. Any goroutine may call
 // it, any number of times.
-func (c *Claim) Await(done <-chan struct{}) (known bool) {
+func (c *Claim) Await(done <-chan struct{}) (known bool) { return c.AwaitEither(done, nil) }
+
+// AwaitEither is Await that ends when one of two channels is closed. Either may be nil.
+func (c *Claim) AwaitEither(done, over <-chan struct{}) (known bool) {
 	reply := make(chan Reply, replyRoom)
 	if !c.send(await{c, reply}) || <-reply == Decided { // what is known counts, even if done is closed
 		return true
@@ -229,6 +233,8 @@ func (c *Claim) Await(done <-chan struct{}) (known bool) {
 	case <-reply:
 		return true
 	case <-done:
+		return false
+	case <-over:
 		return false
 	}
 }
@@ -244,6 +250,10 @@ func (c *Claim) Over() error {
 	}
 	return nil
 }
+
+// Lost reports whether the hold is over since its session ended, or its keeper failed. The cause of a hold that its context ended may be the loss of
+// another. Any goroutine may call it.
+func (c *Claim) Lost() bool { return c.over.Load() != nil && c.lost }
 
 // send gives the keeper a message, and reports false where the keeper has ended: then the claim is over. A keeper always
 // receives, so it does not wait for long.

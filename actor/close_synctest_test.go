@@ -219,7 +219,7 @@ func TestCloseMeetsAFailureDuringWork(t *testing.T) {
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
-		if !errors.Is(work.Over(), ErrKeeperFailed) {
+		if !errors.Is(work.Over(), ErrKeeperFailed) || !work.Lost() {
 			t.Errorf("over for %v", work.Over())
 		}
 		if err := work.release(); !errors.Is(err, ErrLost) {

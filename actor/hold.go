@@ -171,6 +171,7 @@ func (m *machine) lost(on Session) {
 	cause := fmt.Errorf("%w: %w", ErrLost, on.Lost())
 	for c := m.holders.head; c != nil; c = m.holders.head {
 		m.holders.remove(c)
+		c.lost = true
 		m.do(fxOver, c, cause)
 		m.do(fxSettle, c, cause)
 	}

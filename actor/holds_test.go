@@ -165,7 +165,7 @@ func TestHoldModes(t *testing.T) {
 	d.acquire("c").expect("refuse c", stHeld).release("a").expect("over a unlock", stUnlocking).yes().expect("settle a exit", stIdle)
 	// Its loss ends it.
 	d = newDriver(t).acquire("a", forWork).yes().close().lose().expect("over a settle a exit", stIdle)
-	if over := d.claims["a"].Over(); !errors.Is(over, ErrLost) {
+	if over := d.claims["a"].Over(); !errors.Is(over, ErrLost) || !d.claims["a"].Lost() {
 		t.Errorf("over for %v", over)
 	}
 }

@@ -122,6 +122,7 @@ func (k *keeper) discard(c *Claim, err error) {
 		if c.Over() == nil {
 			k.supervisor.Counters.over()
 			k.supervisor.Counters.Failures.Add(1)
+			c.lost = true
 			c.end(lost, time.Now())
 		}
 		c.settle(lost)

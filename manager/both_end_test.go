@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -245,6 +246,38 @@ func TestBothOnceAfterALoss(t *testing.T) {
 			if err := two.Once(bounded(t), "report", period, did(&ran)); err != nil || ran != 1 {
 				t.Errorf("after the loss: %v, and f ran %d times", err, ran)
 			}
+		})
+	}
+}
+
+// Both locks are kept for a minimum hold where the context ended by the loss of another hold: that is no loss of theirs.
+func TestBothForAMinimumHoldAfterTheLossOfAnother(t *testing.T) {
+	s := server(t)
+	for name, acquireIt := range map[string]func(ctx context.Context, m *manager.Manager) (interface{ Done() <-chan struct{} }, []int64, error){
+		"two ids": func(ctx context.Context, m *manager.Manager) (interface{ Done() <-chan struct{} }, []int64, error) {
+			lock, err := m.Acquire(ctx, oneKey, manager.WithMinHold(time.Hour))
+			return lock, bothIDs(oneKey), err
+		},
+		"a set": func(ctx context.Context, m *manager.Manager) (interface{ Done() <-chan struct{} }, []int64, error) {
+			set, err := m.Keys(oneKey, otherKey).Acquire(ctx, manager.WithMinHold(time.Hour))
+			return set, slices.Sorted(slices.Values(append(bothIDs(oneKey), bothIDs(otherKey)...))), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			others, m := openOn(t, s), openOn(t, s, withBoth)
+			outer := acquire(t, others, "outer")
+			hold, ids, err := acquireIt(outer.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			terminate(t, s, held(t, s)[outer.ID()])
+			ended(t, "the end of the hold", hold.Done())
+			eventually(t, "the holds of all locks are over", func() bool { return m.Stats().Held == 0 })
+			for range 10 { // the server would take no longer to unlock
+				wantHeldAtServer(t, s, ids...)
+			}
+			closeNow(t, m)
+			wantHeldAtServer(t, s)
 		})
 	}
 }

@@ -259,3 +259,54 @@ func TestW21_AContextThatExitsWhenItEnds(t *testing.T) {
 	release(t, theirs)
 	closesNow(t, m)
 }
+
+// causeError is one whose methods need what a nil pointer does not have.
+type causeError struct{ err error }
+
+func (e *causeError) Error() string { return "the user's cause" }
+func (e *causeError) Unwrap() error { return e.err }
+
+// W21. A context whose cause panics when it is looked at: the hold, the wait and the work end, as without a cause.
+func TestW21_AContextWhoseCausePanics(t *testing.T) {
+	s := server(t)
+	for name, cause := range map[string]error{"a nil pointer": (*causeError)(nil), "Unwrap exits": exitingError{}} {
+		t.Run(name, func(t *testing.T) {
+			m, other := openOn(t, s), openOn(t, s)
+			theirs := acquire(t, other, "theirs")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			lock, err := m.Acquire(ctx, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			waits := acquiring(ctx, t, m, "theirs")
+			inside := make(chan struct{})
+			worked := fateOf(only(func() error {
+				return m.Do(ctx, "work", func(hold context.Context) error {
+					close(inside)
+					inTime(t, "the end of the work's context", hold.Done())
+					return nil
+				})
+			}))
+			ended(t, "the work has begun", inside)
+			cancel(cause)
+			inTime(t, "the end of the hold", lock.Done())
+			wantIs(t, lock.Err(), context.Canceled)
+			if got, ok := inTime(t, "the end of the wait", waits); ok {
+				wantIs(t, got.err, context.Canceled)
+			}
+			if got, ok := inTime(t, "the end of the work", worked); ok && (got.err != nil || got.panicked != nil || got.exited) {
+				t.Errorf("Do: %v", got)
+			}
+			takeAndRelease(t, m, "k")
+			release(t, theirs)
+			closesNow(t, m)
+		})
+	}
+}
+
+// exitingError ends the goroutine of whoever looks behind it.
+type exitingError struct{}
+
+func (exitingError) Error() string { return "the user's cause" }
+func (exitingError) Unwrap() error { runtime.Goexit(); return nil }

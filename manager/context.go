@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/lockkeeper/lockkeeper/actor"
 )
@@ -40,42 +41,62 @@ func (p *parent) Value(key any) (value any) {
 	return p.Context.Value(key)
 }
 
-// AfterFunc is what package context calls to register with a context that is not its own. f touches the context. stop returns when
-// f has not begun, and will not, or has returned.
+// AfterFunc is what package context calls to register with a context that is not its own. f touches the context. stop is as that of
+// context.AfterFunc, and waits: it returns when f has not begun, and will not, or has returned.
 func (p *parent) AfterFunc(f func()) (stop func() bool) {
-	// Closed when f has returned, or will not be called; received by stop.
-	finished := make(chan struct{})
+	r := &registration{f: f, finished: make(chan struct{})}
 	if own, ok := p.Context.(interface {
 		AfterFunc(f func()) (stop func() bool)
 	}); ok {
-		stopOwn := own.AfterFunc(func() {
-			defer close(finished)
-			f()
-		})
-		return func() bool {
-			if stopOwn() {
-				return true
-			}
-			<-finished
-			return false
-		}
+		stopOwn := own.AfterFunc(r.call)
+		return func() bool { return r.stop(func() { stopOwn() }) }
 	}
-	quit := make(chan struct{}) // closed by stop
+	quit := make(chan struct{}) // closed by stop; received by the goroutine; nothing is sent
+	gone := make(chan struct{}) // closed by the goroutine at its end; received by stop; nothing is sent
 	done := p.Done()
-	// Joined by stop, through finished.
+	// Joined by stop, through finished or gone.
 	go func() {
-		defer close(finished)
+		defer close(gone)
 		select {
 		case <-done:
-			f()
+			r.call()
 		case <-quit:
 		}
 	}()
 	return func() bool {
-		close(quit)
-		<-finished
-		return true
+		return r.stop(func() {
+			close(quit)
+			<-gone
+		})
 	}
+}
+
+// registration is of one function with a context that is not package context's.
+type registration struct {
+	f       func()
+	decided atomic.Bool // written by whoever is first: the call of f, or stop
+	// Closed by the call of f when f has returned, or by stop, which was first; received by stop; nothing is sent.
+	finished chan struct{}
+}
+
+// call is f, unless stop came first.
+func (r *registration) call() {
+	if r.decided.Swap(true) { //arch:publishes that f is called, or will not be: of f's call and stop the first decides
+		return
+	}
+	defer close(r.finished)
+	r.f()
+}
+
+// stop reports whether it keeps f from being called. own takes the registration back, and is called once: it may be the user's.
+func (r *registration) stop(own func()) bool {
+	if r.decided.Swap(true) { //arch:publishes as in call
+		<-r.finished
+		return false
+	}
+	defer close(r.finished)
+	own()
+	return true
 }
 
 // register has contextEnded called when the acquiring context ends.
@@ -90,7 +111,8 @@ func (l *Lock) register() {
 // contextEnded is registered with the acquiring context. It runs on a goroutine of its own.
 func (l *Lock) contextEnded() {
 	reason := context.Canceled
-	defer func() { // also where a method of the context's ends the goroutine
+	defer func() { // also where a method of the context's, or of its cause, panics or ends the goroutine
+		_ = recover()
 		l.touching.Done()
 		if l.claim.Hold == actor.HoldForWork && !l.detached {
 			l.holdContext().cancel(reason) // its work is to end; the hold goes on until it has

@@ -22,7 +22,8 @@ import (
 //
 // Roll back after any error: but for a bad argument and an ended hold, it has broken the transaction. Call it once, before or after the work, and not inside a
 // savepoint that may be rolled back. It is right under every isolation level. Under REPEATABLE READ and SERIALIZABLE begin the
-// transaction inside the hold: a snapshot that is older than the token is ErrFenced too, with SQLSTATE 40001.
+// transaction inside the hold: a snapshot that is older than the token is ErrFenced too, with SQLSTATE 40001. Behind a driver
+// that tells neither the server's detail nor a message in English it is 40001 alone: it may be another serialization failure.
 //
 // It takes one round trip, and waits for a token that is being drawn. The next holder waits for the guarded transaction: keep it short, and see to it that the server ends
 // it if this process hangs (idle_in_transaction_session_timeout).
@@ -67,11 +68,41 @@ func guard(ctx context.Context, tx any, held Fenced) (name string, err error) {
 
 var errNoHold = errors.New("a Lock or a LockSet is needed that is not nil")
 
-// isSerializationAnomaly reports whether the failure is of a SERIALIZABLE transaction that reads what another writes, which says nothing of
-// tokens. PostgreSQL tells by its detail, which is not translated.
-func isSerializationAnomaly(err error) bool {
-	var e *pgconn.PgError
-	return errors.As(err, &e) && strings.HasPrefix(e.Detail, "Reason code: ")
+// serverError is what the server says of a failure, as far as the driver tells.
+type serverError struct {
+	code, detail string
+	detailed     bool // the driver tells the detail, where there is one
+}
+
+// serverErrorOf reads the error of a driver: of pgx, and of others behind database/sql, which have the fields of the protocol by their letters, as
+// lib/pq and bun do, or the SQLSTATE alone.
+func serverErrorOf(err error) (s serverError, ok bool) {
+	const code, detail = 'C', 'D'
+	var ofPgx *pgconn.PgError
+	var gets interface{ Get(k byte) string }
+	var fields interface{ Field(k byte) string }
+	var states interface{ SQLState() string }
+	switch {
+	case errors.As(err, &ofPgx):
+		return serverError{code: ofPgx.Code, detail: ofPgx.Detail, detailed: true}, true
+	case errors.As(err, &gets):
+		return serverError{code: gets.Get(code), detail: gets.Get(detail), detailed: true}, true
+	case errors.As(err, &fields):
+		return serverError{code: fields.Field(code), detail: fields.Field(detail), detailed: true}, true
+	case errors.As(err, &states):
+		return serverError{code: states.SQLState()}, true
+	}
+	return s, false
+}
+
+// isOfAnOldSnapshot reports whether a serialization failure is certainly that of a snapshot older than the token. The other kind is that of a SERIALIZABLE
+// transaction that reads what another writes, which says nothing of tokens. PostgreSQL tells by the detail of that, which is not translated;
+// the message may be.
+func (s serverError) isOfAnOldSnapshot(err error) bool {
+	if s.detailed {
+		return !strings.HasPrefix(s.detail, "Reason code: ")
+	}
+	return strings.Contains(err.Error(), "could not serialize access due to concurrent ")
 }
 
 // fencedCode is the SQLSTATE of lockkeeper.guard.
@@ -88,17 +119,19 @@ func (f *fence) guard(ctx context.Context, tx transaction) error {
 		}
 		err = tx.exec(ctx, "SELECT lockkeeper.guard_all($1::pg_catalog.text::pg_catalog.int8[], $2::pg_catalog.int8)", "{"+strings.Join(ids, ",")+"}", f.token)
 	}
-	var server interface{ SQLState() string } // of pgx, and of other drivers behind database/sql
+	server, ok := serverErrorOf(err)
 	switch {
-	case err == nil || !errors.As(err, &server):
+	case !ok:
 		return err
-	case server.SQLState() == fencedCode:
+	case server.code == fencedCode:
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case server.SQLState() == "40001" && !isSerializationAnomaly(err):
+	case server.code == "40001" && server.isOfAnOldSnapshot(err):
 		return fmt.Errorf("%w: a token has been drawn since the transaction's snapshot: %w", ErrFenced, err)
-	case notMigrated(server.SQLState()):
+	case server.code == "40001" && !server.detailed:
+		return fmt.Errorf("the driver does not tell whether a token has been drawn since the transaction's snapshot: %w", err)
+	case notMigrated(server.code):
 		return fmt.Errorf("%w: run manager.Migrate once for this database: %w", ErrNotMigrated, err)
-	case server.SQLState() == "25006":
+	case server.code == "25006":
 		return fmt.Errorf("a read-only transaction has nothing to guard: %w", err)
 	}
 	return err

@@ -143,7 +143,7 @@ func (g *gathering) run(o *acquireOptions) (*LockSet, error) {
 		}
 		g.releaseAll()
 		switch {
-		case errors.Is(err, errLostMeanwhile) && !try:
+		case reasonOf(err) == errLostMeanwhile && !try: //nolint:errorlint // that very value: the cause of the context may be another's
 		case refused < 0:
 			return nil, err
 		case try:

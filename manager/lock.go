@@ -98,12 +98,23 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.release(patienceOf(ctx))
 }
 
+// releaseWithin is Release that does not wait for the outcome beyond over.
+func (l *Lock) releaseWithin(ctx context.Context, over <-chan struct{}) error {
+	p := patienceOf(ctx)
+	p.over = over
+	if l.set != nil { // of both ids
+		return l.set.release(p)
+	}
+	return l.release(p)
+}
+
 // patience is how long a release waits for its outcome. The methods of the user's context, which may panic, are called before anything is
 // released, so that all of it is or nothing.
 type patience struct {
 	ctx   context.Context //nolint:containedctx // of a call
 	done  <-chan struct{} // the context's own; closed by whoever ends it; received by whoever releases; nothing is sent
 	ended bool            // it was, when the call began
+	over  <-chan struct{} // that of an acquisition with a wait timeout; closed by its timer; received by whoever releases; nothing is sent; nil: no such time
 }
 
 func patienceOf(ctx context.Context) (p patience) {
@@ -121,7 +132,10 @@ func (l *Lock) release(p patience) error {
 	}
 	switch {
 	case !first:
-		known = l.claim.Await(p.done)
+		known = l.claim.AwaitEither(p.done, p.over)
+	case p.over != nil:
+		l.claim.ReleaseLater()
+		known = l.claim.AwaitEither(p.done, p.over)
 	case l.toldByContext(p.done) && !p.ended:
 		known = l.claim.ReleaseByContext()
 	default:
@@ -135,16 +149,20 @@ func (l *Lock) release(p patience) error {
 	case lost != nil: // Err has said so, whatever the keeper or the server says later
 		err = *lost
 	case !known:
-		return notReleasedYet(p.ctx, &l.claim)
+		return p.notReleasedYet(&l.claim)
 	default:
 		err = l.claim.Outcome()
 	}
 	return releaseFailed(&l.claim, l.withTx(err))
 }
 
-// notReleasedYet is the error of a release whose outcome ctx did not wait for.
-func notReleasedYet(ctx context.Context, c *actor.Claim) error {
-	return fmt.Errorf("release %s: still under way: %w", quoteKey(c.Name), contextReason(ctx))
+// notReleasedYet is the error of a release whose outcome was not waited for any longer.
+func (p patience) notReleasedYet(c *actor.Claim) error {
+	reason := ErrWaitTimeout
+	if !isClosed(p.over) || p.ctx.Err() != nil {
+		reason = contextReason(p.ctx)
+	}
+	return fmt.Errorf("release %s: still under way: %w", quoteKey(c.Name), reason)
 }
 
 // releaseFailed is the error of a release with that outcome; nil if the outcome is.

@@ -110,6 +110,8 @@ func (m *Manager) Terminate(ctx context.Context, s LockSession) error {
 		return fmt.Errorf("lockkeeper: terminate pid %d: %w", s.PID, err)
 	case len(rows) == 0:
 		return fmt.Errorf("lockkeeper: terminate pid %d: %w", s.PID, ErrSessionGone)
+	case rows[0][0] != "t":
+		return fmt.Errorf("lockkeeper: terminate pid %d: the server could not send the signal: %w", s.PID, ErrSessionGone)
 	}
 	return nil
 }

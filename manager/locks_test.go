@@ -1,11 +1,15 @@
 package manager_test
 
 import (
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -109,5 +113,30 @@ func TestViewOfLocks(t *testing.T) {
 	if len(rows) != len(all) || len(all) != 2 {
 		t.Errorf("%d locks are listed, and the view has %d", len(all), len(rows))
 	}
+	release(t, lock)
+}
+
+// A session that ends while the server is to end it is gone: the server says that it has sent no signal.
+func TestTerminateOfASessionThatEndsMeanwhile(t *testing.T) {
+	s, database := pgtest.NewDatabase(t)
+	leakFree(t, s)
+	at := s.DSNOf(database) + "&application_name=" + url.PathEscape(applicationName)
+	conn, err := pgx.Connect(bounded(t), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn(t, conn.Close)
+	// In this database there is another function of that name, which answers as the server's does then.
+	if _, err := conn.Exec(bounded(t), `ALTER FUNCTION pg_catalog.pg_terminate_backend RENAME TO pg_terminate_backend_of_the_server;
+		CREATE FUNCTION pg_catalog.pg_terminate_backend(pid int) RETURNS bool LANGUAGE sql AS 'SELECT false'`); err != nil {
+		t.Fatal(err)
+	}
+	m, err := manager.Open(bounded(t), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNow(t, m)
+	lock := acquire(t, m, "k")
+	wantIs(t, m.Terminate(bounded(t), lockOf(t, m, lock.ID()).Holders[0]), manager.ErrSessionGone)
 	release(t, lock)
 }

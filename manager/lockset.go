@@ -39,15 +39,17 @@ func (s *LockSet) Done() <-chan struct{} { return s.lead.Load().Done() }
 func (s *LockSet) Err() error { return s.lead.Load().Err() }
 
 // Release ends the hold and releases all locks, as [Lock.Release] does one. Nil says that the server confirmed it for each of them.
-func (s *LockSet) Release(ctx context.Context) error {
-	lead, p := s.lead.Load(), patienceOf(ctx)
+func (s *LockSet) Release(ctx context.Context) error { return s.release(patienceOf(ctx)) }
+
+func (s *LockSet) release(p patience) error {
+	lead := s.lead.Load()
 	s.releaseOthers(false)
 	err := lead.release(p)
 	failed := 0
 	for _, c := range s.others {
 		var outcome error
-		if !c.Await(p.done) {
-			outcome = notReleasedYet(p.ctx, c)
+		if !c.AwaitEither(p.done, p.over) {
+			outcome = p.notReleasedYet(c)
 		} else if outcome = releaseFailed(c, c.Outcome()); outcome == nil {
 			continue
 		}
@@ -111,7 +113,7 @@ func (s *LockSet) lost(lead *Lock) {
 // leadEnds is called when the lead's hold is over, or is to end by Close, on its keeper's goroutine.
 func (s *LockSet) leadEnds(l *Lock, cause error) {
 	if s.lead.Load() == l && l.claim.Over() != nil && cause != ErrReleased { //nolint:errorlint // that very value; Release releases the others
-		l.manager.background.Go(func() { s.releaseOthers(errors.Is(cause, ErrLost)) })
+		l.manager.background.Go(func() { s.releaseOthers(l.claim.Lost()) })
 	}
 }
 

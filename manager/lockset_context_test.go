@@ -61,3 +61,18 @@ func TestRegistrationIsTakenBackWhenAnotherLockIsLost(t *testing.T) {
 		})
 	}
 }
+
+// The cause of a context is the error of another call, one of several locks: the call ends, as with any cause, and does not begin anew for ever.
+func TestASetWhoseContextEndsByTheErrorOfAnother(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(manager.ErrLostMeanwhile)
+	m := open(t)
+	for name, call := range map[string]func() error{
+		"AcquireAll":  func() error { _, err := m.AcquireAll(ctx, "a", "b"); return err },
+		"AcquireSlot": func() error { _, err := m.AcquireSlot(ctx, "k", 2); return err },
+	} {
+		if got, ok := inTime(t, name, fateOf(only(call))); ok {
+			wantIs(t, got.err, context.Canceled, manager.ErrLostMeanwhile)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -33,6 +34,8 @@ type RetryPolicy struct {
 const (
 	defaultAttempts = 10
 	defaultStep     = 100 * time.Millisecond
+	// defaultPause is that of a backoff that takes its time, or says backoff.Stop.
+	defaultPause = time.Second
 )
 
 // LinearRetry polls first: attempts-1 tries with pauses of step, 2*step, 3*step and so on between them, then one wait.
@@ -60,7 +63,7 @@ func (p RetryPolicy) validate() error {
 // pausing waits for the keeper's decision, and answers its questions how long to pause. The user's backoff runs on a goroutine of
 // its own, so that one that takes its time keeps nobody.
 func (l *Lock) pausing(p *RetryPolicy) {
-	n := &nextPause{policy: p, result: make(chan pauseResult, 1)}
+	n := newPauses(p)
 	n.start()
 	for {
 		select {
@@ -83,8 +86,38 @@ func (l *Lock) pausing(p *RetryPolicy) {
 type nextPause struct {
 	policy  *RetryPolicy
 	backoff backoff.BackOff // made at the first pause; of the goroutine that is under way
-	// Sent by the goroutine as its last act; received by pausing; never closed; capacity 1: one is under way.
+	// Sent by the goroutine as its last act; received by pausing, or by wait; never closed; capacity 1: one is under way.
 	result chan pauseResult
+	asked  bool // of wait: the backoff has yet to answer
+}
+
+func newPauses(p *RetryPolicy) *nextPause {
+	return &nextPause{policy: p, result: make(chan pauseResult, 1)}
+}
+
+// wait pauses for as long as the backoff says, and for defaultPause where it does not say in time. The end of ctx and that of the time are errors.
+func (n *nextPause) wait(ctx context.Context, over <-chan struct{}) error {
+	if !n.asked {
+		n.start()
+		n.asked = true
+	}
+	timer := time.NewTimer(defaultPause)
+	defer timer.Stop()
+	for {
+		select {
+		case r := <-n.result:
+			if n.asked = false; r.err != nil {
+				return r.err
+			}
+			timer.Reset(r.pause)
+		case <-timer.C:
+			return nil
+		case <-over:
+			return ErrWaitTimeout
+		case <-ctx.Done():
+			return contextReason(ctx)
+		}
+	}
 }
 
 type pauseResult struct {
@@ -92,7 +125,7 @@ type pauseResult struct {
 	err   error
 }
 
-// start asks on a goroutine of its own. Joined by pausing, through result, unless the acquisition ends first: then nobody waits for
+// start asks on a goroutine of its own. Joined by pausing, or by wait, through result, unless the acquisition ends first: then nobody waits for
 // the user's function.
 func (n *nextPause) start() { go n.ask() }
 
@@ -114,7 +147,7 @@ func (n *nextPause) ask() {
 	r.pause, r.err = n.backoff.NextBackOff(), nil
 	switch {
 	case r.pause == backoff.Stop:
-		r.pause = time.Second
+		r.pause = defaultPause
 	case r.pause < 0:
 		r.err = fmt.Errorf("RetryPolicy.Backoff gave a pause of %v: it must not be negative", r.pause)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/actor"
-	"github.com/lockkeeper/lockkeeper/pg"
 )
 
 // slotting is one acquisition of a slot. All of it runs on the caller's goroutine.
@@ -31,6 +30,10 @@ type slotting struct {
 	once    bool          // it is 0, and the call is not a try by itself
 	over    chan struct{} // closed by a timer when that is; received by the caller; nothing is sent
 
+	attempts int     // of all rounds so far
+	failures []error // likewise
+	retried  bool    // what the round waits for retries by itself: its failure is final
+
 	set    *LockSet
 	gate   *Lock
 	lead   *Lock
@@ -45,40 +48,6 @@ const (
 	confirmSoonest = 5 * time.Millisecond
 	confirmLatest  = 160 * time.Millisecond
 )
-
-func (s *slotting) run() (*Slot, error) {
-	for failures := 0; ; {
-		s.set = &LockSet{keys: KeySet{m: s.m, all: []Key{s.key}}}
-		number, err := s.acquireAll()
-		if err == nil {
-			err = s.complete()
-		}
-		if err == nil {
-			s.leaveGate()
-			return &Slot{set: s.set, number: number}, nil
-		}
-		// Where the server failed behind the gate it is waited for at the gate, under the caller's policy, which bounds how often that may be.
-		failed := s.gate != nil && mayPass(err)
-		s.releaseAll()
-		switch {
-		case s.terms.Try:
-		case errors.Is(err, errLostMeanwhile):
-			err = nil
-		case failed && failures+1 < s.options.policy(s.m).Attempts:
-			failures++
-			err = s.pause(confirmLatest)
-		}
-		if err != nil {
-			return nil, s.failed(err)
-		}
-	}
-}
-
-// mayPass reports whether an acquisition failed for what may have passed at its next attempt.
-func mayPass(err error) bool {
-	var e *AcquireError
-	return errors.Is(err, ErrAttempts) && errors.As(err, &e) && len(e.Failures) > 0 && pg.Transient(e.Failures[len(e.Failures)-1])
-}
 
 // acquireAll acquires all the locks, and returns the number of the slot.
 func (s *slotting) acquireAll() (number int, err error) {
@@ -116,6 +85,7 @@ func (s *slotting) takeOnly() (err error) {
 	case s.terms.Try:
 		return err
 	}
+	s.retried = true
 	return s.takeLead(s.terms, s.rest()...)
 }
 
@@ -153,9 +123,10 @@ func (s *slotting) passGate() (err error) {
 		bound = []AcquireOption{WithWaitTimeout(gatePatience)}
 	}
 	s.gate, err = s.m.acquire(s.ctx, s.gateKey(), actor.Terms{}, append(bound, func(o *acquireOptions) { o.retry = s.options.retry }))
-	if s.terms.Try && errors.Is(err, ErrWaitTimeout) {
+	if s.terms.Try && reasonOf(err) == ErrWaitTimeout { //nolint:errorlint // that very value: the cause of the context may be another's
 		return ErrNotAcquired
 	}
+	s.retried = err != nil
 	return err
 }
 
@@ -242,14 +213,16 @@ func (s *slotting) isHeld(k Key) (bool, error) {
 			lock.beginRelease()
 		}
 	}()
-	ctx := s.ctx
-	if !s.by.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(&parent{Context: ctx, done: ctx.Done()}, s.by, ErrWaitTimeout)
-		defer cancel()
-	}
-	if err = lock.Release(ctx); errors.Is(err, ErrWaitTimeout) {
-		err = ErrWaitTimeout // the server releases it whenever it answers
+	err = lock.releaseWithin(s.ctx, s.over) // where it fails the server releases the lock later
+	switch {
+	case err == nil:
+	case s.ctx.Err() != nil:
+		err = contextReason(s.ctx)
+	case isClosed(s.over):
+		err = ErrWaitTimeout
+	default:
+		c := &actor.Claim{Attempts: lock.claim.Attempts, Failures: append(slices.Clip(lock.claim.Failures), err)}
+		err = s.m.failure(k, c, ErrAttempts, 0)
 	}
 	returned = true
 	return false, err
@@ -355,21 +328,4 @@ func (s *slotting) releaseAll() {
 	for _, l := range held {
 		l.unregister()
 	}
-}
-
-// failed is the error of the whole acquisition, whichever of the locks could not be had.
-func (s *slotting) failed(err error) error {
-	if s.once && errors.Is(err, ErrNotAcquired) {
-		err = ErrWaitTimeout
-	}
-	var e *AcquireError
-	if !errors.As(err, &e) {
-		errors.As(s.key.refused(err, 0), &e)
-	}
-	e.Key, e.ID, e.Shared, e.Waited = s.key.name, s.key.id, false, time.Since(s.begun)
-	contended := errors.Is(err, ErrNotAcquired) || errors.Is(err, ErrWaitTimeout) || errors.Is(err, ErrSlots)
-	if e.Holder = nil; contended { // whoever had the gate is none
-		e.Holder = s.key.holder(s.ctx)
-	}
-	return e
 }

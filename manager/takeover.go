@@ -97,6 +97,5 @@ func (l *Lock) markEndedSoon() {
 
 // endedCleanly reports whether the hold has ended otherwise than by a loss.
 func (l *Lock) endedCleanly() bool {
-	over := l.claim.Over()
-	return over != nil && !errors.Is(over, ErrLost)
+	return l.claim.Over() != nil && !l.claim.Lost()
 }

@@ -57,8 +57,18 @@ func TestTakeoverDelay(t *testing.T) {
 // A clean end delays nobody, however it comes.
 func TestTakeoverAfterACleanEnd(t *testing.T) {
 	s := migrated(t)
-	next := openOn(t, s, delayed(never)...)
+	next, others := openOn(t, s, delayed(never)...), openOn(t, s)
 	for name, end := range map[string]func(m *manager.Manager) error{
+		"the loss of another hold, whose context it has": func(m *manager.Manager) error {
+			outer := acquire(t, others, "outer")
+			lock, err := m.Acquire(outer.Context(), "clean")
+			if err != nil {
+				return err
+			}
+			endSession(t, s, outer)
+			ended(t, "the end of the hold", lock.Done())
+			return nil
+		},
 		"Release": func(m *manager.Manager) error { return acquire(t, m, "clean").Release(bounded(t)) },
 		"context": func(m *manager.Manager) error {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -7,7 +7,7 @@ var ofFences = []mutant{
 	{name: "a fence lets an old token through", test: "manager TestGuardOfAnOldHold", edits: []edit{
 		{"manager/migrate.go", "IF newest OPERATOR(pg_catalog.=) $2 THEN", "IF newest OPERATOR(pg_catalog.>=) $2 THEN"}}},
 	{name: "a fence's old snapshot is another error", test: "manager TestGuardOfAnOldHold", edits: []edit{
-		{"manager/guard.go", "server.SQLState() == \"40001\"", "server.SQLState() == \"40002\""}}},
+		{"manager/guard.go", "server.code == \"40001\" && server.is", "server.code == \"40002\" && server.is"}}},
 	{name: "a fence does not see that the hold is over", test: "manager TestGuardRefuses", edits: []edit{
 		{"manager/guard.go", "case held.Err() != nil:", "case held.Err() == manager:"},
 		{"manager/guard.go", "var errNoHold = ", "var manager = errors.New(\"\")\n\nvar errNoHold = "}}},

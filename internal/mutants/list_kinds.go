@@ -56,7 +56,7 @@ var ofKinds = []mutant{
 	{name: "a set holds on when one of its locks is lost", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif lead := s.lead.Load(); lead != nil {\n", "\tif lead := s.lead.Load(); lead == nil {\n"}}},
 	{name: "a set releases its lead alone", test: "manager TestAcquireAll", edits: []edit{
-		{"manager/lockset.go", "patienceOf(ctx)\n\ts.releaseOthers(false)\n", "patienceOf(ctx)\n"}}},
+		{"manager/lockset.go", "\tlead := s.lead.Load()\n\ts.releaseOthers(false)\n", "\tlead := s.lead.Load()\n"}}},
 	{name: "the end of its context releases a set's lead alone", test: "manager TestLockSetEndsAsOne", edits: []edit{
 		{"manager/lockset.go", "\tif s.lead.Load() == l && l.claim", "\tif s.lead.Load() != l && l.claim"}}},
 	{name: "a set keeps what it has while it waits", test: "manager TestAcquireAllHoldsNothingWhileItWaits", edits: []edit{
@@ -82,7 +82,7 @@ var ofKinds = []mutant{
 	{name: "a shared lock is released with its first reader", test: "manager TestSharedLocksOfAProcessAreOneAtTheServer", edits: []edit{
 		{"actor/hold.go", "\tif m.holders.n > 0 { // they", "\tif m.holders.n > 1<<20 { // they"}}},
 	{name: "the loss of a shared lock is told to one", test: "actor TestTheLossOfASharedLockIsToldToAll", edits: []edit{
-		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tm.do(fxOver"}}},
+		{"actor/hold.go", "\tfor c := m.holders.head; c != nil; c = m.holders.head {\n\t\tm.holders.remove(c)\n\t\tc.lost", "\tfor c := m.holders.head; c != nil; c = nil {\n\t\tm.holders.remove(c)\n\t\tc.lost"}}},
 	{name: "a shared lock is exclusive at the server", test: "pg TestStatementsOfBothModes", edits: []edit{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
 	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
@@ -289,7 +289,7 @@ var ofKinds = []mutant{
 	{name: "BeginTx does not tell the cause", test: "manager TestBeginTxTellsTheCause", edits: []edit{
 		{"manager/locktx.go", "\t\t\terr = withCause(ctx, err)\n", ""}}},
 	{name: "a set is released in part where the context panics", test: "manager TestW21_AContextThatMisbehavesInRelease", edits: []edit{
-		{"manager/lockset.go", "\tlead, p := s.lead.Load(), patienceOf(ctx)\n\ts.releaseOthers(false)\n", "\tlead := s.lead.Load()\n\ts.releaseOthers(false)\n\tp := patienceOf(ctx)\n"}}},
+		{"manager/lockset.go", "{ return s.release(patienceOf(ctx)) }", "{ s.releaseOthers(false); return s.release(patienceOf(ctx)) }"}}},
 	{name: "a nil option is called", test: "manager TestNilOptions", edits: []edit{
 		{"manager/options.go", "\t\tif opt != nil {\n\t\t\topt(o)\n\t\t}\n", "\t\topt(o)\n"}}},
 	{name: "a nil pointer passes for a transaction", test: "manager TestNilPointers", edits: []edit{

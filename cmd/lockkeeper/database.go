@@ -111,6 +111,10 @@ var secretInDSN = regexp.MustCompile(`(?i)password\s*=|://[^@/?]*:[^@]*@`)
 
 // resolve finds the connection string, and says where.
 func resolveDSN(cmd *cobra.Command, flag string) (dsn, where string, err error) {
+	if os.Getenv("PGHOSTADDR") != "" { // psql would go there, whatever else names a host
+		return "", "", usage(cmd, "PGHOSTADDR is set, which this command does not know, so that it could lock on another server than psql works on: "+
+			"put the address into PGHOST, or into the connection string, and unset PGHOSTADDR")
+	}
 	if cmd.Flags().Changed("dsn") {
 		switch {
 		case flag == "":
@@ -126,7 +130,7 @@ func resolveDSN(cmd *cobra.Command, flag string) (dsn, where string, err error) 
 			return dsn, "$" + name, nil
 		}
 	}
-	for _, name := range []string{"PGHOST", "PGSERVICE", "PGPORT", "PGDATABASE", "PGUSER", "PGHOSTADDR"} {
+	for _, name := range []string{"PGHOST", "PGSERVICE", "PGPORT", "PGDATABASE", "PGUSER"} {
 		if os.Getenv(name) != "" {
 			return "", "$" + name + " and other variables of PostgreSQL's", nil
 		}

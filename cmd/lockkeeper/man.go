@@ -61,7 +61,7 @@ func writeManual(w io.Writer, root *cobra.Command) error {
 // environment is for the manual.
 var environment = [][2]string{
 	{"LOCKKEEPER_DSN", "The connection string, a URL or key=value pairs. DATABASE_URL is next, then PGHOST, PGSERVICE, PGPASSFILE " +
-		"and the other variables of psql, which also fill in what a connection string leaves out."},
+		"and the other variables of psql but PGHOSTADDR, which also fill in what a connection string leaves out."},
 	{"LOCKKEEPER_NAMESPACE", "The default of --namespace."},
 	{"LOCKKEEPER_HASH", "The default of --hash."},
 	{"LOCKKEEPER_SECRET_FILE", "The default of --secret-file."},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,7 +102,10 @@ func options(b *strings.Builder, flags *pflag.FlagSet) {
 		if kind != "" {
 			name += " " + kind
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
+		if f.NoOptDefVal != "" && kind != "" { // as the help has it; that of a switch is "true", and it has no kind
+			name += "[=" + f.NoOptDefVal + "]"
+		}
+		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 			text += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(text))

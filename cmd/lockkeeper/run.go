@@ -32,7 +32,8 @@ CMD has standard input, output and error of this command, and its environment wi
 CMD has a process group of its own. INT, TERM, HUP, QUIT, USR1, USR2, TSTP and WINCH are forwarded
 to it. In a terminal CMD is in the foreground when it reads, and Ctrl-Z stops both. The lock is
 held until all of the group has ended: also what CMD has left in the background. What leaves the
-group, as a daemon does, is not waited for, nor ended.
+group is not waited for, nor ended: a daemon, or what CMD runs by setsid, by GNU timeout without
+--foreground, or by sudo with a terminal of its own. As CMD itself timeout stays.
 
 When the lock is lost, since the server or the way to it failed, the group gets TERM, and KILL
 after --grace. Somebody else may hold the lock already by then; --grace 0 kills at once. When this

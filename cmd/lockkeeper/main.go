@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/lockkeeper/lockkeeper/cmd/lockkeeper/internal/job"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
@@ -53,7 +54,9 @@ func execute(args []string) int {
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
 	switch append(args, "")[0] {
-	case runName, watchName: // these have their own use for signals
+	case runName: // it has its own use for signals
+	case watchName: // it ends with its parent, also where all processes of this name, or of a service, get a signal
+		signal.Ignore(job.ForwardedSignals()...)
 	case proveWorkerName: // a Ctrl-C in the terminal reaches it too; its parent tells it to stop
 		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	default:

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runUnguarded())
 		os.Exit(1)
 	}
+	if os.Getenv("LOCKKEEPER_JOB_TEST_LEAVES_ONE") != "" {
+		os.Exit(leaveOne())
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
 }
 
@@ -34,6 +37,17 @@ func TestMain(m *testing.M) {
 func runUnguarded() error {
 	_, err := Run(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}}, fakeHold{nil, func() error { return nil }}, nil)
 	return err
+}
+
+// leaveOne is what a process of a test's does: it runs a command that leaves another in the background, and ends with its status.
+func leaveOne() int {
+	r, err := Run(Command{
+		Path: "/bin/sh", Args: []string{"sh", "-c", "sleep 0.1 & exit 4"}, Tell: func(string, ...any) {},
+	}, fakeHold{nil, func() error { return nil }}, nil)
+	if err != nil {
+		return 125
+	}
+	return r.Status
 }
 
 // fakeHold is one whose end a test chooses.

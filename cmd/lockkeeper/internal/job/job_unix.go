@@ -51,6 +51,7 @@ type job struct {
 	pause    time.Duration
 	ended    time.Time
 	haveTold bool
+	members  members
 	// It was told that the group belongs to another user, and cannot be ended.
 	haveToldForeign bool
 }
@@ -215,7 +216,7 @@ func (j *job) leaderEnded() {
 }
 
 // gone reports whether nobody of the group is left. Those that were reparented to this process, as the first of a container, are
-// waited for: as zombies they would stay in the group.
+// waited for: as zombies they would stay in the group. Zombies of a parent who does not wait are nobody.
 func (j *job) gone() bool {
 	for {
 		pid, err := unix.Wait4(-j.group, nil, unix.WNOHANG, nil)
@@ -223,7 +224,7 @@ func (j *job) gone() bool {
 			break
 		}
 	}
-	if err := syscall.Kill(-j.group, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+	if err := syscall.Kill(-j.group, 0); err != nil && !errors.Is(err, syscall.EPERM) || j.members.allEnded(j.group) {
 		j.hasEnded()
 		return true
 	}

@@ -174,7 +174,12 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	for i, key := range h.keys {
 		ids[i] = strconv.FormatInt(h.m.Key(key).ID(), 10)
 	}
-	env = append(inherited(), append(env, "LOCKKEEPER_KEY="+strings.Join(h.keys, "\n"), "LOCKKEEPER_ID="+strings.Join(ids, "\n"))...)
+	for _, own := range []string{"LOCKKEEPER_KEY=" + strings.Join(h.keys, "\n"), "LOCKKEEPER_ID=" + strings.Join(ids, "\n")} {
+		if len(own) <= longestVariable {
+			env = append(env, own)
+		}
+	}
+	env = append(inherited(), env...)
 	result, err := job.Run(job.Command{
 		Path: h.path, Args: h.command, Env: env, Grace: h.grace, Signals: h.signals.arrived, Tell: h.tell, Settle: h.settle,
 	}, lock, h.watchdog)
@@ -187,6 +192,10 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	}
 	return result.Status, nil
 }
+
+// longestVariable is what Linux gives a program at most, in bytes, with the name and without the NUL (MAX_ARG_STRLEN): more of one variable, as the ids of
+// 6,400 keys are, and the command could not be started.
+const longestVariable = 128<<10 - 1
 
 // ownVariables tell the command about its lock.
 var ownVariables = []string{"LOCKKEEPER_KEY", "LOCKKEEPER_ID", "LOCKKEEPER_TOKEN", "LOCKKEEPER_SLOT", "LOCKKEEPER_PERIOD"}

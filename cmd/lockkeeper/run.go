@@ -29,6 +29,8 @@ CMD has standard input, output and error of this command, and its environment wi
   LOCKKEEPER_SLOT     with --slots: which slot, from 0
   LOCKKEEPER_PERIOD   with --once: when the period began
 
+One that would have more than 128 KiB, as the ids of 6,400 keys have, is left out.
+
 CMD has a process group of its own. INT, TERM, HUP, QUIT, USR1, USR2, TSTP and WINCH are forwarded
 to it. In a terminal CMD is in the foreground when it reads, and Ctrl-Z stops both. The lock is
 held until all of the group has ended: also what CMD has left in the background. What leaves the

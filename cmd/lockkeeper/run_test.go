@@ -244,6 +244,22 @@ func TestTheGroupDiesBeforeAStoppedLockkeepersLockIsFree(t *testing.T) {
 	s.wait(exitLost)
 }
 
+// A variable that would be too long for the system is left out, and does not keep the command from being run.
+func TestAKeyThatIsTooLongForAVariable(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for most, want := range map[int]string{
+		longestVariable - len("LOCKKEEPER_KEY="): strconv.Itoa(longestVariable-len("LOCKKEEPER_KEY=")) + " id\n",
+		longestVariable:                          "4 id\n",
+	} {
+		s := start(t, d, "run", strings.Repeat("k", most), "--", "sh", "-c", `key=${LOCKKEEPER_KEY-none}; echo ${#key} ${LOCKKEEPER_ID:+id}`)
+		s.wait(0)
+		if got := s.stdout.String(); got != want {
+			t.Errorf("of %d bytes: %q", most, got)
+		}
+	}
+}
+
 // Two terminals, many processes: they never overlap. The proof is a folder, which one process at a time can make.
 func TestProcessesNeverOverlap(t *testing.T) {
 	t.Parallel()

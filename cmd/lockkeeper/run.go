@@ -93,6 +93,7 @@ type runPlan struct {
 	conflictStatus  int
 	bounded         bool
 	verbose         bool
+	messages        *messages
 }
 
 func newRun() *cobra.Command {
@@ -186,9 +187,7 @@ func (p *runPlan) parse(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (p *runPlan) tell(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "lockkeeper: "+format+"\n", args...)
-}
+func (p *runPlan) tell(format string, args ...any) { p.messages.tell(format, args...) }
 
 func (p *runPlan) say(format string, args ...any) {
 	if p.verbose {
@@ -237,6 +236,8 @@ func (p *runPlan) run(cmd *cobra.Command) (err error) {
 	if err := p.find(); err != nil {
 		return err
 	}
+	p.messages = startMessages(os.Stderr)
+	defer p.messages.close()
 	signals := catchSignals()
 	defer signals.stop()
 	ctx, cancel := context.WithCancelCause(cmd.Context())

@@ -23,7 +23,8 @@ type Command struct {
 	// Settle is called when this process goes on after a stop. It returns when what has happened to the lock meanwhile is known, or
 	// cannot be found out.
 	Settle func()
-	// Tell tells the user something, on standard error.
+	// Tell tells the user something, on standard error. It does not wait for that to take it: the loop would neither end the command of a lost
+	// lock nor tell the watchdog that it runs.
 	Tell func(format string, args ...any)
 }
 

@@ -68,6 +68,8 @@ func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
 	if err := j.start(); err != nil {
 		return Result{}, err
 	}
+	writeFromBackground()
+	defer signal.Reset(syscall.SIGTTOU)
 	j.startWatchingLeader()
 	j.loop()
 	j.terminal.takeBack(j.group)

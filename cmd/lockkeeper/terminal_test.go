@@ -176,22 +176,6 @@ func TestTerminalCtrlZ(t *testing.T) {
 	s.expect(`got hello\r\nready> `)
 }
 
-// Ctrl-Z stops also what the command has left in the background, and waits for.
-func TestTerminalCtrlZAfterTheCommand(t *testing.T) {
-	t.Parallel()
-	s := shell(t, newDatabase(t))
-	s.write("$LK run deploy -- sh -c '(while ! [ -e go ]; do sleep 0.05; done) & exit 4'\n")
-	s.expect(`the lock is held until the rest of its process group`)
-	s.write("\x1a")
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	s.write("touch go; fg\n")
-	s.expect(`run deploy`)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 4\r\n`)
-}
-
 // A lock that was lost while both were stopped: the command does nothing more.
 func TestTerminalLossWhileStopped(t *testing.T) {
 	t.Parallel()

@@ -267,18 +267,17 @@ func (j *job) stopped(by syscall.Signal) {
 
 // pauseWithGroup stops this process too, and when it goes on, so does the group. foreground: the terminal is the group's then.
 func (j *job) pauseWithGroup(foreground bool) {
+	_ = j.signal(syscall.SIGSTOP)
 	j.watchdog.pause()
 	suspend()
 	j.Settle()
 	j.watchdog.beat()
 	if j.hold.Err() != nil {
 		j.lose()
-		return
-	}
-	if foreground {
+	} else if foreground {
 		j.terminal.handOver(j.group)
 	}
-	_ = j.signal(syscall.SIGCONT)
+	_ = j.signal(syscall.SIGCONT) // also where it has got TERM before, and is in its grace
 }
 
 // suspend stops this process's group, as Ctrl-Z would, and returns when it goes on.

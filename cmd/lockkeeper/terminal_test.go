@@ -241,6 +241,22 @@ func TestTerminalBackground(t *testing.T) {
 	s.expect(`got hello\r\nready> `)
 }
 
+// So is one below a script in the background. The script is not: it waits, and the command has the terminal when the script is in the foreground.
+func TestTerminalBackgroundScript(t *testing.T) {
+	t.Parallel()
+	s := shell(t, newDatabase(t))
+	s.write("sh -c '$LK run deploy -- sh -c \"read line; echo got \\$line\"; echo en''ded' &\n")
+	s.expect(`lockkeeper: the command is stopped \(stopped \(tty input\)\) until it has the terminal, which is another's`)
+	s.write("fg\n")
+	s.expect(`run deploy`)
+	s.write("hello\n")
+	s.expect(`got hello\r\nended\r\nready> `)
+	if s.mu.Lock(); strings.Count(s.text.String(), "the command is stopped") != 1 {
+		t.Error(s.text.String())
+	}
+	s.mu.Unlock()
+}
+
 // Where no shell would let it go on, as with "docker run -t", Ctrl-Z does not hang.
 func TestTerminalWithoutAShell(t *testing.T) {
 	t.Parallel()

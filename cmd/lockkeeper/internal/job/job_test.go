@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -239,4 +240,27 @@ func TestWatchdogCloses(t *testing.T) {
 	}
 	var none *Watchdog
 	none.Close()
+}
+
+// A command that wants the terminal, which another has, and where no shell would let this process go on, is not let go on at once: it would be stopped
+// again at once, without end.
+func TestACommandThatWantsTheTerminalIsNotHurried(t *testing.T) {
+	for _, by := range []syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU} {
+		var sent []syscall.Signal
+		var told []string
+		j := job{
+			Command: Command{Tell: func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }},
+			send:    func(_ int, s syscall.Signal) error { sent = append(sent, s); return nil }, group: 4711, hold: fakeHold{nil, func() error { return nil }},
+		}
+		j.stopped(by)
+		if len(sent) != 0 || j.again == nil {
+			t.Errorf("%v: sent %v at once", by, sent)
+		}
+		j.askTerminal()
+		j.stopped(by)
+		if !slices.Equal(sent, []syscall.Signal{syscall.SIGCONT}) || len(told) != 1 || !strings.Contains(told[0], "until it has the terminal") {
+			t.Errorf("%v: sent %v, told %q", by, sent, told)
+		}
+		j.again.Stop()
+	}
 }

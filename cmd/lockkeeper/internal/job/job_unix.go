@@ -17,6 +17,8 @@ import (
 const (
 	// pollFirst and pollMost are how often a group without its leader is looked for.
 	pollFirst, pollMost = 5 * time.Millisecond, 200 * time.Millisecond
+	// askTerminalAgain is how long a command that wants the terminal stays stopped where it cannot have it, before it may try again.
+	askTerminalAgain = 200 * time.Millisecond
 	// tellAfter is when it is told that others of the group are waited for.
 	tellAfter = 2 * time.Second
 )
@@ -46,6 +48,9 @@ type job struct {
 	changes chan unix.WaitStatus
 	result  Result
 	kill    *time.Timer // after the grace; nil where the lock is not lost
+	again   *time.Timer // the leader is stopped, since it wants the terminal, and tries again; nil where it did not
+	// It was told that the terminal is not the command's.
+	haveToldTerminal bool
 	// The leader has ended, and others of the group are looked for.
 	poll     *time.Timer
 	pause    time.Duration
@@ -142,6 +147,9 @@ func (j *job) loop() {
 			j.lose()
 		case <-timeOf(j.kill):
 			_ = j.signal(syscall.SIGKILL)
+		case <-timeOf(j.again):
+			j.again = nil
+			j.askTerminal()
 		case <-timeOf(j.poll):
 			if j.gone() {
 				return
@@ -213,6 +221,7 @@ func (j *job) lose() {
 // leaderEnded begins to wait for the rest of the group.
 func (j *job) leaderEnded() {
 	j.terminal.takeBack(j.group)
+	j.again = nil // the rest does not get the terminal
 	j.ended, j.pause = time.Now(), pollFirst
 	j.poll = time.NewTimer(0)
 }
@@ -252,20 +261,38 @@ func (j *job) hasEnded() {
 // stopped is called when the leader has stopped. Where it wants the terminal, and this process has it, it gets it. Otherwise the
 // user wants his shell back: this process stops as well, and when it goes on, so does the command, if the lock is still held.
 func (j *job) stopped(by syscall.Signal) {
-	if (by == syscall.SIGTTIN || by == syscall.SIGTTOU) && j.terminal.handOver(j.group) {
+	wantsTerminal := by == syscall.SIGTTIN || by == syscall.SIGTTOU
+	switch {
+	case wantsTerminal && j.terminal.handOver(j.group):
 		_ = j.signal(syscall.SIGCONT)
 		return
-	}
-	if !j.terminal.jobControl() { // nobody is there to go on by hand; who has sent a STOP can send a CONT
-		if by != syscall.SIGSTOP {
-			_ = j.signal(syscall.SIGCONT)
+	case j.terminal.jobControl():
+	case wantsTerminal: // at once it would be stopped again, and again
+		j.again = time.NewTimer(askTerminalAgain)
+		if !j.haveToldTerminal {
+			j.haveToldTerminal = true
+			j.Tell("the command is stopped (%v) until it has the terminal, which is another's", by)
 		}
+		return
+	case by != syscall.SIGSTOP: // nobody is there to go on by hand
+		_ = j.signal(syscall.SIGCONT)
+		return
+	default: // who has sent a STOP can send a CONT
 		return
 	}
 	j.pauseWithGroup(j.terminal.takeBack(j.group))
 }
 
-// pauseWithGroup stops this process too, and when it goes on, so does the group. foreground: the terminal is the group's then.
+// askTerminal lets a command go on that was stopped since it wanted the terminal: with it, where this process has it by now, as a shell's
+// fg gives it, and else to ask again.
+func (j *job) askTerminal() {
+	j.terminal.handOver(j.group)
+	_ = j.signal(syscall.SIGCONT)
+}
+
+// pauseWithGroup stops the group and this process, and when this process goes on, so does the group. foreground: the terminal is the
+// group's then. Of the group others than the leader may run still: they ignore Ctrl-Z, or nobody has stopped them, or the leader has ended,
+// after which the system does not obey a TSTP (an orphaned process group). So all get STOP.
 func (j *job) pauseWithGroup(foreground bool) {
 	_ = j.signal(syscall.SIGSTOP)
 	j.watchdog.pause()

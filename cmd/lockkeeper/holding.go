@@ -74,6 +74,7 @@ type holding struct {
 	watchdog *job.Watchdog
 	started  bool
 	period   time.Time
+	endedBy  os.Signal // that ended the command, nil if none did
 }
 
 // held is what all kinds of locks have.
@@ -186,7 +187,7 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	if err != nil {
 		return 0, cannotRun(h.command[0], err)
 	}
-	h.started = true
+	h.started, h.endedBy = true, result.EndedBy
 	if result.Lost {
 		return exitLost, nil
 	}
@@ -236,17 +237,23 @@ func (h *holding) workOnce(ctx context.Context) (status int, err error) {
 	return status, nil
 }
 
-// stay keeps the session, and so the lock of the period.
+// stay keeps the session, and so the lock of the period, until a signal that ends a program: also one that has ended the command.
 func (h *holding) stay(until time.Time) {
+	if h.endedBy != nil {
+		h.releaseEarly(h.endedBy)
+		return
+	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
-	h.say("the command has ended; the period's lock is kept until %s", until.UTC().Format(time.RFC3339))
+	if h.forPerson() {
+		h.tell("the command has ended; the period's lock is kept until %s", until.UTC().Format(time.RFC3339))
+	}
 	for {
 		select {
 		case got := <-h.signals.arrived:
 			switch got {
 			case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
-				h.tell("%v: the period's lock is released before the period is over; another may run the command again", got)
+				h.releaseEarly(got)
 				return
 			}
 			job.StopBy(got)
@@ -254,4 +261,9 @@ func (h *holding) stay(until time.Time) {
 			return
 		}
 	}
+}
+
+// releaseEarly tells that the lock, which the end of the session releases, is not kept for the period.
+func (h *holding) releaseEarly(got os.Signal) {
+	h.tell("%v: the period's lock is released before the period is over; another may run the command again", got)
 }

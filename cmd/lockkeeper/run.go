@@ -44,7 +44,7 @@ command itself is killed (KILL, out of memory), the group is killed too.
 With --once PERIOD one of all who call it in the same period runs CMD. Periods are counted in UTC:
 with 1h one begins at each full hour. The one that ran it stays until the period is over, as the
 lock ends with its connection: give a PERIOD that is as long as the callers' clocks and starts may
-differ, not more.
+differ, not more. INT, TERM, HUP or QUIT, also one that has ended CMD, ends that, and the lock.
 
 Exit status:
   0 to 255  CMD's own; 128+n if signal n ended it

@@ -297,6 +297,20 @@ func TestOnce(t *testing.T) {
 	short.wait(0)
 }
 
+// Who ends the command of a period wants lockkeeper to end too.
+func TestOnceEndsWithItsCommand(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--once", "1000h", "report", "--", "sh", "-c", stays)
+	s.pid("child")
+	s.signal(syscall.SIGTERM)
+	s.wait(128 + int(syscall.SIGTERM))
+	if !strings.Contains(s.stderr.String(), "terminated: the period's lock is released before the period is over") {
+		t.Error(s.stderr.String())
+	}
+	start(t, d, "run", "--once", "1000h", "report", "--", "sh", "-c", "kill -INT $$").wait(128 + int(syscall.SIGINT))
+}
+
 // A standby's locks exclude nobody on the primary.
 func TestDoctorOnAStandby(t *testing.T) {
 	t.Parallel()

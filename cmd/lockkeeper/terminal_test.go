@@ -143,6 +143,26 @@ func TestTerminalCtrlC(t *testing.T) {
 	d.must(t, d.until("deploy", true, 0))
 }
 
+// Ctrl-C of the command of a period is meant for lockkeeper too. One that stays until the period is over says so.
+func TestTerminalOnce(t *testing.T) {
+	t.Parallel()
+	s := shell(t, newDatabase(t))
+	s.write("$LK run --once 1000h report -- sh -c 'echo be''gun; exec sleep 1000'\n")
+	s.expect(`begun\r\n`)
+	s.write("\x03")
+	s.expect(`interrupt: the period's lock is released before the period is over`)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(`status 130\r\n`)
+	s.write("$LK run --once 1000h report -- sh -c 'exit 8'\n")
+	s.expect(`lockkeeper: the command has ended; the period's lock is kept until 2`)
+	s.write("\x03")
+	s.expect(`interrupt: the period's lock is released before the period is over`)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(`status 8\r\n`)
+}
+
 // Ctrl-C while it waits.
 func TestTerminalCtrlCInTheWait(t *testing.T) {
 	t.Parallel()

@@ -42,6 +42,9 @@ type Result struct {
 	Status int
 	// Lost: the hold ended before all of the group had.
 	Lost bool
+	// EndedBy is a signal that ends a program, HUP, INT, QUIT or TERM: one that went on to the group, or INT or QUIT that has ended the command, as
+	// Ctrl-C does in a terminal without this process's seeing it. It is nil where there was none.
+	EndedBy os.Signal
 }
 
 // ErrUnsupported is returned where the system has no process groups.

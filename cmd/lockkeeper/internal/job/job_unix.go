@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	// tellAfter is when it is told that others of the group are waited for.
 	tellAfter = 2 * time.Second
 )
+
+// endSignals end a program that does not catch them.
+var endSignals = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
 
 // ForwardedSignals go on to the group.
 func ForwardedSignals() []os.Signal {
@@ -138,6 +142,9 @@ func (j *job) loop() {
 				j.stopped(status.StopSignal())
 			case ok:
 				j.result.Status = statusOf(status)
+				if s := status.Signal(); status.Signaled() && (s == syscall.SIGINT || s == syscall.SIGQUIT) {
+					j.result.EndedBy = s
+				}
 			default:
 				j.changes = nil
 				j.leaderEnded()
@@ -188,6 +195,9 @@ func (j *job) forward(s os.Signal) {
 	number, ok := s.(syscall.Signal)
 	if !ok {
 		return
+	}
+	if slices.Contains(endSignals, number) {
+		j.result.EndedBy = number
 	}
 	if err := j.signal(number); errors.Is(err, syscall.EPERM) && !j.result.Lost {
 		j.Tell("%v cannot be passed on to the command: process group %d: %v", number, j.group, err)

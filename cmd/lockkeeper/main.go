@@ -22,7 +22,7 @@ const (
 	exitUsage       = 2   // a command but run: a mistake on the command line
 	exitLost        = 123 // run: the lock was lost while CMD ran, and CMD was ended
 	exitNotAcquired = 124 // run: the lock was not acquired, and CMD was not run
-	exitTrouble     = 125 // run: a mistake on the command line, no connection, or another failure; CMD was not run
+	exitTrouble     = 125 // run: a mistake on the command line, no connection, or another failure; CMD was not run, or nobody knows how it ended
 	exitCannotRun   = 126 // run: CMD is there and cannot be run
 	exitNoCommand   = 127 // run: there is no CMD
 	exitSignal      = 128 // and the signal's number: CMD, or lockkeeper while it waited, was ended by it

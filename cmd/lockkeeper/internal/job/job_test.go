@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -242,6 +243,50 @@ func TestWatchdogCloses(t *testing.T) {
 	none.Close()
 }
 
+// A watchdog that somebody has stopped does not keep lockkeeper from its end.
+func TestAStoppedWatchdogCloses(t *testing.T) {
+	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := StartWatchdog(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := run(t, fakeHold{nil, func() error { return nil }}, "exit 6", w)
+	if r.Status != 6 {
+		t.Errorf("%+v", r)
+	}
+	closed := make(chan struct{})
+	go func() { // Joined below.
+		defer close(closed)
+		w.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the watchdog")
+		_ = w.process.Signal(syscall.SIGCONT)
+		<-closed
+	}
+}
+
+// A command whose end somebody else has waited for has not succeeded as far as is known.
+func TestAnEndThatNobodyKnows(t *testing.T) {
+	changes := make(chan unix.WaitStatus)
+	close(changes)
+	j := newJob(Command{}, fakeHold{nil, func() error { return nil }}, nil)
+	j.group, j.changes = 1<<30, changes
+	j.loop()
+	if j.result.Status != statusUnknown {
+		t.Errorf("%+v", j.result)
+	}
+}
+
 // A command that wants the terminal, which another has, and where no shell would let this process go on, is not let go on at once: it would be stopped
 // again at once, without end.
 func TestACommandThatWantsTheTerminalIsNotHurried(t *testing.T) {
@@ -261,6 +306,9 @@ func TestACommandThatWantsTheTerminalIsNotHurried(t *testing.T) {
 		if !slices.Equal(sent, []syscall.Signal{syscall.SIGCONT}) || len(told) != 1 || !strings.Contains(told[0], "until it has the terminal") {
 			t.Errorf("%v: sent %v, told %q", by, sent, told)
 		}
-		j.again.Stop()
+		j.leaderEnded()
+		if j.again != nil {
+			t.Errorf("%v: the rest of the group gets the terminal", by)
+		}
 	}
 }

@@ -65,12 +65,20 @@ type job struct {
 	haveToldForeign bool
 }
 
+// statusUnknown is that of a command which ended, and nobody knows how.
+const statusUnknown = 125
+
+func newJob(c Command, hold Hold, watchdog *Watchdog) *job {
+	return &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, result: Result{Status: statusUnknown}}
+}
+
 // Run runs the command to its end and to that of its process group, or ends both when the hold ends. Standard input, output and
 // error are this process's own. The error says that the command could not be started.
 //
 // A process that leaves the group, as a daemon or an interactive shell's job does, is not followed.
 func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
-	j := &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, terminal: openTerminal(), changes: make(chan unix.WaitStatus)}
+	j := newJob(c, hold, watchdog)
+	j.terminal, j.changes = openTerminal(), make(chan unix.WaitStatus)
 	defer j.terminal.close()
 	runtime.LockOSThread() // see endWithParent
 	defer runtime.UnlockOSThread()

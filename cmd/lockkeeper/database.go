@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,9 +98,16 @@ func (d *database) add(cmd *cobra.Command) {
 	d.naming.add(cmd)
 	flags := cmd.Flags()
 	addDSN(flags, &d.dsn)
-	flags.BoolVar(&d.pooled, "transaction-pooler", os.Getenv("LOCKKEEPER_TRANSACTION_POOLER") != "",
-		"a pooler in transaction mode stands before the server (default if $LOCKKEEPER_TRANSACTION_POOLER is set)")
+	flags.BoolVar(&d.pooled, "transaction-pooler", isOn("LOCKKEEPER_TRANSACTION_POOLER"),
+		"a pooler in transaction mode stands before the server (default if $LOCKKEEPER_TRANSACTION_POOLER is set, and not 0 or false)")
 	flags.Lookup("transaction-pooler").DefValue = "false"
+}
+
+// isOn reports whether a variable is set, and not to what means no.
+func isOn(name string) bool {
+	value := os.Getenv(name)
+	yes, err := strconv.ParseBool(value)
+	return yes || err != nil && value != ""
 }
 
 func addDSN(flags *pflag.FlagSet, dsn *string) {

@@ -66,7 +66,7 @@ var environment = [][2]string{
 	{"LOCKKEEPER_NAMESPACE", "The default of --namespace."},
 	{"LOCKKEEPER_HASH", "The default of --hash."},
 	{"LOCKKEEPER_SECRET_FILE", "The default of --secret-file."},
-	{"LOCKKEEPER_TRANSACTION_POOLER", "Where it is set, --transaction-pooler is the default."},
+	{"LOCKKEEPER_TRANSACTION_POOLER", "Where it is set, and not 0 or false, --transaction-pooler is the default."},
 	{"LOCKKEEPER_KEY, LOCKKEEPER_ID, LOCKKEEPER_TOKEN, LOCKKEEPER_SLOT, LOCKKEEPER_PERIOD", "Set for CMD: see lockkeeper run."},
 }
 

@@ -48,7 +48,9 @@ func Skip(ctx context.Context, locks manager.Locker, key string, minHold time.Du
 func wrap(key string, log cron.Logger, locked func(func(context.Context) error) error) cron.JobWrapper {
 	return func(job cron.Job) cron.Job {
 		return cron.FuncJob(func() {
+			ran := false
 			err := locked(func(ctx context.Context) error {
+				ran = true
 				if f, ok := job.(Func); ok {
 					f(ctx)
 				} else {
@@ -58,10 +60,12 @@ func wrap(key string, log cron.Logger, locked func(func(context.Context) error) 
 			})
 			switch {
 			case err == nil:
+			case ran && errors.Is(err, manager.ErrLost):
+				log.Error(err, "the lock was lost while the job ran", "key", key)
+			case ran:
+				log.Error(err, "the job was run, but the release of its lock failed", "key", key)
 			case errors.Is(err, manager.ErrNotAcquired), errors.Is(err, manager.ErrWaitTimeout):
 				log.Info("skip: another replica has the lock", "key", key, "reason", err)
-			case errors.Is(err, manager.ErrLost):
-				log.Error(err, "the lock was lost while the job ran", "key", key)
 			default:
 				log.Error(err, "the job was not run", "key", key)
 			}

@@ -106,6 +106,21 @@ func TestAJobIsNotRunWithoutItsLock(t *testing.T) {
 	}
 }
 
+// unreleased is a locker whose server does not confirm a release.
+type unreleased struct{ manager.Locker }
+
+func (unreleased) Do(ctx context.Context, _ string, f func(context.Context) error, _ ...manager.AcquireOption) error {
+	return errors.Join(f(ctx), manager.ErrReleaseUnknown)
+}
+
+func TestAJobThatHasRunIsNotSaidNotToHave(t *testing.T) {
+	log, ran := make(lines, 1), false
+	run(cronlock.Skip(t.Context(), unreleased{}, "a", 0, log), cron.FuncJob(func() { ran = true }))
+	if line := adaptertest.Receive(t, log, "the log"); !ran || !strings.HasPrefix(line, "error: the job was run, but the release of its lock failed") {
+		t.Errorf("logged: %q", line)
+	}
+}
+
 func TestAPanicReachesRecoverAndLeavesTheLockFree(t *testing.T) {
 	server := locktest.NewServer()
 	t.Cleanup(server.Close)

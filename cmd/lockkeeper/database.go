@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,9 +98,16 @@ func (d *database) add(cmd *cobra.Command) {
 	d.naming.add(cmd)
 	flags := cmd.Flags()
 	addDSN(flags, &d.dsn)
-	flags.BoolVar(&d.pooled, "transaction-pooler", os.Getenv("LOCKKEEPER_TRANSACTION_POOLER") != "",
-		"a pooler in transaction mode stands before the server (default if $LOCKKEEPER_TRANSACTION_POOLER is set)")
+	flags.BoolVar(&d.pooled, "transaction-pooler", isOn("LOCKKEEPER_TRANSACTION_POOLER"),
+		"a pooler in transaction mode stands before the server (default if $LOCKKEEPER_TRANSACTION_POOLER is set, and not 0 or false)")
 	flags.Lookup("transaction-pooler").DefValue = "false"
+}
+
+// isOn reports whether a variable is set, and not to what means no.
+func isOn(name string) bool {
+	value := os.Getenv(name)
+	yes, err := strconv.ParseBool(value)
+	return yes || err != nil && value != ""
 }
 
 func addDSN(flags *pflag.FlagSet, dsn *string) {
@@ -111,6 +119,10 @@ var secretInDSN = regexp.MustCompile(`(?i)password\s*=|://[^@/?]*:[^@]*@`)
 
 // resolve finds the connection string, and says where.
 func resolveDSN(cmd *cobra.Command, flag string) (dsn, where string, err error) {
+	if os.Getenv("PGHOSTADDR") != "" { // psql would go there, whatever else names a host
+		return "", "", usage(cmd, "PGHOSTADDR is set, which this command does not know, so that it could lock on another server than psql works on: "+
+			"put the address into PGHOST, or into the connection string, and unset PGHOSTADDR")
+	}
 	if cmd.Flags().Changed("dsn") {
 		switch {
 		case flag == "":
@@ -126,7 +138,7 @@ func resolveDSN(cmd *cobra.Command, flag string) (dsn, where string, err error) 
 			return dsn, "$" + name, nil
 		}
 	}
-	for _, name := range []string{"PGHOST", "PGSERVICE", "PGPORT", "PGDATABASE", "PGUSER", "PGHOSTADDR"} {
+	for _, name := range []string{"PGHOST", "PGSERVICE", "PGPORT", "PGDATABASE", "PGUSER"} {
 		if os.Getenv(name) != "" {
 			return "", "$" + name + " and other variables of PostgreSQL's", nil
 		}

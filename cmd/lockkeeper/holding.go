@@ -74,6 +74,7 @@ type holding struct {
 	watchdog *job.Watchdog
 	started  bool
 	period   time.Time
+	endedBy  os.Signal // that ended the command, nil if none did
 }
 
 // held is what all kinds of locks have.
@@ -174,19 +175,28 @@ func (h *holding) runCommand(ctx context.Context, lock job.Hold, env []string) (
 	for i, key := range h.keys {
 		ids[i] = strconv.FormatInt(h.m.Key(key).ID(), 10)
 	}
-	env = append(inherited(), append(env, "LOCKKEEPER_KEY="+strings.Join(h.keys, "\n"), "LOCKKEEPER_ID="+strings.Join(ids, "\n"))...)
+	for _, own := range []string{"LOCKKEEPER_KEY=" + strings.Join(h.keys, "\n"), "LOCKKEEPER_ID=" + strings.Join(ids, "\n")} {
+		if len(own) <= longestVariable {
+			env = append(env, own)
+		}
+	}
+	env = append(inherited(), env...)
 	result, err := job.Run(job.Command{
 		Path: h.path, Args: h.command, Env: env, Grace: h.grace, Signals: h.signals.arrived, Tell: h.tell, Settle: h.settle,
 	}, lock, h.watchdog)
 	if err != nil {
 		return 0, cannotRun(h.command[0], err)
 	}
-	h.started = true
+	h.started, h.endedBy = true, result.EndedBy
 	if result.Lost {
 		return exitLost, nil
 	}
 	return result.Status, nil
 }
+
+// longestVariable is what Linux gives a program at most, in bytes, with the name and without the NUL (MAX_ARG_STRLEN): more of one variable, as the ids of
+// 6,400 keys are, and the command could not be started.
+const longestVariable = 128<<10 - 1
 
 // ownVariables tell the command about its lock.
 var ownVariables = []string{"LOCKKEEPER_KEY", "LOCKKEEPER_ID", "LOCKKEEPER_TOKEN", "LOCKKEEPER_SLOT", "LOCKKEEPER_PERIOD"}
@@ -227,17 +237,23 @@ func (h *holding) workOnce(ctx context.Context) (status int, err error) {
 	return status, nil
 }
 
-// stay keeps the session, and so the lock of the period.
+// stay keeps the session, and so the lock of the period, until a signal that ends a program: also one that has ended the command.
 func (h *holding) stay(until time.Time) {
+	if h.endedBy != nil {
+		h.releaseEarly(h.endedBy)
+		return
+	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
-	h.say("the command has ended; the period's lock is kept until %s", until.UTC().Format(time.RFC3339))
+	if h.forPerson() {
+		h.tell("the command has ended; the period's lock is kept until %s", until.UTC().Format(time.RFC3339))
+	}
 	for {
 		select {
 		case got := <-h.signals.arrived:
 			switch got {
 			case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
-				h.tell("%v: the period's lock is released before the period is over; another may run the command again", got)
+				h.releaseEarly(got)
 				return
 			}
 			job.StopBy(got)
@@ -245,4 +261,9 @@ func (h *holding) stay(until time.Time) {
 			return
 		}
 	}
+}
+
+// releaseEarly tells that the lock, which the end of the session releases, is not kept for the period.
+func (h *holding) releaseEarly(got os.Signal) {
+	h.tell("%v: the period's lock is released before the period is over; another may run the command again", got)
 }

@@ -22,7 +22,8 @@ queue.
 
 The server knows numbers only. With KEYs the locks of these are listed alone, with their names,
 those of their slots too. Locks that "lockkeeper run" takes show their keys as the session's
-application as well.
+application as well. The lock of a period, of "lockkeeper run --once", has a name of its own, and is
+in the list without KEYs alone.
 
 A session is a process's connection, with all that it holds. SINCE is when it began: PostgreSQL
 does not record when a lock was granted. A waiter that polls, or is told when to try, is not in

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/lockkeeper/lockkeeper/cmd/lockkeeper/internal/job"
 	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 )
 
@@ -21,7 +22,7 @@ const (
 	exitUsage       = 2   // a command but run: a mistake on the command line
 	exitLost        = 123 // run: the lock was lost while CMD ran, and CMD was ended
 	exitNotAcquired = 124 // run: the lock was not acquired, and CMD was not run
-	exitTrouble     = 125 // run: a mistake on the command line, no connection, or another failure; CMD was not run
+	exitTrouble     = 125 // run: a mistake on the command line, no connection, or another failure; CMD was not run, or nobody knows how it ended
 	exitCannotRun   = 126 // run: CMD is there and cannot be run
 	exitNoCommand   = 127 // run: there is no CMD
 	exitSignal      = 128 // and the signal's number: CMD, or lockkeeper while it waited, was ended by it
@@ -53,7 +54,9 @@ func execute(args []string) int {
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
 	switch append(args, "")[0] {
-	case runName, watchName: // these have their own use for signals
+	case runName: // it has its own use for signals
+	case watchName: // it ends with its parent, also where all processes of this name, or of a service, get a signal
+		signal.Ignore(job.ForwardedSignals()...)
 	case proveWorkerName: // a Ctrl-C in the terminal reaches it too; its parent tells it to stop
 		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	default:

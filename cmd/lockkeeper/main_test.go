@@ -31,7 +31,7 @@ type runner struct{ m *testing.M }
 // Run has programs of the tests begin with no signal ignored. Under nohup, or in the background of a script, some are, and a program that
 // ignores a signal passes that on; one that catches it does not.
 func (r runner) Run() int {
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,11 +62,11 @@ func writeManual(w io.Writer, root *cobra.Command) error {
 // environment is for the manual.
 var environment = [][2]string{
 	{"LOCKKEEPER_DSN", "The connection string, a URL or key=value pairs. DATABASE_URL is next, then PGHOST, PGSERVICE, PGPASSFILE " +
-		"and the other variables of psql, which also fill in what a connection string leaves out."},
+		"and the other variables of psql but PGHOSTADDR, which also fill in what a connection string leaves out."},
 	{"LOCKKEEPER_NAMESPACE", "The default of --namespace."},
 	{"LOCKKEEPER_HASH", "The default of --hash."},
 	{"LOCKKEEPER_SECRET_FILE", "The default of --secret-file."},
-	{"LOCKKEEPER_TRANSACTION_POOLER", "Where it is set, --transaction-pooler is the default."},
+	{"LOCKKEEPER_TRANSACTION_POOLER", "Where it is set, and not 0 or false, --transaction-pooler is the default."},
 	{"LOCKKEEPER_KEY, LOCKKEEPER_ID, LOCKKEEPER_TOKEN, LOCKKEEPER_SLOT, LOCKKEEPER_PERIOD", "Set for CMD: see lockkeeper run."},
 }
 
@@ -101,7 +102,10 @@ func options(b *strings.Builder, flags *pflag.FlagSet) {
 		if kind != "" {
 			name += " " + kind
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
+		if f.NoOptDefVal != "" && kind != "" { // as the help has it; that of a switch is "true", and it has no kind
+			name += "[=" + f.NoOptDefVal + "]"
+		}
+		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 			text += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(text))

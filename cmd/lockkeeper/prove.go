@@ -106,7 +106,7 @@ func (p *proving) run(cmd *cobra.Command) (err error) {
 	if err := proof.CreateFiles(p.plan.Folder, p.plan.Keys); err != nil {
 		return err
 	}
-	p.plan.Namespace, p.plan.Hash = p.namespace, p.hash
+	p.plan.Namespace, p.plan.Hash, p.plan.Pooled = p.namespace, p.hash, p.pooled
 	team, err := proof.StartTeam(proof.Worker{Arguments: []string{proveWorkerName}, Environment: p.environment(dsn)}, p.processes, p.plan)
 	if err != nil {
 		return err
@@ -189,7 +189,10 @@ func newProveWorker() *cobra.Command {
 		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return proof.Serve(os.Stdin, os.Stdout, func(plan proof.Plan) (*manager.Manager, error) {
-				d := database{naming: naming{namespace: plan.Namespace, hash: plan.Hash, secretFile: os.Getenv("LOCKKEEPER_SECRET_FILE")}}
+				d := database{
+					naming: naming{namespace: plan.Namespace, hash: plan.Hash, secretFile: os.Getenv("LOCKKEEPER_SECRET_FILE")},
+					pooled: plan.Pooled,
+				}
 				waiting := min(plan.Keys+1, 16)
 				return d.open(cmd.Context(), cmd, "lockkeeper prove", manager.WithWaitingSessions(waiting), manager.WithMaxSessions(waiting+4))
 			})

@@ -31,6 +31,7 @@ else.
 The connection string comes from --dsn, $LOCKKEEPER_DSN, $DATABASE_URL, or PGHOST, PGSERVICE and
 the other variables of psql, in this order. A password is not taken from --dsn, since other users
 of the machine can read it there: put it into the environment, ~/.pgpass or a service file.
+PGHOSTADDR is refused: put the address into PGHOST.
 Behind a pooler in transaction mode give --transaction-pooler, or LOCKKEEPER_TRANSACTION_POOLER=1.
 
 Exit status: 0 it is so; 1 it is not, or it failed; 2 a mistake on the command line; 130

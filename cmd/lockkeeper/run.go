@@ -29,10 +29,13 @@ CMD has standard input, output and error of this command, and its environment wi
   LOCKKEEPER_SLOT     with --slots: which slot, from 0
   LOCKKEEPER_PERIOD   with --once: when the period began
 
+One that would have more than 128 KiB, as the ids of 6,400 keys have, is left out.
+
 CMD has a process group of its own. INT, TERM, HUP, QUIT, USR1, USR2, TSTP and WINCH are forwarded
 to it. In a terminal CMD is in the foreground when it reads, and Ctrl-Z stops both. The lock is
 held until all of the group has ended: also what CMD has left in the background. What leaves the
-group, as a daemon does, is not waited for, nor ended.
+group is not waited for, nor ended: a daemon, or what CMD runs by setsid, by GNU timeout without
+--foreground, or by sudo with a terminal of its own. As CMD itself timeout stays.
 
 When the lock is lost, since the server or the way to it failed, the group gets TERM, and KILL
 after --grace. Somebody else may hold the lock already by then; --grace 0 kills at once. When this
@@ -41,7 +44,7 @@ command itself is killed (KILL, out of memory), the group is killed too.
 With --once PERIOD one of all who call it in the same period runs CMD. Periods are counted in UTC:
 with 1h one begins at each full hour. The one that ran it stays until the period is over, as the
 lock ends with its connection: give a PERIOD that is as long as the callers' clocks and starts may
-differ, not more.
+differ, not more. INT, TERM, HUP or QUIT, also one that has ended CMD, ends that, and the lock.
 
 Exit status:
   0 to 255  CMD's own; 128+n if signal n ended it
@@ -90,6 +93,7 @@ type runPlan struct {
 	conflictStatus  int
 	bounded         bool
 	verbose         bool
+	messages        *messages
 }
 
 func newRun() *cobra.Command {
@@ -183,9 +187,7 @@ func (p *runPlan) parse(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (p *runPlan) tell(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "lockkeeper: "+format+"\n", args...)
-}
+func (p *runPlan) tell(format string, args ...any) { p.messages.tell(format, args...) }
 
 func (p *runPlan) say(format string, args ...any) {
 	if p.verbose {
@@ -234,6 +236,8 @@ func (p *runPlan) run(cmd *cobra.Command) (err error) {
 	if err := p.find(); err != nil {
 		return err
 	}
+	p.messages = startMessages(os.Stderr)
+	defer p.messages.close()
 	signals := catchSignals()
 	defer signals.stop()
 	ctx, cancel := context.WithCancelCause(cmd.Context())

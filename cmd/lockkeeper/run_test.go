@@ -160,17 +160,17 @@ func TestTERMReachesAStoppedCommand(t *testing.T) {
 	s.wait(128 + int(syscall.SIGTERM))
 }
 
-// nohup is the command's as well.
+// HUP and INT that are ignored, as by nohup and in the background of a script, are the command's as well. Of others Go does not tell.
 func TestAnIgnoredSignalStaysIgnored(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d, "run", "deploy", "--", "sh", "-c", "true") // for its folder
-	s.wait(0)
-	cmd := exec.Command("sh", "-c", `trap '' HUP; exec "$0" run deploy -- sh -c 'kill -HUP $$; echo survived'`, program(t))
-	cmd.Env = environ(d.DSNOf(d.name))
-	out, err := cmd.CombinedOutput()
-	if err != nil || string(out) != "survived\n" {
-		t.Errorf("%s: %v", out, err)
+	for _, name := range []string{"HUP", "INT"} {
+		cmd := exec.Command("sh", "-c", `trap '' `+name+`; exec "$0" run deploy -- sh -c 'kill -'`+name+`' $$; echo survived'`, program(t))
+		cmd.Env = environ(d.DSNOf(d.name))
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != "survived\n" {
+			t.Errorf("%s: %s: %v", name, out, err)
+		}
 	}
 }
 
@@ -244,6 +244,22 @@ func TestTheGroupDiesBeforeAStoppedLockkeepersLockIsFree(t *testing.T) {
 	s.wait(exitLost)
 }
 
+// A variable that would be too long for the system is left out, and does not keep the command from being run.
+func TestAKeyThatIsTooLongForAVariable(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for most, want := range map[int]string{
+		longestVariable - len("LOCKKEEPER_KEY="): strconv.Itoa(longestVariable-len("LOCKKEEPER_KEY=")) + " id\n",
+		longestVariable:                          "4 id\n",
+	} {
+		s := start(t, d, "run", strings.Repeat("k", most), "--", "sh", "-c", `key=${LOCKKEEPER_KEY-none}; echo ${#key} ${LOCKKEEPER_ID:+id}`)
+		s.wait(0)
+		if got := s.stdout.String(); got != want {
+			t.Errorf("of %d bytes: %q", most, got)
+		}
+	}
+}
+
 // Two terminals, many processes: they never overlap. The proof is a folder, which one process at a time can make.
 func TestProcessesNeverOverlap(t *testing.T) {
 	t.Parallel()
@@ -279,6 +295,20 @@ func TestOnce(t *testing.T) {
 	// A short period ends by itself.
 	short := start(t, d, "run", "--once", "1s", "--clock-skew", "0s", "report", "--", "true")
 	short.wait(0)
+}
+
+// Who ends the command of a period wants lockkeeper to end too.
+func TestOnceEndsWithItsCommand(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d, "run", "--once", "1000h", "report", "--", "sh", "-c", stays)
+	s.pid("child")
+	s.signal(syscall.SIGTERM)
+	s.wait(128 + int(syscall.SIGTERM))
+	if !strings.Contains(s.stderr.String(), "terminated: the period's lock is released before the period is over") {
+		t.Error(s.stderr.String())
+	}
+	start(t, d, "run", "--once", "1000h", "report", "--", "sh", "-c", "kill -INT $$").wait(128 + int(syscall.SIGINT))
 }
 
 // A standby's locks exclude nobody on the primary.

@@ -143,6 +143,26 @@ func TestTerminalCtrlC(t *testing.T) {
 	d.must(t, d.until("deploy", true, 0))
 }
 
+// Ctrl-C of the command of a period is meant for lockkeeper too. One that stays until the period is over says so.
+func TestTerminalOnce(t *testing.T) {
+	t.Parallel()
+	s := shell(t, newDatabase(t))
+	s.write("$LK run --once 1000h report -- sh -c 'echo be''gun; exec sleep 1000'\n")
+	s.expect(`begun\r\n`)
+	s.write("\x03")
+	s.expect(`interrupt: the period's lock is released before the period is over`)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(`status 130\r\n`)
+	s.write("$LK run --once 1000h report -- sh -c 'exit 8'\n")
+	s.expect(`lockkeeper: the command has ended; the period's lock is kept until 2`)
+	s.write("\x03")
+	s.expect(`interrupt: the period's lock is released before the period is over`)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(`status 8\r\n`)
+}
+
 // Ctrl-C while it waits.
 func TestTerminalCtrlCInTheWait(t *testing.T) {
 	t.Parallel()
@@ -174,22 +194,6 @@ func TestTerminalCtrlZ(t *testing.T) {
 	s.expect(`run deploy`)
 	s.write("hello\n")
 	s.expect(`got hello\r\nready> `)
-}
-
-// Ctrl-Z stops also what the command has left in the background, and waits for.
-func TestTerminalCtrlZAfterTheCommand(t *testing.T) {
-	t.Parallel()
-	s := shell(t, newDatabase(t))
-	s.write("$LK run deploy -- sh -c '(while ! [ -e go ]; do sleep 0.05; done) & exit 4'\n")
-	s.expect(`the lock is held until the rest of its process group`)
-	s.write("\x1a")
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	s.write("touch go; fg\n")
-	s.expect(`run deploy`)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 4\r\n`)
 }
 
 // A lock that was lost while both were stopped: the command does nothing more.
@@ -255,6 +259,22 @@ func TestTerminalBackground(t *testing.T) {
 	s.expect(`run deploy`)
 	s.write("hello\n")
 	s.expect(`got hello\r\nready> `)
+}
+
+// So is one below a script in the background. The script is not: it waits, and the command has the terminal when the script is in the foreground.
+func TestTerminalBackgroundScript(t *testing.T) {
+	t.Parallel()
+	s := shell(t, newDatabase(t))
+	s.write("sh -c '$LK run deploy -- sh -c \"read line; echo got \\$line\"; echo en''ded' &\n")
+	s.expect(`lockkeeper: the command is stopped \(stopped \(tty input\)\) until it has the terminal, which is another's`)
+	s.write("fg\n")
+	s.expect(`run deploy`)
+	s.write("hello\n")
+	s.expect(`got hello\r\nended\r\nready> `)
+	if s.mu.Lock(); strings.Count(s.text.String(), "the command is stopped") != 1 {
+		t.Error(s.text.String())
+	}
+	s.mu.Unlock()
 }
 
 // Where no shell would let it go on, as with "docker run -t", Ctrl-Z does not hang.

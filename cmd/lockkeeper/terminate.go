@@ -17,7 +17,8 @@ import (
 )
 
 const terminateHelp = `Ends the session that holds KEY's lock, with all other locks that it holds: their holders lose
-them, and are told. Where several share the lock, choose one by --pid, or all by --all.
+them, and are told. Where several share the lock, choose one by --pid, or all by --all. The lock of
+a period, of "lockkeeper run --once", is named by the --id that "lockkeeper ls" shows.
 
 It asks before it does so, unless --yes is given. The session is ended only if it is still the one
 that was shown: a pid is used again. The role needs the right to end it: its own sessions, or

@@ -14,10 +14,13 @@ import (
 // waitingAfter is how long a wait lasts before a person is told of it.
 const waitingAfter = 2 * time.Second
 
+// forPerson reports whether somebody may look on, who is told what this command waits for.
+func (p *runPlan) forPerson() bool { return p.verbose || term.IsTerminal(int(os.Stderr.Fd())) }
+
 // tellOfWaiting tells a person at a terminal, or with --verbose, that the lock is waited for and who holds it, so that a silent command is not
 // taken for one that hangs. The caller calls stop when the wait is over; nothing is written after that.
 func (h *holding) tellOfWaiting(ctx context.Context) (stop func()) {
-	if h.try || !h.verbose && !term.IsTerminal(int(os.Stderr.Fd())) {
+	if h.try || !h.forPerson() {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)

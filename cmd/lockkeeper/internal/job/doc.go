@@ -23,7 +23,8 @@ type Command struct {
 	// Settle is called when this process goes on after a stop. It returns when what has happened to the lock meanwhile is known, or
 	// cannot be found out.
 	Settle func()
-	// Tell tells the user something, on standard error.
+	// Tell tells the user something, on standard error. It does not wait for that to take it: the loop would neither end the command of a lost
+	// lock nor tell the watchdog that it runs.
 	Tell func(format string, args ...any)
 }
 
@@ -41,6 +42,9 @@ type Result struct {
 	Status int
 	// Lost: the hold ended before all of the group had.
 	Lost bool
+	// EndedBy is a signal that ends a program, HUP, INT, QUIT or TERM: one that went on to the group, or INT or QUIT that has ended the command, as
+	// Ctrl-C does in a terminal without this process's seeing it. It is nil where there was none.
+	EndedBy os.Signal
 }
 
 // ErrUnsupported is returned where the system has no process groups.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +29,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runUnguarded())
 		os.Exit(1)
 	}
+	if os.Getenv("LOCKKEEPER_JOB_TEST_LEAVES_ONE") != "" {
+		os.Exit(leaveOne())
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
 }
 
@@ -34,6 +39,17 @@ func TestMain(m *testing.M) {
 func runUnguarded() error {
 	_, err := Run(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}}, fakeHold{nil, func() error { return nil }}, nil)
 	return err
+}
+
+// leaveOne is what a process of a test's does: it runs a command that leaves another in the background, and ends with its status.
+func leaveOne() int {
+	r, err := Run(Command{
+		Path: "/bin/sh", Args: []string{"sh", "-c", "sleep 0.1 & exit 4"}, Tell: func(string, ...any) {},
+	}, fakeHold{nil, func() error { return nil }}, nil)
+	if err != nil {
+		return 125
+	}
+	return r.Status
 }
 
 // fakeHold is one whose end a test chooses.
@@ -225,4 +241,74 @@ func TestWatchdogCloses(t *testing.T) {
 	}
 	var none *Watchdog
 	none.Close()
+}
+
+// A watchdog that somebody has stopped does not keep lockkeeper from its end.
+func TestAStoppedWatchdogCloses(t *testing.T) {
+	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := StartWatchdog(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := run(t, fakeHold{nil, func() error { return nil }}, "exit 6", w)
+	if r.Status != 6 {
+		t.Errorf("%+v", r)
+	}
+	closed := make(chan struct{})
+	go func() { // Joined below.
+		defer close(closed)
+		w.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the watchdog")
+		_ = w.process.Signal(syscall.SIGCONT)
+		<-closed
+	}
+}
+
+// A command whose end somebody else has waited for has not succeeded as far as is known.
+func TestAnEndThatNobodyKnows(t *testing.T) {
+	changes := make(chan unix.WaitStatus)
+	close(changes)
+	j := newJob(Command{}, fakeHold{nil, func() error { return nil }}, nil)
+	j.group, j.changes = 1<<30, changes
+	j.loop()
+	if j.result.Status != statusUnknown {
+		t.Errorf("%+v", j.result)
+	}
+}
+
+// A command that wants the terminal, which another has, and where no shell would let this process go on, is not let go on at once: it would be stopped
+// again at once, without end.
+func TestACommandThatWantsTheTerminalIsNotHurried(t *testing.T) {
+	for _, by := range []syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU} {
+		var sent []syscall.Signal
+		var told []string
+		j := job{
+			Command: Command{Tell: func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }},
+			send:    func(_ int, s syscall.Signal) error { sent = append(sent, s); return nil }, group: 4711, hold: fakeHold{nil, func() error { return nil }},
+		}
+		j.stopped(by)
+		if len(sent) != 0 || j.again == nil {
+			t.Errorf("%v: sent %v at once", by, sent)
+		}
+		j.askTerminal()
+		j.stopped(by)
+		if !slices.Equal(sent, []syscall.Signal{syscall.SIGCONT}) || len(told) != 1 || !strings.Contains(told[0], "until it has the terminal") {
+			t.Errorf("%v: sent %v, told %q", by, sent, told)
+		}
+		j.leaderEnded()
+		if j.again != nil {
+			t.Errorf("%v: the rest of the group gets the terminal", by)
+		}
+	}
 }

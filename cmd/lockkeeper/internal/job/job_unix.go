@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,9 +18,14 @@ import (
 const (
 	// pollFirst and pollMost are how often a group without its leader is looked for.
 	pollFirst, pollMost = 5 * time.Millisecond, 200 * time.Millisecond
+	// askTerminalAgain is how long a command that wants the terminal stays stopped where it cannot have it, before it may try again.
+	askTerminalAgain = 200 * time.Millisecond
 	// tellAfter is when it is told that others of the group are waited for.
 	tellAfter = 2 * time.Second
 )
+
+// endSignals end a program that does not catch them.
+var endSignals = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
 
 // ForwardedSignals go on to the group.
 func ForwardedSignals() []os.Signal {
@@ -46,13 +52,24 @@ type job struct {
 	changes chan unix.WaitStatus
 	result  Result
 	kill    *time.Timer // after the grace; nil where the lock is not lost
+	again   *time.Timer // the leader is stopped, since it wants the terminal, and tries again; nil where it did not
+	// It was told that the terminal is not the command's.
+	haveToldTerminal bool
 	// The leader has ended, and others of the group are looked for.
 	poll     *time.Timer
 	pause    time.Duration
 	ended    time.Time
 	haveTold bool
+	members  members
 	// It was told that the group belongs to another user, and cannot be ended.
 	haveToldForeign bool
+}
+
+// statusUnknown is that of a command which ended, and nobody knows how.
+const statusUnknown = 125
+
+func newJob(c Command, hold Hold, watchdog *Watchdog) *job {
+	return &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, result: Result{Status: statusUnknown}}
 }
 
 // Run runs the command to its end and to that of its process group, or ends both when the hold ends. Standard input, output and
@@ -60,13 +77,16 @@ type job struct {
 //
 // A process that leaves the group, as a daemon or an interactive shell's job does, is not followed.
 func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
-	j := &job{Command: c, send: syscall.Kill, hold: hold, watchdog: watchdog, terminal: openTerminal(), changes: make(chan unix.WaitStatus)}
+	j := newJob(c, hold, watchdog)
+	j.terminal, j.changes = openTerminal(), make(chan unix.WaitStatus)
 	defer j.terminal.close()
 	runtime.LockOSThread() // see endWithParent
 	defer runtime.UnlockOSThread()
 	if err := j.start(); err != nil {
 		return Result{}, err
 	}
+	writeFromBackground()
+	defer signal.Reset(syscall.SIGTTOU)
 	j.startWatchingLeader()
 	j.loop()
 	j.terminal.takeBack(j.group)
@@ -130,6 +150,9 @@ func (j *job) loop() {
 				j.stopped(status.StopSignal())
 			case ok:
 				j.result.Status = statusOf(status)
+				if s := status.Signal(); status.Signaled() && (s == syscall.SIGINT || s == syscall.SIGQUIT) {
+					j.result.EndedBy = s
+				}
 			default:
 				j.changes = nil
 				j.leaderEnded()
@@ -139,6 +162,9 @@ func (j *job) loop() {
 			j.lose()
 		case <-timeOf(j.kill):
 			_ = j.signal(syscall.SIGKILL)
+		case <-timeOf(j.again):
+			j.again = nil
+			j.askTerminal()
 		case <-timeOf(j.poll):
 			if j.gone() {
 				return
@@ -178,6 +204,9 @@ func (j *job) forward(s os.Signal) {
 	if !ok {
 		return
 	}
+	if slices.Contains(endSignals, number) {
+		j.result.EndedBy = number
+	}
 	if err := j.signal(number); errors.Is(err, syscall.EPERM) && !j.result.Lost {
 		j.Tell("%v cannot be passed on to the command: process group %d: %v", number, j.group, err)
 	}
@@ -210,12 +239,13 @@ func (j *job) lose() {
 // leaderEnded begins to wait for the rest of the group.
 func (j *job) leaderEnded() {
 	j.terminal.takeBack(j.group)
+	j.again = nil // the rest does not get the terminal
 	j.ended, j.pause = time.Now(), pollFirst
 	j.poll = time.NewTimer(0)
 }
 
 // gone reports whether nobody of the group is left. Those that were reparented to this process, as the first of a container, are
-// waited for: as zombies they would stay in the group.
+// waited for: as zombies they would stay in the group. Zombies of a parent who does not wait are nobody.
 func (j *job) gone() bool {
 	for {
 		pid, err := unix.Wait4(-j.group, nil, unix.WNOHANG, nil)
@@ -223,7 +253,7 @@ func (j *job) gone() bool {
 			break
 		}
 	}
-	if err := syscall.Kill(-j.group, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+	if err := syscall.Kill(-j.group, 0); err != nil && !errors.Is(err, syscall.EPERM) || j.members.allEnded(j.group) {
 		j.hasEnded()
 		return true
 	}
@@ -249,33 +279,50 @@ func (j *job) hasEnded() {
 // stopped is called when the leader has stopped. Where it wants the terminal, and this process has it, it gets it. Otherwise the
 // user wants his shell back: this process stops as well, and when it goes on, so does the command, if the lock is still held.
 func (j *job) stopped(by syscall.Signal) {
-	if (by == syscall.SIGTTIN || by == syscall.SIGTTOU) && j.terminal.handOver(j.group) {
+	wantsTerminal := by == syscall.SIGTTIN || by == syscall.SIGTTOU
+	switch {
+	case wantsTerminal && j.terminal.handOver(j.group):
 		_ = j.signal(syscall.SIGCONT)
 		return
-	}
-	if !j.terminal.jobControl() { // nobody is there to go on by hand; who has sent a STOP can send a CONT
-		if by != syscall.SIGSTOP {
-			_ = j.signal(syscall.SIGCONT)
+	case j.terminal.jobControl():
+	case wantsTerminal: // at once it would be stopped again, and again
+		j.again = time.NewTimer(askTerminalAgain)
+		if !j.haveToldTerminal {
+			j.haveToldTerminal = true
+			j.Tell("the command is stopped (%v) until it has the terminal, which is another's", by)
 		}
+		return
+	case by != syscall.SIGSTOP: // nobody is there to go on by hand
+		_ = j.signal(syscall.SIGCONT)
+		return
+	default: // who has sent a STOP can send a CONT
 		return
 	}
 	j.pauseWithGroup(j.terminal.takeBack(j.group))
 }
 
-// pauseWithGroup stops this process too, and when it goes on, so does the group. foreground: the terminal is the group's then.
+// askTerminal lets a command go on that was stopped since it wanted the terminal: with it, where this process has it by now, as a shell's
+// fg gives it, and else to ask again.
+func (j *job) askTerminal() {
+	j.terminal.handOver(j.group)
+	_ = j.signal(syscall.SIGCONT)
+}
+
+// pauseWithGroup stops the group and this process, and when this process goes on, so does the group. foreground: the terminal is the
+// group's then. Of the group others than the leader may run still: they ignore Ctrl-Z, or nobody has stopped them, or the leader has ended,
+// after which the system does not obey a TSTP (an orphaned process group). So all get STOP.
 func (j *job) pauseWithGroup(foreground bool) {
+	_ = j.signal(syscall.SIGSTOP)
 	j.watchdog.pause()
 	suspend()
 	j.Settle()
 	j.watchdog.beat()
 	if j.hold.Err() != nil {
 		j.lose()
-		return
-	}
-	if foreground {
+	} else if foreground {
 		j.terminal.handOver(j.group)
 	}
-	_ = j.signal(syscall.SIGCONT)
+	_ = j.signal(syscall.SIGCONT) // also where it has got TERM before, and is in its grace
 }
 
 // suspend stops this process's group, as Ctrl-Z would, and returns when it goes on.

@@ -47,11 +47,11 @@ func (t *terminal) foreground() int {
 	return group
 }
 
+// writeFromBackground lets this process, which is in the background while the command is in the foreground, take the terminal back, and write messages
+// where "stty tostop" is set: it would be stopped by either. A command that is started after this would inherit it.
+func writeFromBackground() { signal.Ignore(syscall.SIGTTOU) }
+
 func (t *terminal) set(group int) bool {
-	// This process is in the background when it takes the terminal back, and would be stopped. The command runs already, so it does
-	// not inherit this.
-	signal.Ignore(syscall.SIGTTOU)
-	defer signal.Reset(syscall.SIGTTOU)
 	return unix.IoctlSetPointerInt(t.fd(), unix.TIOCSPGRP, group) == nil
 }
 

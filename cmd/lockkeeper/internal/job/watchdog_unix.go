@@ -72,13 +72,14 @@ func (w *Watchdog) write(line string) {
 	}
 }
 
-// Close ends the watchdog and waits for it.
+// Close ends the watchdog and waits for it. It is for when nothing of the group is left.
 func (w *Watchdog) Close() {
 	if w == nil {
 		return
 	}
 	w.release()
 	_ = w.pipe.Close()
+	_ = w.process.Kill() // it ends by itself, unless somebody has stopped it
 	_, _ = w.process.Wait()
 }
 

@@ -18,6 +18,7 @@ type Plan struct {
 	Folder    string        `json:"folder"` // of the keys' files
 	Namespace string        `json:"namespace"`
 	Hash      string        `json:"hash"`
+	Pooled    bool          `json:"pooled"` // by a pooler in transaction mode
 	Keys      int           `json:"keys"`
 	Workers   int           `json:"workers"`
 	Hold      time.Duration `json:"hold"`

@@ -219,7 +219,7 @@ func TestW4LossUnderRunningF(t *testing.T) {
 				if !hangUpFirst {
 					wantIs(t, f.cause, manager.ErrLost)
 				}
-				takeAndRelease(t, other, "job") // it is lost: somebody else may have it, while f is still in
+				takeAndRelease(t, other, "job")                                                // it is lost: somebody else may have it, while f is still in
 				eventually(t, "the manager knows", func() bool { return m.Stats().Held == 0 }) // f's context may have ended before
 				f.leave()
 				if got, ok := inTime(t, "Do ends", do); ok {

@@ -36,6 +36,7 @@ func TestTokensSurviveThePromotionOfASynchronousStandby(t *testing.T) {
 	eventually(t, "the standby is synchronous", func() bool {
 		return exec("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")[0][0] == "1"
 	})
+	exec("CHECKPOINT") // by the process that tells the others to wait for standbys: it reads the settings first
 	m := open(t, c.both(t), manager.WithFencing())
 	var last int64
 	draw := func() {

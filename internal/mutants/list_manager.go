@@ -43,4 +43,20 @@ var ofLocks = []mutant{
 		{"manager/link.go", "&actor.Answer{Err: err, Transient", "&actor.Answer{Transient"}}},
 	{name: "the end of a session is not known to the keeper as such", test: "manager TestW12TryAfterTheSessionEnded", edits: []edit{
 		{"manager/link.go", ", Ended: pg.Ended(err)}", "}"}}},
+	{name: "a cause that panics ends the process", test: "manager TestW21_AContextWhoseCausePanics", edits: []edit{
+		{"manager/context.go", "\t\t_ = recover()\n\t\tl.touching.Done()\n", "\t\tl.touching.Done()\n"}}},
+	{name: "a registration is taken back twice", test: "manager TestARegistrationThatIsTakenBackTwice", edits: []edit{
+		{"manager/context.go", "\tif r.decided.Swap(true) { //arch:publishes as in call\n\t\t<-r.finished\n\t\treturn false\n\t}\n", ""}}},
+	{name: "the release after a look for slots waits for the server", test: "manager TestTheReleaseAfterALookKeepsToTheWaitTimeout", edits: []edit{
+		{"manager/slotting.go", "err = lock.releaseWithin(s.ctx, s.over)", "err = lock.Release(s.ctx)"}}},
+	{name: "a look for slots that is not released ends the acquisition", test: "manager TestALookThatIsNotReleased", edits: []edit{
+		{"manager/slotting.go", "\t\terr = s.m.failure(k, c, ErrAttempts, 0)\n", "\t\t_ = c\n"}}},
+	{name: "the error of a slot forgets the rounds before", test: "manager TestTheErrorOfASlotHasAllRounds", edits: []edit{
+		{"manager/slotround.go", "\te.Attempts, e.Failures = s.attempts, s.failures\n", ""}}},
+	{name: "a slot's lock that is held by hand is asked for without a pause", test: "manager TestALockOfSlotsThatIsHeldByHand", edits: []edit{
+		{"manager/slotround.go", "errLostMeanwhile: //nolint:errorlint // that very value: no attempt failed\n", "errLostMeanwhile:\n\t\t\tcontinue\n"}}},
+	{name: "the loss of an outer hold is one of a set's", test: "manager TestBothForAMinimumHoldAfterTheLossOfAnother", edits: []edit{
+		{"manager/lockset.go", "s.releaseOthers(l.claim.Lost())", "s.releaseOthers(errors.Is(cause, ErrLost))"}}},
+	{name: "a serialization failure behind another driver is fenced", test: "manager TestGuardBehindOtherDrivers", edits: []edit{
+		{"manager/guard.go", "detail: gets.Get(detail), detailed: true}", "detailed: true}"}}},
 }

@@ -77,18 +77,23 @@ func TestSlowRowsKeepTheLock(t *testing.T) {
 	m := open(t, manager.WithHealth(500*time.Millisecond, 1500*time.Millisecond), manager.WithSessionTimeout(2500*time.Millisecond))
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
-	for range 2 {
-		rows, err := tx.Query(bounded(t), "SELECT repeat('x', 1000) FROM generate_series(1, $1)", 150) // more than a pipe has, less than a socket
+	for _, of := range []struct{ length, rows int }{
+		{1000, 150},  // more than a pipe has, less than a socket
+		{1000, 20},   // the end of the answer is behind those that the holder has yet to read
+		{40_000, 1},  // it has read them all, and the end of the answer is what it has not read
+		{40_000, 10}, // and both
+	} {
+		rows, err := tx.Query(bounded(t), "SELECT repeat('x', $1) FROM generate_series(1, $2)", of.length, of.rows)
 		if err != nil || !rows.Next() {
 			t.Fatal(err)
 		}
-		query(t, s, "SELECT pg_sleep(4)::text")
+		query(t, s, "SELECT pg_sleep(3)::text") // the session is trusted for 2 s, and lives for 2.5 s
 		n := 1
 		for rows.Next() {
 			n++
 		}
-		if err := rows.Err(); err != nil || n != 150 {
-			t.Fatalf("%d rows, %v", n, err)
+		if err := rows.Err(); err != nil || n != of.rows {
+			t.Fatalf("%d rows of %d, %v", n, of.rows, err)
 		}
 		var text string
 		if err := tx.QueryRow(bounded(t), "SELECT repeat('y', 10)").Scan(&text); err != nil || !strings.HasPrefix(text, "yy") {

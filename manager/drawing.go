@@ -98,9 +98,10 @@ func notMigrated(code string) bool {
 func comesAgain(code string) bool { return code == "55P03" || code == "40P01" || code == "40001" }
 
 const (
-	// A key's first draw makes its row.
+	// A key's first draw makes its row. One that is there is not touched: the insert would wait for whoever has changed it and not committed.
 	insertSQL = `INSERT INTO lockkeeper.fence (id) SELECT v.id FROM pg_catalog.unnest('{%s}'::pg_catalog.int8[]) AS v(id)
- WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %d) ORDER BY v.id ON CONFLICT (id) DO NOTHING`
+ WHERE EXISTS (SELECT 1 FROM lockkeeper.version AS s WHERE s.version OPERATOR(pg_catalog.=) %d)
+ AND NOT EXISTS (SELECT 1 FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) v.id) ORDER BY v.id ON CONFLICT (id) DO NOTHING`
 	// drawSQL draws for groups of ids: all ids of a group get one token, which is greater than each had. A row that a guarded transaction has
 	// locked is skipped, and with it its group: the transaction holds no other up. Of each row it finds the newest token whose holder was told it,
 	// up to which the holds have ended, and for how long that one has been waited for.

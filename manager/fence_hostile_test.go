@@ -2,11 +2,13 @@ package manager_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -69,4 +71,45 @@ func TestTablesThatGoWhileInUse(t *testing.T) {
 			closeNow(t, m)
 		})
 	}
+}
+
+// A transaction of somebody's who draws by hand, and has yet to commit, has its own key wait, and no other: a draw of that is not refused, and no
+// statement waits for the transaction at the server.
+func TestADrawByHandKeepsNoOtherKey(t *testing.T) {
+	s := pgtest.New(t, pgserver.Options{})
+	conn := connect(t, s)
+	if err := manager.Migrate(bounded(t), conn); err != nil {
+		t.Fatal(err)
+	}
+	m := openOn(t, s, manager.WithFencing())
+	release(t, acquire(t, m, "by hand"))
+	release(t, acquire(t, m, "other"))
+	tx, err := conn.Begin(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last int64
+	if err := tx.QueryRow(bounded(t), "UPDATE lockkeeper.fence SET token = token + 1 WHERE id = $1 RETURNING token", m.Key("by hand").ID()).Scan(&last); err != nil {
+		t.Fatal(err)
+	}
+	waits := acquiring(bounded(t), t, m, "by hand")
+	eventually(t, "the key's lock is held, and its token drawn for", func() bool { return held(t, s)[m.Key("by hand").ID()] != 0 })
+	for range 20 {
+		lock, err := m.TryAcquire(bounded(t), "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, lock)
+	}
+	if log := s.Log(); strings.Contains(log, "lock timeout") {
+		t.Error(log)
+	}
+	if err := tx.Commit(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	lock := granted(t, waits)
+	if lock.Token() <= last {
+		t.Errorf("the token is %d, and %d was drawn by hand", lock.Token(), last)
+	}
+	release(t, lock)
 }

@@ -6,6 +6,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/lockkeeper/lockkeeper/manager"
 )
@@ -86,4 +91,55 @@ func TestGuardBehindOtherDrivers(t *testing.T) {
 		})
 	}
 	release(t, lock)
+}
+
+// stateConn is a connection whose errors have the SQLSTATE alone.
+type stateConn struct{ *stdlib.Conn }
+
+func (c stateConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	r, err := c.Conn.ExecContext(ctx, query, args)
+	return r, withStateAlone(err)
+}
+
+func (c stateConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	r, err := c.Conn.QueryContext(ctx, query, args)
+	return r, withStateAlone(err)
+}
+
+func withStateAlone(err error) error {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return stateError{serverFields{'C': server.Code, 'M': server.Message}}
+	}
+	return err
+}
+
+// stateDriver connects to a server.
+type stateDriver struct{ driver.Connector }
+
+func (d stateDriver) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := d.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return stateConn{c.(*stdlib.Conn)}, nil //nolint:forcetypeassert // of pgx's own driver
+}
+
+// Behind another driver too a wait of AcquireTx ends with its own error.
+func TestAcquireTxBehindAnotherDriver(t *testing.T) {
+	s := server(t)
+	holder := acquire(t, openOn(t, s), "k")
+	config, err := pgx.ParseConfig(dsn(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(stateDriver{stdlib.GetConnector(*config)})
+	defer func() { _ = db.Close() }()
+	tx, err := db.BeginTx(bounded(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, manager.AcquireTx(bounded(t), tx, "k", manager.WithWaitTimeout(20*time.Millisecond)), manager.ErrWaitTimeout)
+	_ = tx.Rollback()
+	release(t, holder)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // AcquireTx takes the lock of a key in a transaction of the caller's, a pgx.Tx or an *sql.Tx, waiting for as long as somebody else holds
@@ -227,8 +226,7 @@ func (l *txLock) wait(ctx context.Context) error {
 	} else if rollback := l.tx.exec(ctx, "ROLLBACK TO SAVEPOINT lockkeeper"); rollback != nil {
 		return errors.Join(err, rollback)
 	}
-	var timeout *pgconn.PgError
-	if errors.As(err, &timeout) && timeout.Code == "55P03" { // lock_not_available
+	if server, ok := serverErrorOf(err); ok && server.code == "55P03" { // lock_not_available
 		err = over
 	}
 	if release := l.tx.exec(ctx, "RELEASE SAVEPOINT lockkeeper"); release != nil {

@@ -150,6 +150,8 @@ func (s *Solo) takeBack() {
 	case s.phase != lendOpen || !s.ending:
 	case s.loan.busy():
 		s.lose(CauseWork, errCut)
+	case s.writing && s.courierGone: // with a part of a message
+		s.lose(CauseWork, errCut)
 	case s.writing: // what was written is answered, and the courier has yet to say that it has written
 	default:
 		s.phase = lendRevoked
@@ -162,6 +164,11 @@ func (s *Solo) takeBack() {
 // courierEnded: the holder's connection has said goodbye, or the session is being taken back.
 func (s *Solo) courierEnded() {
 	s.courierGone, s.ending = true, true
+	select {
+	case <-s.loan.wrote: // said before it ended
+		s.writing = false
+	default:
+	}
 	if err := s.loan.courierErr; err != errHungUp { //nolint:errorlint // that very value
 		s.lose(CauseConnection, err)
 	}
@@ -186,7 +193,7 @@ func (s *Solo) prove(now time.Time) {
 		return
 	}
 	s.askedAt = now
-	if s.writing || s.loan.busy() || s.loan.unsettled() {
+	if s.writing || s.loan.busy() || s.loan.passing.Load() || s.loan.unsettled() {
 		if s.pool.choose() == nil {
 			s.pool.wish()
 		}
@@ -198,10 +205,15 @@ func (s *Solo) prove(now time.Time) {
 	s.write(s.newSending(kindPing), message, err, s.answerBy())
 }
 
-// nudge has the server hear of a holder that reads slowly. In a COPY the server would not answer it, so rows must have come; and what the
-// holder asks must have been sent to its end.
+// nudge has the server hear of a holder that reads slowly. In a COPY the server would not answer it, so rows must have come, or all of the answer;
+// and what the holder asks must have been sent to its end.
 func (s *Solo) nudge() {
-	if l := s.loan; s.writing || !l.busy() || !l.rows.Load() || l.open.Load() {
+	l := s.loan
+	slow := l.rows.Load()
+	if !l.busy() { // asked before passing, which is set first
+		slow = l.passing.Load()
+	}
+	if s.writing || !slow || l.open.Load() {
 		return
 	}
 	s.loan.nudged.Add(1) // before it can be answered
@@ -293,11 +305,15 @@ func (l *Loan) pass(message pgproto3.BackendMessage, buffered int) {
 	if isReady {
 		l.rows.Store(false)
 		l.status.Store(int32(ready.TxStatus))
-		l.answered.Add(1) // before the holder sees it, who may end the loan at once
+		l.passing.Store(true) // before nothing is owed any more
+		l.answered.Add(1)     // before the holder sees it, who may end the loan at once
 	}
 	if isReady || buffered == 0 || len(l.out) >= courierBuffer {
 		_, _ = l.inner.Write(l.out) // it fails when the session is being taken back: nobody reads any more
 		l.out = l.out[:0]
+	}
+	if isReady {
+		l.passing.Store(false)
 	}
 }
 

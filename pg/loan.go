@@ -57,6 +57,7 @@ type Loan struct {
 	answered atomic.Int64 // written by the reader: how much of that was answered
 	open     atomic.Bool  // written by the courier: what was asked has not been sent to its end
 	rows     atomic.Bool  // written by the reader: rows of an answer have come, and more may
+	passing  atomic.Bool  // written by the reader: it waits until the holder has read the end of an answer, which counts as answered
 	status   atomic.Int32 // written by the reader: of the transaction, as the server says: I, T or E
 
 	out    []byte // the reader's: for the pipe

@@ -49,4 +49,10 @@ var ofFences = []mutant{
 		{"manager/drawer.go", "w.befores[i] = b.again(seen)", "w.befores[i] = seen"}}},
 	{name: "Close writes the marks of ended holds in one attempt", test: "manager TestTakeoverAfterCloseOfManyKeys", edits: []edit{
 		{"manager/drawer.go", "if r.last && r.marked == nil {", "if r.last {"}}},
+	{name: "a draw waits for whoever has changed a row and not committed", test: "manager TestADrawByHandKeepsNoOtherKey", edits: []edit{
+		{"manager/drawing.go", "\n AND NOT EXISTS (SELECT 1 FROM lockkeeper.fence AS f WHERE f.id OPERATOR(pg_catalog.=) v.id)", ""}}},
+	{name: "a reader that waits with the end of an answer is taken for idle", test: "manager TestSlowRowsKeepTheLock", edits: []edit{
+		{"pg/lend.go", "\t\tl.passing.Store(true) // before nothing is owed any more\n", ""}}},
+	{name: "AcquireTx knows pgx's errors alone", test: "manager TestAcquireTxBehindAnotherDriver", edits: []edit{
+		{"manager/guard.go", "\t\treturn serverError{code: states.SQLState()}, true\n", "\t\t_ = states.SQLState\n"}}},
 }

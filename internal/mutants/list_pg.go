@@ -28,6 +28,8 @@ var ofSessions = []mutant{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "    answer := 't';\n   END IF;", "    answer := 'f';\n   END IF;"}}},
+	{name: "a wait takes another lock of its session for its own", test: "pg TestAWaitTakesNoOtherLockForItsOwn", edits: []edit{
+		{"pg/statement.go", "    AND l.objid OPERATOR(pg_catalog.=) '%[5]d'::pg_catalog.oid AND l.database", "    AND l.database"}}},
 	{name: "trust counts from the answer, not from the question", edits: []edit{
 		{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
 	{name: "the health question is never sent", edits: []edit{

@@ -306,8 +306,8 @@ func (f *sending) repeatedTry() (id int64, found bool) {
 func parseHolder(values [][]byte) *Holder {
 	pid, _ := strconv.ParseUint(string(values[0]), 10, 32)
 	h := &Holder{PID: uint32(pid), ApplicationName: string(values[1]), ClientAddr: string(values[2])}
-	if seconds, err := strconv.ParseFloat(string(values[3]), 64); err == nil {
-		h.SessionSince = time.UnixMicro(int64(seconds * 1e6))
+	if since, err := strconv.ParseInt(string(values[3]), 10, 64); err == nil {
+		h.SessionSince = time.UnixMicro(since)
 	}
 	return h
 }

@@ -53,7 +53,7 @@ var (
 	// (The view pg_stat_activity would be 1 ms more for each session that opens: it joins two catalogs.)
 	// (The ids are looked up in a hash, which the planner would not choose for a join: 512 of them among 10,000 locks took 190 ms.)
 	whoStatement = statement{"lockkeeper_who", `SELECT k.id::pg_catalog.text, l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
- pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text, l.granted::pg_catalog.text
+ (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text, l.granted::pg_catalog.text
  FROM pg_catalog.pg_locks AS l CROSS JOIN LATERAL
  (SELECT (l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8 AS id) AS k
  LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(l.pid) AS a ON a.pid OPERATOR(pg_catalog.=) l.pid

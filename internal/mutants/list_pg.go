@@ -75,7 +75,15 @@ var ofSetUp = []mutant{
 	{name: "a session from a pool is not cleaned", test: "pg TestW6_SessionsBeginClean", edits: []edit{
 		{"pg/wire.go", "\tif !w.used {\n", "\tif !w.used || w.status == 'I' {\n"}}},
 	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{
-		{"pg/identity.go", "AS a), '-'), ' ', pg_catalog.current_database())", "AS a), '-'), ':', CURRENT_USER, ' ', pg_catalog.current_database())"}}},
+		{"pg/identity.go", "AS a), '-'), ' ',\n", "AS a), '-'), ':', CURRENT_USER, ' ',\n"}}},
+	{name: "the identity changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/identity.go", " (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, ",
+			" pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), "}}},
+	{name: "the identity changes with client_encoding", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/identity.go", "pg_catalog.encode(` + databaseBytes + `, 'escape'::pg_catalog.text)", "pg_catalog.current_database()"}}},
+	{name: "the start of a holder's session changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/statement.go", " (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text, ",
+			" (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.text, "}}},
 	{name: "a connect timeout is a context.DeadlineExceeded", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
 		{"pg/connecterror.go", "e.add(silence.Error(), nil)", "e.add(silence.Error(), context.DeadlineExceeded)"}}},
 	{name: "a Goexit of DialFunc is taken for a return", test: "pg TestW21_AFunctionThatPanicsOrEndsItsGoroutine", edits: []edit{

@@ -118,6 +118,10 @@ var ofSetUp = []mutant{
 		{"pg/connector.go", "\tstart(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })\n\t<-done\n", "\tclose(done)\n\tf()\n"}}},
 	{name: "another is asked to listen twice", test: "pg TestOneSessionListens", edits: []edit{
 		{"pg/hints.go", "\tcase b.text == \"\" && err != nil: //", "\tcase b.text == \"\" && err != nil && p.closing: //"}}},
+	{name: "a LISTEN that is cancelled switches hints off", test: "pg TestListenIsTriedAgain", edits: []edit{
+		{"pg/hints.go", "b.on.Lost() == nil && !Transient(err): // it may not", "b.on.Lost() == nil: // it may not"}}},
+	{name: "nobody is announced again after a LISTEN that failed", test: "pg TestListenIsTriedAgain", edits: []edit{
+		{"pg/hints.go", "n.listener, n.listened, n.paused = nil, true, true", "n.listener, n.paused = nil, true"}}},
 	{name: "polls that have ended gather in the hints", test: "pg TestPollsThatNobodyWasToldOfAreForgotten", edits: []edit{
 		{"pg/hints.go", "func(each *poll) bool { return each.in == nil })", "func(each *poll) bool { return each == nil })"}}},
 	{name: "a session is opened for polls that were stopped", test: "pg TestAStoppedPollOpensNothing", edits: []edit{

@@ -253,7 +253,7 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.Text("") }, CauseBackend},
 		"no row":        {func(*fakeServer, *fakeSession, *question) {}, CauseBackend},
 		"an error":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "XX000" }, CauseDoubt},
-		"a cancel":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "57014" }, CauseDoubt},
+		"two cancels":   {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "57014" }, CauseDoubt},
 		"a transaction": {func(f *fakeServer, s *fakeSession, q *question) { q.Text(f.identity(s)); q.status = 'T' }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {

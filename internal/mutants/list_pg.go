@@ -24,6 +24,12 @@ var ofSessions = []mutant{
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
 			"\tcase f.err != nil && f.kind == kindSettle:\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
+	{name: "a health question that is cancelled ends the session", test: "pg TestACancelledQuestionIsAskedAgain", edits: []edit{
+		{"pg/session.go", "\tcase f.mayRepeat():\n", "\tcase f.kind != kindAsk && f.mayRepeat():\n"}}},
+	{name: "a doubt that is cancelled ends the session", test: "pg TestACancelledQuestionIsAskedAgain", edits: []edit{
+		{"pg/session.go", "\tcase f.mayRepeat():\n", "\tcase f.kind == kindAsk && f.mayRepeat():\n"}}},
+	{name: "a cancelled end of a loan ends the session", test: "pg TestACancelledEndOfALoanIsSentAgain", edits: []edit{
+		{"pg/lend.go", "f.kind == kindBack && f.mayRepeat()", "f.kind == kindLend && f.mayRepeat()"}}},
 	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedWaitIsUnlockedToTheEnd", edits: []edit{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
@@ -39,6 +45,8 @@ var ofSessions = []mutant{
 	{name: "a session without locks asks", edits: []edit{
 		{"pg/shared.go", "\t\tcase len(s.ids) > 0 && time.Since", "\t\tcase time.Since"},
 		{"pg/shared.go", "s.setTimer(len(s.ids) > 0 && len(s.air)", "s.setTimer(len(s.air)"}}},
+	{name: "a trust that is too long is said of an option that is not set", test: "pg TestATrustOfHalfAMonth", edits: []edit{
+		{"pg/config.go", "\t\tif c.SessionTimeout > maxDuration {\n\t\t\treturn fmt.Errorf(\"WithHealth", "\t\tif c.SessionTimeout < 0 {\n\t\t\treturn fmt.Errorf(\"WithHealth"}}},
 	{name: "an unused session never ends", edits: []edit{
 		{"pg/config.go", "\treturn min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)\n", "\treturn 1000 * time.Hour\n"}}},
 	{name: "the end of trust is not looked at", test: "pg TestTheEndOfTrustIsLookedAt", edits: []edit{

@@ -41,7 +41,7 @@ type faults struct {
 // NewServer starts a server. Nothing listens on a port. [Server.Close] ends it.
 func NewServer() *Server {
 	return &Server{sessions: make(map[uint32]*session), lastPID: 1000, began: time.Now(),
-		facts: pgfake.Facts{Version: "PostgreSQL 15 (locktest)", Start: "1700000000.5", Timeline: "7000 00000001", Recovery: "f", Database: "locktest"}}
+		facts: pgfake.Facts{Version: "PostgreSQL 15 (locktest)", Start: "1700000000500000", Timeline: "7000 00000001", Recovery: "f", Database: "locktest"}}
 }
 
 // Open returns a manager on a server of its own. Both are closed when the test ends, and the test fails if that fails.

@@ -44,7 +44,8 @@ type sending struct {
 
 	told atomic.Bool // written by the reader, before it tells the clients: the answers stand
 
-	doubt error // of a kindSettle: the error that put the entries in doubt
+	doubt    error // of a kindSettle: the error that put the entries in doubt
+	repeated bool  // it was cancelled, and sent again
 }
 
 type sendingKind uint8
@@ -96,6 +97,16 @@ func (f *sending) clearAnswer() {
 	f.rows, f.completed, f.letters, f.identity, f.who, f.err, f.skipped = 0, false, f.letters[:0], "", nil, nil, false
 }
 
+// mayRepeat reports whether a statement of the owner's own is to be sent once more: an administrator has cancelled it, which says nothing about
+// the session.
+func (f *sending) mayRepeat() bool {
+	if f.repeated || f.err == nil || sqlState(f.err) != "57014" {
+		return false
+	}
+	f.repeated = true
+	return true
+}
+
 // message writes the statement of any kind but a hint, of which nothing depends.
 func (f *sending) message(e *encoder) ([]byte, error) {
 	switch f.kind {
@@ -140,7 +151,8 @@ func (f *sending) receive(message pgproto3.BackendMessage) (complete bool) {
 		f.completed = f.completed || string(m.CommandTag) != "ROLLBACK" && string(m.CommandTag) != "SELECT 0" // which scope.again has
 	case *pgproto3.ParseComplete, *pgproto3.BindComplete, *pgproto3.CloseComplete, *pgproto3.EmptyQueryResponse, *pgproto3.RowDescription:
 	case *pgproto3.ReadyForQuery:
-		if f.kind != kindPing && !f.scope.mayEnd(m.TxStatus, f.err != nil) {
+		unsaid := f.kind == kindPing || f.kind == kindBack && f.err != nil // it is sent again, or ends the session
+		if !unsaid && !f.scope.mayEnd(m.TxStatus, f.err != nil) {
 			f.broken = fmt.Errorf("the session is inside a transaction, or is not inside of its own (status %q)", m.TxStatus)
 		}
 		f.skipped = f.err != nil && sqlState(f.err) == "25P02"
@@ -306,8 +318,8 @@ func (f *sending) repeatedTry() (id int64, found bool) {
 func parseHolder(values [][]byte) *Holder {
 	pid, _ := strconv.ParseUint(string(values[0]), 10, 32)
 	h := &Holder{PID: uint32(pid), ApplicationName: string(values[1]), ClientAddr: string(values[2])}
-	if seconds, err := strconv.ParseFloat(string(values[3]), 64); err == nil {
-		h.SessionSince = time.UnixMicro(int64(seconds * 1e6))
+	if since, err := strconv.ParseInt(string(values[3]), 10, 64); err == nil {
+		h.SessionSince = time.UnixMicro(since)
 	}
 	return h
 }

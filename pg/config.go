@@ -138,15 +138,8 @@ func (c *Config) complete() error {
 			return fmt.Errorf("%s is %v: it must lie between %v and %v", d.name, *d.field, minDuration, maxDuration)
 		}
 	}
-	if c.SessionTimeout == 0 {
-		c.SessionTimeout = 2 * c.Trust()
-	}
-	if c.SessionTimeout > maxDuration {
-		return fmt.Errorf("WithSessionTimeout is %v: it must not be longer than %v", c.SessionTimeout, maxDuration)
-	}
-	if c.SessionTimeout <= c.Trust() {
-		return fmt.Errorf("WithSessionTimeout is %v: it must be longer than the sum of WithHealth (%v), "+
-			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
+	if err := c.completeSessionTimeout(); err != nil {
+		return err
 	}
 	c.WaitSlice = min(c.WaitSlice, c.HealthInterval)
 	counts := []struct {
@@ -174,5 +167,23 @@ func (c *Config) complete() error {
 	c.SharedSessions = min(c.SharedSessions, c.MaxSessions-1)
 	c.WaitingSessions = min(c.WaitingSessions, c.MaxSessions-c.SharedSessions)
 	c.scope = newScope(c)
+	return nil
+}
+
+func (c *Config) completeSessionTimeout() error {
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 2 * c.Trust()
+		if c.SessionTimeout > maxDuration {
+			return fmt.Errorf("WithHealth has an interval and a timeout of %v together: the session timeout is twice that where WithSessionTimeout "+
+				"does not set it, and must not be longer than %v", c.Trust(), maxDuration)
+		}
+	}
+	if c.SessionTimeout > maxDuration {
+		return fmt.Errorf("WithSessionTimeout is %v: it must not be longer than %v", c.SessionTimeout, maxDuration)
+	}
+	if c.SessionTimeout <= c.Trust() {
+		return fmt.Errorf("WithSessionTimeout is %v: it must be longer than the sum of WithHealth (%v), "+
+			"or the server frees a lock before its holder knows", c.SessionTimeout, c.Trust())
+	}
 	return nil
 }

@@ -104,7 +104,7 @@ func TestWhatCannotBeSettledIsGivenUp(t *testing.T) {
 		p := openPool(t, f.source(t), Config{SharedSessions: 1})
 		neighbour, victim := newCaller(50), newCaller(1)
 		s := neighbour.take(t, p)
-		codes := []string{"53200", "57014"}
+		codes := []string{"53200", "57014", "57014"} // the second cancel hits what was sent again
 		f.onStatement(func(_ *fakeSession, q *question) {
 			if len(codes) > 0 {
 				q.answered, q.Code, codes = true, codes[0], codes[1:]

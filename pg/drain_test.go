@@ -16,9 +16,12 @@ func TestTheServerKeepsALostLockForAMoment(t *testing.T) {
 		answer func(fs *fakeSession, q *question)
 		cause  Cause
 	}{
-		"silence":         {func(_ *fakeSession, q *question) { q.never = true }, CauseSilence},
-		"another backend": {func(_ *fakeSession, q *question) { q.answered = true; q.Text("4711 f 1700000000.5 1700000001.5 fake") }, CauseBackend},
-		"doubt":           {func(_ *fakeSession, q *question) { q.answered = true; q.Code = "XX000" }, CauseDoubt},
+		"silence": {func(_ *fakeSession, q *question) { q.never = true }, CauseSilence},
+		"another backend": {func(_ *fakeSession, q *question) {
+			q.answered = true
+			q.Text("4711 f 1700000000500000 1700000001500000 fake")
+		}, CauseBackend},
+		"doubt": {func(_ *fakeSession, q *question) { q.answered = true; q.Code = "XX000" }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -87,7 +90,7 @@ func TestTheServerKeepsALockBehindTheRestOfAnAnswer(t *testing.T) {
 		f.onStatement(func(fs *fakeSession, q *question) {
 			if q.Kind == "ask" && fs.PID == s.PID() {
 				q.answered = true
-				q.Text("4711 f 1700000000.5 1700000001.5 fake")
+				q.Text("4711 f 1700000000500000 1700000001500000 fake")
 			}
 		})
 		holder.lost(t, CauseBackend)

@@ -38,7 +38,7 @@ type fakeServer struct {
 func newFake(t testing.TB) *fakeServer {
 	t.Helper()
 	f := &fakeServer{sessions: make(map[uint32]*fakeSession), lastPID: 1000,
-		facts: pgfake.Facts{Version: "PostgreSQL 15 (fake)", Start: "1700000000.5", Timeline: "7000 00000001", Recovery: "f", Database: "fake"}}
+		facts: pgfake.Facts{Version: "PostgreSQL 15 (fake)", Start: "1700000000500000", Timeline: "7000 00000001", Recovery: "f", Database: "fake"}}
 	t.Cleanup(func() {
 		for _, s := range f.all() {
 			s.conn.Close()

@@ -239,21 +239,21 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 		cause  Cause
 	}{
 		"another backend": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.Text("4711 f 1700000000.5 1700000001.5 fake")
+			q.Text("4711 f 1700000000500000 1700000001500000 fake")
 		}, CauseBackend},
 		"another server": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.Text(fmt.Sprint(s.PID, " f 1800000000.5 1700000001.5 fake"))
+			q.Text(fmt.Sprint(s.PID, " f 1800000000500000 1700000001500000 fake"))
 		}, CauseBackend},
 		"another database": {func(_ *fakeServer, s *fakeSession, q *question) {
-			q.Text(fmt.Sprint(s.PID, " f 1700000000.5 other fake"))
+			q.Text(fmt.Sprint(s.PID, " f 1700000000500000 other fake"))
 		}, CauseBackend},
 		"in recovery": {func(f *fakeServer, s *fakeSession, q *question) {
-			q.Text(fmt.Sprint(s.PID, " t 1700000000.5 1700000001.5 fake"))
+			q.Text(fmt.Sprint(s.PID, " t 1700000000500000 1700000001500000 fake"))
 		}, CauseRecovery},
 		"nothing":       {func(_ *fakeServer, _ *fakeSession, q *question) { q.Text("") }, CauseBackend},
 		"no row":        {func(*fakeServer, *fakeSession, *question) {}, CauseBackend},
 		"an error":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "XX000" }, CauseDoubt},
-		"a cancel":      {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "57014" }, CauseDoubt},
+		"two cancels":   {func(_ *fakeServer, _ *fakeSession, q *question) { q.Code = "57014" }, CauseDoubt},
 		"a transaction": {func(f *fakeServer, s *fakeSession, q *question) { q.Text(f.identity(s)); q.status = 'T' }, CauseDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -239,6 +239,50 @@ func TestPollsThatNobodyWasToldOfAreForgotten(t *testing.T) {
 	}
 }
 
+// A LISTEN that is cancelled, or finds the server out of memory, is sent again after a pause. Those who wait are announced again then.
+func TestListenIsTriedAgain(t *testing.T) {
+	for _, code := range []string{"57014", "53200"} {
+		t.Run(code, func(t *testing.T) {
+			polling(t, Config{}, func(t *testing.T, f *fakeServer, p *Pool, other *fakeSession) {
+				f.try(other, 1)
+				begin := time.Now()
+				var listens, announced []time.Duration
+				f.onStatement(func(_ *fakeSession, q *question) {
+					switch q.Kind {
+					case pgfake.Listen:
+						if listens = append(listens, time.Since(begin)); len(listens) < 3 {
+							q.Code, q.answered = code, true
+						}
+					case pgfake.Notify:
+						announced = append(announced, time.Since(begin))
+					}
+				})
+				heard := make(chan Hint, 1)
+				p.Hints(func(h *Hint) { heard <- *h })
+				c := newCaller(1)
+				c.r.Announce, c.r.Rarely = true, true
+				c.poll(p)
+				wait(10 * time.Second)
+				f.onStatement(nil)
+				if want := []time.Duration{0, listenAgain, 2 * listenAgain}; !slices.Equal(listens, want) {
+					t.Errorf("told to listen at %v", listens)
+				}
+				if want := []time.Duration{0, 2 * listenAgain}; !slices.Equal(announced, want) {
+					t.Errorf("announced at %v", announced)
+				}
+				two := fakePool(t, f, Config{})
+				two.Hints(func(*Hint) {})
+				two.Tell(&Hint{HintOffered, 1, []uint32{p.self}})
+				if h := receive(t, heard); h.Kind != HintOffered || h.ID != 1 {
+					t.Errorf("heard %+v", h)
+				}
+				f.unlock(other, 1)
+				_ = c.await(t)
+			})
+		})
+	}
+}
+
 // A server that refuses NOTIFY or LISTEN keeps no hints; nothing else fails.
 func TestHintsAreRefused(t *testing.T) {
 	for _, kind := range []string{pgfake.Listen, pgfake.Notify} {

@@ -3,6 +3,7 @@ package pg
 import (
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // How the pool tells other managers of locks, and hears of them. All of it runs on the pool's goroutine but passOn, and Hints and Tell,
@@ -13,6 +14,8 @@ const (
 	maxHintBatches = 2
 	// maxQueuedHints bounds the hints that wait for a session. Those beyond it are dropped.
 	maxQueuedHints = 100_000
+	// listenAgain is the pause after a LISTEN that failed for a reason that may pass.
+	listenAgain = time.Second
 )
 
 // hints is what the pool has to tell. The pool's goroutine owns it.
@@ -22,8 +25,10 @@ type hints struct {
 	fresh     []*poll // to be told of, and asked for after that
 	under     []*hintBatch
 	listener  *Shared // which listens, or has been asked to
-	listened  bool    // one did: what came between that one and the next was missed
+	listened  bool    // one did, or failed to: what came between that one and the next was missed
 	listening bool    // listener has answered that it listens
+	paused    bool    // no session is asked to listen until pause fires
+	pause     *time.Timer
 }
 
 // hintBatch is hints that go as one statement, or the statement that listens.
@@ -90,7 +95,7 @@ func (p *Pool) sendHints() {
 	if n.hear == nil || p.closing {
 		return
 	}
-	if n.listener == nil {
+	if n.listener == nil && !n.paused {
 		p.startListening()
 	}
 	for len(n.under) < maxHintBatches && len(n.queued)+len(n.fresh) > 0 {
@@ -185,8 +190,11 @@ func (p *Pool) hintBack(b *hintBatch) {
 	switch {
 	case b.text == "" && err == nil && b.on == n.listener:
 		p.listensNow()
-	case b.text == "" && err != nil && b.on.Lost() == nil: // it may not
+	case b.text == "" && err != nil && b.on.Lost() == nil && !Transient(err): // it may not
 		n.hear = nil
+	case b.text == "" && err != nil && b.on.Lost() == nil && b.on == n.listener:
+		n.listener, n.listened, n.paused = nil, true, true
+		n.pause.Reset(listenAgain)
 	case b.text == "" && err != nil: // another is asked when the end of this one is told
 	case err == nil:
 		p.stats.hintsSent.Add(1)

@@ -11,19 +11,25 @@ import (
 // is in the answer: backend pid and start, server start, database, and whether the server is in recovery. The role is not:
 // it may be renamed or dropped while its sessions and their locks live. A backend's start is shown to its own role; where
 // SET ROLE hides it the answer has a dash.
+//
+// The answer is compared with what was answered before, and settings may change meanwhile, by a reload or in a holder's transaction. So it has no
+// text whose form depends on one: times are whole microseconds, since extra_float_digits rounds what is no integer, and
+// the database's name has its bytes beyond ASCII as \nnn, since client_encoding converts them.
 var askStatement = statement{"lockkeeper_ask", `SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ',
- pg_catalog.pg_is_in_recovery(), ' ', pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), ' ',
- COALESCE((SELECT pg_catalog.date_part('epoch', a.backend_start)::pg_catalog.text
-  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a), '-'), ' ', pg_catalog.current_database())`, nil}
+ pg_catalog.pg_is_in_recovery(), ' ',
+ (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, ' ',
+ COALESCE((SELECT (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text
+  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a), '-'), ' ',
+ pg_catalog.encode(` + databaseBytes + `, 'escape'::pg_catalog.text))`, nil}
 
 // identity is the answer, taken apart.
 type identity struct {
 	text     string
 	pid      uint32
 	recovery bool
-	server   string // when the server was started
+	server   string // when the server was started, in microseconds
 	started  string // when the backend was started; "-" where that is not shown
-	database string
+	database string // with \nnn for each byte beyond ASCII
 }
 
 func parseIdentity(text string) (identity, error) {

@@ -89,6 +89,12 @@ func (s *Solo) sendLend(r *Request) {
 // lentAnswered deals with the answer to one of the owner's own statements around and during a loan.
 func (s *Solo) lentAnswered(f *sending) {
 	s.recordAnswered()
+	if f.broken == nil && f.kind == kindBack && f.mayRepeat() {
+		s.outOfAir(f)
+		f.clearAnswer()
+		s.writeBack(f)
+		return
+	}
 	if f.broken != nil || f.kind == kindBack && f.err != nil {
 		s.lose(CauseDoubt, orElse(f.broken, f.err))
 		return // still in the air: leave refuses what it has
@@ -180,8 +186,12 @@ func (s *Solo) sendBack() {
 		return
 	}
 	s.phase = lendReturning
+	s.writeBack(s.newSending(kindBack))
+}
+
+func (s *Solo) writeBack(f *sending) {
 	message, err := s.enc.back(s.taken, s.id, byte(s.loan.status.Load()))
-	s.write(s.newSending(kindBack), message, err, s.answerBy())
+	s.write(f, message, err, s.answerBy())
 }
 
 // proofDue is when the session is to be asked whether it is alive while it is lent: early, since the answer may come by way of another.

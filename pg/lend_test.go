@@ -17,7 +17,7 @@ func TestEvidenceOfALentSession(t *testing.T) {
 	}
 	now := time.Now()
 	lent := func() *Solo {
-		c := &connection{pid: 7, identity: "7 f 1.5 1700000000.25 db", asked: now}
+		c := &connection{pid: 7, identity: "7 f 1500000 1700000000250000 db", asked: now}
 		s := &Solo{session: newSession(&Pool{config: config}, c, 1), loanState: loanState{loan: noLoan, phase: lendOpen}}
 		s.trust(now)
 		return s
@@ -131,6 +131,32 @@ func TestEndedContextSendsNoCommit(t *testing.T) {
 	p.Return(s)
 	<-ended(s) // it was lent
 	c.quiet(t)
+}
+
+// TestATransactionThatChangesSettings: those by which a server writes numbers and names are no other session's.
+func TestATransactionThatChangesSettings(t *testing.T) {
+	d := newDatabase(t)
+	config := quick()
+	config.HealthInterval, config.HealthTimeout = 20*time.Millisecond, 2*patience
+	p := openPool(t, sourceOf(t, d.dsn()), config)
+	c, s := soloWithLock(t, p)
+	tx := lendTo(t, c, s)
+	if _, err := tx.Exec(within(t), "SET extra_float_digits = -15"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(map[time.Time]bool) // of which the first may be the end of the loan
+	eventually(t, "the session is asked, or lost", func() bool {
+		answers[s.TrustedUntil()] = true
+		return len(answers) > 3 || s.Lost() != nil
+	})
+	if err := s.Lost(); err != nil {
+		t.Fatal(err)
+	}
+	c.release(t, s)
+	p.Return(s)
 }
 
 // TestALoanThatNobodyWaitsFor is taken back.

@@ -60,6 +60,18 @@ func TestLocksOfASessionAreBounded(t *testing.T) {
 	}
 }
 
+// The error of a trust that is too long names what the user has set.
+func TestATrustOfHalfAMonth(t *testing.T) {
+	const day = 24 * time.Hour
+	_, err := (&Config{HealthInterval: 15 * day, HealthTimeout: time.Second}).WithDefaults()
+	if err == nil || !strings.Contains(err.Error(), "WithHealth has an interval and a timeout of 360h0m1s together") {
+		t.Error(err)
+	}
+	if _, err := (&Config{HealthInterval: 15 * day, SessionTimeout: 20 * day}).WithDefaults(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who does not want to queue for a session is told at once that there is none.
 func TestAReservationThatDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

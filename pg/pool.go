@@ -110,6 +110,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 		requests: make(chan poolRequest), grow: make(chan struct{}, 1), opened: make(chan opened), ended: make(chan Session),
 		polled: make(chan *pollBatch, maxPollBatches), told: make(chan *inquiry, 1), hinted: make(chan *hintBatch, maxHintBatches+1), stop: make(chan struct{}, 1),
 		done: make(chan struct{}), sharedAll: make(map[*Shared]bool), solos: make(map[*Solo]*soloPlace), poller: newPoller(), wishes: make(map[wish]bool), askTimer: newStoppedTimer(),
+		hints: hints{pause: newStoppedTimer()},
 	}
 	p.shared.Store(new([]*Shared))
 	first, err := p.connector.probe(ctx)
@@ -155,6 +156,7 @@ func (p *Pool) run() {
 	defer close(p.done)
 	defer p.poller.tick.Stop()
 	defer p.askTimer.Stop()
+	defer p.hints.pause.Stop()
 	for stop := p.stop; stop != nil || len(p.sharedAll)+len(p.solos) > 0 || p.opening != [uses]int{}; {
 		select {
 		case r := <-p.requests:
@@ -173,6 +175,8 @@ func (p *Pool) run() {
 			p.hintBack(b)
 		case <-p.askTimer.C:
 			p.sendQuestion()
+		case <-p.hints.pause.C:
+			p.hints.paused = false
 		case <-p.poller.tick.C:
 			p.sendPolls()
 		case <-stop:

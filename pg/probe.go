@@ -25,10 +25,11 @@ const (
 	versionSQL = "SELECT pg_catalog.version()"
 	pidSQL     = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid()) WHERE " + volatile
 	// Its bytes in hex, as they are at the server: a client asks for a database by its bytes, whatever their encoding is.
-	databaseSQL = "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, " +
-		"pg_catalog.getdatabaseencoding()), 'hex'::pg_catalog.text)"
-	recoverySQL = "SELECT pg_catalog.concat(pg_catalog.pg_is_in_recovery())"
-	readOnlySQL = "SELECT pg_catalog.current_setting('transaction_read_only') WHERE " + volatile
+	databaseSQL = "SELECT pg_catalog.encode(" + databaseBytes + ", 'hex'::pg_catalog.text)"
+	// databaseBytes is the name as bytes. What encode makes of them is ASCII, which client_encoding leaves as it is.
+	databaseBytes = "pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, pg_catalog.getdatabaseencoding())"
+	recoverySQL   = "SELECT pg_catalog.concat(pg_catalog.pg_is_in_recovery())"
+	readOnlySQL   = "SELECT pg_catalog.current_setting('transaction_read_only') WHERE " + volatile
 	// The same text whatever the session's settings are: it is asked before they are ours, and after.
 	backendSQL = "SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ', pg_catalog.to_char(pg_catalog.timezone('UTC', " +
 		"pg_catalog.pg_postmaster_start_time()), 'YYYY-MM-DD HH24:MI:SS.US')) WHERE " + volatile

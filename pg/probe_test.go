@@ -83,7 +83,7 @@ func TestAnotherDatabaseThanAskedForIsRefused(t *testing.T) {
 
 // What later sessions of the same source lead to is looked at as well.
 func TestALaterSessionElsewhereIsRefused(t *testing.T) {
-	for answer, reason := range map[string]string{"f 1700000000.5 1700000001.5 fakes": `"fakes" answered`, "t 1700000000.5 1700000001.5 fake": "standby"} {
+	for answer, reason := range map[string]string{"f 1700000000500000 1700000001500000 fakes": `"fakes" answered`, "t 1700000000500000 1700000001500000 fake": "standby"} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake(t)
 			p := openPool(t, f.source(t), Config{})
@@ -277,13 +277,13 @@ func TestLookAlikesAreRefused(t *testing.T) {
 		"a backend without a number": {meddle: func(_ *fakeSession, q *question) {
 			if q.Kind == "ask" || q.Kind == "pid" {
 				q.answered = true
-				q.Text("-1 f 1700000000.5 1700000001.5 fake")
+				q.Text("-1 f 1700000000500000 1700000001500000 fake")
 			}
 		}, reason: "which backend answers"},
 		"a backend numbered 0": {meddle: func(_ *fakeSession, q *question) {
 			if q.Kind == "ask" {
 				q.answered = true
-				q.Text("0 f 1700000000.5 1700000001.5 fake")
+				q.Text("0 f 1700000000500000 1700000001500000 fake")
 			}
 		}, reason: "which backend answers"},
 		"nothing about the backend": {meddle: func(_ *fakeSession, q *question) {
@@ -295,7 +295,7 @@ func TestLookAlikesAreRefused(t *testing.T) {
 		"a standby behind the second connection": {meddle: func(s *fakeSession, q *question) {
 			if q.Kind == "ask" {
 				q.answered = true
-				q.Text(fmt.Sprint(s.PID, " t 1700000000.5 1700000001.5 fake"))
+				q.Text(fmt.Sprint(s.PID, " t 1700000000500000 1700000001500000 fake"))
 			}
 		}, reason: "standby"},
 		"a proxy that hands everybody one backend": {prepare: func(f *fakeServer) { f.noKey = true },

@@ -197,6 +197,8 @@ func (s *session) look(f *sending) {
 		s.resend(f)
 	case f.err != nil && f.kind == kindLocks:
 		s.settle(f)
+	case f.mayRepeat():
+		s.resend(f)
 	case f.err != nil:
 		s.air = append(s.air, f)
 		s.lose(CauseDoubt, errors.Join(f.doubt, f.err))
@@ -267,7 +269,7 @@ func (s *session) settle(f *sending) {
 	s.sendAfterFailure(f, s.answerBy())
 }
 
-// resend sends a statement again which was not executed since one before it has failed.
+// resend sends a statement again which was not executed since one before it has failed, or was cancelled.
 func (s *session) resend(f *sending) {
 	s.sendAfterFailure(f, time.Now().Add(f.deadline.Sub(f.sent)))
 }

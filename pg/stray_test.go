@@ -40,8 +40,8 @@ func TestStatementsDoNothingOnAStandby(t *testing.T) {
 			t.Errorf("%s: %v %v", c.statement.name, got.Rows, got.Err)
 		}
 	}
-	for _, mode := range []string{"", "_shared"} {
-		results, err := conn.Exec(within(t), fmt.Sprintf(plainWaitSQL, 7, mode)).ReadAll()
+	for _, shared := range []bool{false, true} {
+		results, err := conn.Exec(within(t), waitText(plainWaitSQL, 7, shared)).ReadAll()
 		if err != nil || results[0].Rows[0][0] != nil {
 			t.Errorf("%v %v", results, err)
 		}

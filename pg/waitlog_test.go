@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -114,6 +115,47 @@ func TestAReleaseAtTheEndOfASlice(t *testing.T) {
 	}
 	holder.quiet(t)
 	waiter.quiet(t)
+}
+
+// The end of a slice may meet the release of the lock: the wait finds it free, and is not to take another lock of its session for it.
+func TestAWaitTakesNoOtherLockForItsOwn(t *testing.T) {
+	noLeaks(t)
+	d := newDatabase(t)
+	const id = 7<<32 + 8
+	for before, has := range map[string]string{ // the mode in which the session has the lock by then, if any
+		"SELECT pg_advisory_lock(99)": "", "SELECT pg_advisory_lock_shared(7::int8 << 32)": "", "SELECT pg_advisory_lock(8)": "",
+		"SELECT pg_advisory_lock(7, 8)": "", "BEGIN; SELECT pg_advisory_xact_lock(8)": "",
+		fmt.Sprintf("SELECT pg_advisory_lock(%d)", id): "exclusive", fmt.Sprintf("SELECT pg_advisory_lock_shared(%d)", id): "shared",
+	} {
+		for _, mode := range []string{"exclusive", "shared"} {
+			t.Run(before+", "+mode, func(t *testing.T) {
+				shared := mode == "shared"
+				function := map[bool]string{true: "_shared"}[shared]
+				wait, over := "PERFORM pg_catalog.pg_advisory_lock"+function+"(id);", "RAISE lock_not_available;"
+				text := strings.Replace(waitText(waitSQL, id, shared), wait, over, 1) // as lock_timeout does; the lock is free by then
+				if !strings.Contains(text, over) {
+					t.Fatalf("the wait is not in %s", text)
+				}
+				conn, err := pgconn.Connect(within(t), d.dsn())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer closeConn(conn)
+				results, err := conn.Exec(within(t), before+"; "+text).ReadAll()
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := map[bool]string{true: "t", false: "f"}[mode == has]
+				if got := string(results[len(results)-1].Rows[0][0]); got != want {
+					t.Errorf("answered %s, should be %s", got, want)
+				}
+				if pid, held := d.locks(t)[id]; held != (has != "") {
+					t.Errorf("held by %d", pid)
+				}
+			})
+			d.isEmpty(t)
+		}
+	}
 }
 
 // Where the database has no PL/pgSQL, or the role no right to it, waits are plain ones.

@@ -86,7 +86,7 @@ var ofKinds = []mutant{
 	{name: "a shared lock is exclusive at the server", test: "pg TestStatementsOfBothModes", edits: []edit{
 		{"pg/batch.go", "entry{id: r.ID, op: r.Op, shared: r.Shared, ", "entry{id: r.ID, op: r.Op, "}}},
 	{name: "a shared wait is an exclusive one", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
-		{"pg/statement.go", "\tif w.shared {\n", "\tif w.shared && w.ok {\n"}}},
+		{"pg/statement.go", "waitText(sql, w.id, w.shared)", "waitText(sql, w.id, w.shared && w.ok)"}}},
 	{name: "there is one slot too many", test: "manager TestSlots", edits: []edit{
 		{"manager/slotsearch.go", "\torder := rand.Perm(s.n)\n\tfor size", "\torder := rand.Perm(s.n + 1)\n\tfor size"}}},
 	{name: "another number of slots is not told", test: "manager TestAnotherNumberOfSlotsIsTold", edits: []edit{

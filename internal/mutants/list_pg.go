@@ -24,10 +24,18 @@ var ofSessions = []mutant{
 	{name: "a session whose doubts could not be settled is used again", edits: []edit{
 		{"pg/session.go", "\tcase f.err != nil:\n\t\ts.air",
 			"\tcase f.err != nil && f.kind == kindSettle:\n\t\ts.self.settled(f)\n\t\ts.tellSettled(f)\n\t\ts.recycle(f)\n\tcase f.err != nil:\n\t\ts.air"}}},
+	{name: "a health question that is cancelled ends the session", test: "pg TestACancelledQuestionIsAskedAgain", edits: []edit{
+		{"pg/session.go", "\tcase f.mayRepeat():\n", "\tcase f.kind != kindAsk && f.mayRepeat():\n"}}},
+	{name: "a doubt that is cancelled ends the session", test: "pg TestACancelledQuestionIsAskedAgain", edits: []edit{
+		{"pg/session.go", "\tcase f.mayRepeat():\n", "\tcase f.kind == kindAsk && f.mayRepeat():\n"}}},
+	{name: "a cancelled end of a loan ends the session", test: "pg TestACancelledEndOfALoanIsSentAgain", edits: []edit{
+		{"pg/lend.go", "f.kind == kindBack && f.mayRepeat()", "f.kind == kindLend && f.mayRepeat()"}}},
 	{name: "a wait that failed is unlocked once only", test: "pg TestAFailedWaitIsUnlockedToTheEnd", edits: []edit{
 		{"pg/session.go", "f.entries[0].op == OpWait && f.entries[0].ok:\n", "f.entries[0].op == OpWait && f.entries[0].ok && len(f.entries) > 1:\n"}}},
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "    answer := 't';\n   END IF;", "    answer := 'f';\n   END IF;"}}},
+	{name: "a wait takes another lock of its session for its own", test: "pg TestAWaitTakesNoOtherLockForItsOwn", edits: []edit{
+		{"pg/statement.go", "    AND l.objid OPERATOR(pg_catalog.=) '%[5]d'::pg_catalog.oid AND l.database", "    AND l.database"}}},
 	{name: "trust counts from the answer, not from the question", edits: []edit{
 		{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
 	{name: "the health question is never sent", edits: []edit{
@@ -37,6 +45,8 @@ var ofSessions = []mutant{
 	{name: "a session without locks asks", edits: []edit{
 		{"pg/shared.go", "\t\tcase len(s.ids) > 0 && time.Since", "\t\tcase time.Since"},
 		{"pg/shared.go", "s.setTimer(len(s.ids) > 0 && len(s.air)", "s.setTimer(len(s.air)"}}},
+	{name: "a trust that is too long is said of an option that is not set", test: "pg TestATrustOfHalfAMonth", edits: []edit{
+		{"pg/config.go", "\t\tif c.SessionTimeout > maxDuration {\n\t\t\treturn fmt.Errorf(\"WithHealth", "\t\tif c.SessionTimeout < 0 {\n\t\t\treturn fmt.Errorf(\"WithHealth"}}},
 	{name: "an unused session never ends", edits: []edit{
 		{"pg/config.go", "\treturn min(c.IdleTime, (c.Trust()+c.SessionTimeout)/2)\n", "\treturn 1000 * time.Hour\n"}}},
 	{name: "the end of trust is not looked at", test: "pg TestTheEndOfTrustIsLookedAt", edits: []edit{
@@ -73,7 +83,15 @@ var ofSetUp = []mutant{
 	{name: "a session from a pool is not cleaned", test: "pg TestW6_SessionsBeginClean", edits: []edit{
 		{"pg/wire.go", "\tif !w.used {\n", "\tif !w.used || w.status == 'I' {\n"}}},
 	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{
-		{"pg/identity.go", "AS a), '-'), ' ', pg_catalog.current_database())", "AS a), '-'), ':', CURRENT_USER, ' ', pg_catalog.current_database())"}}},
+		{"pg/identity.go", "AS a), '-'), ' ',\n", "AS a), '-'), ':', CURRENT_USER, ' ',\n"}}},
+	{name: "the identity changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/identity.go", " (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, ",
+			" pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), "}}},
+	{name: "the identity changes with client_encoding", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/identity.go", "pg_catalog.encode(` + databaseBytes + `, 'escape'::pg_catalog.text)", "pg_catalog.current_database()"}}},
+	{name: "the start of a holder's session changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
+		{"pg/statement.go", " (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text, ",
+			" (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.text, "}}},
 	{name: "a connect timeout is a context.DeadlineExceeded", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
 		{"pg/connecterror.go", "e.add(silence.Error(), nil)", "e.add(silence.Error(), context.DeadlineExceeded)"}}},
 	{name: "a Goexit of DialFunc is taken for a return", test: "pg TestW21_AFunctionThatPanicsOrEndsItsGoroutine", edits: []edit{
@@ -108,6 +126,10 @@ var ofSetUp = []mutant{
 		{"pg/connector.go", "\tstart(func() (struct{}, error) { f(); return struct{}{}, nil }, func(struct{}, error) { close(done) })\n\t<-done\n", "\tclose(done)\n\tf()\n"}}},
 	{name: "another is asked to listen twice", test: "pg TestOneSessionListens", edits: []edit{
 		{"pg/hints.go", "\tcase b.text == \"\" && err != nil: //", "\tcase b.text == \"\" && err != nil && p.closing: //"}}},
+	{name: "a LISTEN that is cancelled switches hints off", test: "pg TestListenIsTriedAgain", edits: []edit{
+		{"pg/hints.go", "b.on.Lost() == nil && !Transient(err): // it may not", "b.on.Lost() == nil: // it may not"}}},
+	{name: "nobody is announced again after a LISTEN that failed", test: "pg TestListenIsTriedAgain", edits: []edit{
+		{"pg/hints.go", "n.listener, n.listened, n.paused = nil, true, true", "n.listener, n.paused = nil, true"}}},
 	{name: "polls that have ended gather in the hints", test: "pg TestPollsThatNobodyWasToldOfAreForgotten", edits: []edit{
 		{"pg/hints.go", "func(each *poll) bool { return each.in == nil })", "func(each *poll) bool { return each == nil })"}}},
 	{name: "a session is opened for polls that were stopped", test: "pg TestAStoppedPollOpensNothing", edits: []edit{

@@ -164,9 +164,12 @@ func (s *Session) Ready() *pgproto3.ReadyForQuery {
 	return &pgproto3.ReadyForQuery{TxStatus: 'I'}
 }
 
+// began is when each session began, in microseconds.
+const began = "1700000001500000"
+
 // Identity is what the session answers to a health question.
 func (s *Session) Identity(f Facts) string {
-	return fmt.Sprintf("%d %s %s 1700000001.5 %s", s.PID, f.Recovery, f.Start, f.Database)
+	return fmt.Sprintf("%d %s %s "+began+" %s", s.PID, f.Recovery, f.Start, f.Database)
 }
 
 // parameters are how many a statement of a kind has at least.

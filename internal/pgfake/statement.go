@@ -123,7 +123,7 @@ func (s *Statement) Text(values ...string) {
 
 // Has adds a row of the answer to such a question: a session that holds a lock, or waits for it.
 func (s *Statement) Has(id int64, pid uint32, granted bool) {
-	s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(pid)), "fake", "127.0.0.1", "1700000000", strconv.FormatBool(granted))
+	s.Text(strconv.FormatInt(id, 10), strconv.Itoa(int(pid)), "fake", "127.0.0.1", began, strconv.FormatBool(granted))
 }
 
 // Bool adds a row with a truth value, in the form that was asked for.

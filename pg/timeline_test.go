@@ -98,6 +98,22 @@ func TestSessionsOnAnOldPrimaryAreGivenUp(t *testing.T) {
 	})
 }
 
+// A host that has become a standby since Open is passed over, where the DSN has another.
+func TestAHostThatWasDemoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		p := openPool(t, f.sourceOf(t, "host=127.0.0.1,127.0.0.2 port=1 user=fake dbname=fake sslmode=disable"), Config{})
+		synctest.Wait()
+		f.change(func() {
+			f.dial = func(_ context.Context, addr string) error {
+				f.change(func() { f.facts.Recovery = map[bool]string{true: "t", false: "f"}[addr == "127.0.0.1:1"] })
+				return nil
+			}
+		})
+		newCaller(1).reserve(t, p, UseDedicated)
+	})
+}
+
 // A source that cannot try another host is checked as well.
 func TestAnOldPrimaryFromAnotherSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

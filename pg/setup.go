@@ -91,11 +91,11 @@ func (s *setUp) run(ctx context.Context, further ...*command) error {
 	if err := checkPrepared(s.prepares); err != nil {
 		return err
 	}
-	s.timeline = parseTimeline(s.history)
-	if err := s.connector.checkTimeline(s.timeline); err != nil {
+	if err := s.checkIdentity(); err != nil {
 		return err
 	}
-	return s.checkIdentity()
+	s.timeline = parseTimeline(s.history)
+	return s.connector.checkTimeline(s.timeline) // last: only a server that is accepted replaces another
 }
 
 func (s *setUp) checkClean() error {

@@ -96,7 +96,7 @@ func TestLossesByCause(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		want := map[string]string{}
 		for _, cause := range []string{"ended_by_the_server", "connection_broken", "no_answer_in_time", "backend_changed", "server_is_in_recovery",
-			"a_standby_was_promoted", "state_of_a_lock_unknown", "ended_by_its_transaction", "closed", "keeper_failed"} {
+			"a_standby_was_promoted", "another_cluster_answered", "state_of_a_lock_unknown", "ended_by_its_transaction", "closed", "keeper_failed"} {
 			want["lockkeeper.loss.cause="+cause] = "0"
 		}
 		a, b := r.acquire(r.Context(), "a"), r.acquire(r.Context(), "b")

@@ -115,7 +115,7 @@ func (e *ConnectError) classify(err error, secrets []string) {
 	case errors.As(err, &old): // not permanent: the next host may be the new primary
 		e.add(old.Error(), nil)
 	case errors.Is(err, ErrUnsafe):
-		e.permanent = true
+		e.permanent = !errors.Is(err, errDemoted)
 		e.add(unsafeText(err), ErrUnsafe)
 	case errors.As(err, &hook):
 		e.permanent = !Transient(hook.err)

@@ -12,12 +12,13 @@ import (
 )
 
 // connector opens connections and checks that their server can be trusted with locks. Any goroutine may use it. Its fields
-// do not change after probe has returned, but for what is published atomically.
+// do not change after Open has returned, but for what is published atomically.
 type connector struct {
 	config   Config
 	source   Source
 	database string                            // that the locks are in, as its sessions say it; written by probe
-	timeline atomic.Pointer[timeline]          // the latest that was seen; written by whoever opens a connection
+	moved    func()                            // tells the pool that a server has replaced another; set by Open, after probe
+	seen     atomic.Pointer[history]           // what was met; written by whoever opens a connection
 	refused  atomic.Pointer[map[string]string] // settings that the server did not take, and why; written by whoever opens the first connection
 }
 

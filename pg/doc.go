@@ -46,7 +46,8 @@
 //	Loan.revoked       -                           the courier        the owner  nothing is sent
 //	Loan.ended         -                           the owner          courier    nothing is sent
 //	Pool.requests      keepers, callers, passOn,   Pool.run           never      0: run always receives
-//	                   owners of lent sessions
+//	                   owners of lent sessions,
+//	                   connecting goroutines
 //	Pool.grow          the same, and Pool.run      Pool.run           never      1: one wish is enough
 //	Pool.opened        opening goroutines          Pool.run           never      0: run waits for each
 //	Pool.ended         sessions' owners            Pool.run           never      0: run waits for each

@@ -31,6 +31,7 @@ const (
 	CauseBackend    Cause = "backend changed"          // another pid answered: a pooler switched us
 	CauseRecovery   Cause = "server is in recovery"    // a standby answered
 	CauseFailedOver Cause = "a standby was promoted"   // the session was on the old primary
+	CauseCluster    Cause = "another cluster answered" // a later session was on another; this one was not
 	CauseDoubt      Cause = "state of a lock unknown"  // an unlock was not confirmed, or the protocol was broken
 	CauseWork       Cause = "ended by its transaction" // a statement was cut short: the context ended, or the hold
 	CauseClosed     Cause = "closed"                   // by us: unused for long, or the pool closes

@@ -106,7 +106,7 @@ func (s *session) sayGoodbye() {
 // answered, or when it takes too long. Another in a transaction hangs up in the midst of it, by which a pooler closes the backend.
 func (s *session) goodbye() ([]byte, error) {
 	message := s.config.scope.goodbye
-	if len(message) == 0 || s.loss.Cause != CauseClosed && s.loss.Cause != CauseFailedOver {
+	if len(message) == 0 || s.loss.Cause != CauseClosed && s.loss.Cause != CauseFailedOver && s.loss.Cause != CauseCluster {
 		return (&pgproto3.Terminate{}).Encode(nil)
 	}
 	s.sent <- s.newSending(kindEnd) // it has room: no hints are sent where a goodbye is more than one message

@@ -28,8 +28,9 @@ type (
 		request *Request
 		rarely  bool
 	}
-	askHolder struct{ wish wish }
-	readStats struct {
+	askHolder  struct{ wish wish }
+	failedOver struct{}
+	readStats  struct {
 		reply chan Stats // sent by the pool; received by Stats; never closed; capacity 1: one answer
 	}
 )
@@ -42,6 +43,7 @@ func (m startPoll) do(p *Pool)  { p.startPoll(m.request) }
 func (m stopPoll) do(p *Pool)   { p.stopPoll(m.request) }
 func (m pacePoll) do(p *Pool)   { p.pacePoll(m.request, m.rarely) }
 func (m askHolder) do(p *Pool)  { p.askHolder(m.wish) }
+func (failedOver) do(p *Pool)   { p.failOver() }
 func (m readStats) do(p *Pool)  { m.reply <- p.snapshot() }
 
 func (m needShared) refuse() { m.request.answer(nil, false, ErrClosed) }
@@ -52,6 +54,7 @@ func (returnSolo) refuse()   {}
 func (stopPoll) refuse()     {}
 func (pacePoll) refuse()     {}
 func (askHolder) refuse()    {}
+func (failedOver) refuse()   {}
 func (readStats) refuse()    {} // Stats looks itself
 
 // Poll asks for the lock until it is granted, the attempt fails, or StopPolling is called. A lock that is granted is like any

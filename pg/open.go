@@ -102,11 +102,16 @@ func (p *Pool) soloOpened(resource *puddle.Resource[*Solo], use Use) {
 	s := resource.Value()
 	if p.solos[s] == nil {
 		p.solos[s] = &soloPlace{}
-		p.failOver(s.timeline)
 		p.tellOpened(&s.session, use)
 	}
 	place := p.solos[s]
 	place.resource, place.idle = resource, false
+	if p.connector.replaced(s.timeline) { // another opener has met the new server meanwhile
+		place.use = use
+		p.inUse[use]++ // it counts until it has ended
+		s.end()
+		return
+	}
 	p.assign(s, use)
 	if p.closing {
 		s.end()
@@ -120,8 +125,7 @@ func (p *Pool) tellOpened(s *session, use Use) {
 // addShared publishes a session for locks to be asked for on.
 func (p *Pool) addShared(s *Shared) {
 	p.sharedAll[s] = true
-	p.failOver(s.timeline)
-	if p.closing {
+	if p.closing || p.connector.replaced(s.timeline) { // another opener has met the new server meanwhile
 		s.end()
 		return
 	}
@@ -129,12 +133,13 @@ func (p *Pool) addShared(s *Shared) {
 	p.shared.Store(&all)
 }
 
-// failOver ends the sessions of a primary whose standby has been promoted: a session of the new one is there.
-func (p *Pool) failOver(newest timeline) {
+// failOver ends the sessions of a server that another has replaced, which has been met. Those that are reported later are ended by then.
+func (p *Pool) failOver() {
+	latest := p.connector.latest()
 	tell := func(s *session) {
-		if s.timeline.before(newest) {
+		if s.timeline.replacedBy(latest) {
 			select {
-			case s.orders <- order{failedOver: &newest}:
+			case s.orders <- order{failedOver: &latest}:
 			default: // it is ending already
 			}
 		}

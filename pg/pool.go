@@ -34,8 +34,8 @@ type Pool struct {
 	plainWait atomic.Bool               // written by the owners of solo sessions: the server has no PL/pgSQL, so that a wait's end is logged
 	shared    atomic.Pointer[[]*Shared] // written by run: those that locks can be asked for on
 
-	// Sent by keepers, by callers (New, Stats, the question who holds a lock), by Pool.passOn and by the owners of lent sessions; received
-	// by run; never closed; unbuffered: run always receives, and whoever comes after its end sees done.
+	// Sent by keepers, by callers (New, Stats, the question who holds a lock), by Pool.passOn, by the owners of lent sessions and by
+	// connecting goroutines; received by run; never closed; unbuffered: run always receives, and whoever comes after its end sees done.
 	requests chan poolRequest
 	// Sent by who finds the shared sessions crowded: keepers, run itself, owners of lent sessions; received by run; never closed; capacity 1: one wish is as good as many.
 	grow chan struct{}
@@ -128,6 +128,7 @@ func Open(ctx context.Context, source Source, config Config) (*Pool, error) {
 		p.endLife()
 		return nil, err
 	}
+	p.connector.moved = func() { p.send(failedOver{}) }
 	s := startShared(p, first, false)
 	p.tellOpened(&s.session, UseShared)
 	p.addShared(s)

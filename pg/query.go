@@ -43,9 +43,10 @@ func (q *Questions) Ask(ctx context.Context, what, sql string) (rows [][]string,
 	return rows, err
 }
 
-// again runs f, which asks on the connection that is open. Where that has ended since the last question, it runs f again on another.
+// again runs f, which asks on the connection that is open. Where that has ended since the last question, it runs f again on another. One to a
+// server that has been replaced is not used: a token that is drawn there would be drawn again at the new one.
 func (q *Questions) again(ctx context.Context, f func() error) (err error) {
-	if q.conn != nil && time.Since(q.opened) < questionsFor {
+	if q.conn != nil && time.Since(q.opened) < questionsFor && !q.connector.replaced(q.conn.timeline) {
 		if err = f(); err == nil || ctx.Err() != nil {
 			return err
 		}

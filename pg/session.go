@@ -146,12 +146,15 @@ func (s *session) lose(cause Cause, err error) {
 func (s *session) readLost() { s.lose(endCauses[s.readEnd], s.readErr) }
 
 func (s *session) obey(o order) {
-	if o.failedOver == nil {
+	switch latest := o.failedOver; {
+	case latest == nil:
 		s.lose(CauseClosed, nil)
-		return
+	case latest.system != s.timeline.system:
+		s.lose(CauseCluster, fmt.Errorf("the server is of cluster %s, and one of cluster %s answers under its name", s.timeline.system, latest.system))
+	default:
+		s.lose(CauseFailedOver, fmt.Errorf("the server is on timeline %d, and a standby was promoted to timeline %d",
+			s.timeline.number, latest.number))
 	}
-	s.lose(CauseFailedOver, fmt.Errorf("the server is on timeline %d, and a standby was promoted to timeline %d",
-		s.timeline.number, o.failedOver.number))
 }
 
 // newSending is an empty statement.

@@ -91,11 +91,11 @@ func (s *setUp) run(ctx context.Context, further ...*command) error {
 	if err := checkPrepared(s.prepares); err != nil {
 		return err
 	}
-	s.timeline = parseTimeline(s.history)
-	if err := s.connector.checkTimeline(s.timeline); err != nil {
+	if err := s.checkIdentity(); err != nil {
 		return err
 	}
-	return s.checkIdentity()
+	s.timeline = parseTimeline(s.history)
+	return s.connector.checkTimeline(s.timeline) // last: only a server that is accepted replaces another
 }
 
 func (s *setUp) checkClean() error {
@@ -179,10 +179,13 @@ func (s *setUp) checkIdentity() error {
 	if s.identity, err = parseIdentity(text); err != nil {
 		return err
 	}
-	if s.identity.recovery {
+	database := s.connector.database
+	switch {
+	case s.identity.recovery && database != "": // the probe has found a primary
+		return errDemoted
+	case s.identity.recovery:
 		return errStandby
-	}
-	if database := s.connector.database; database != "" && s.identity.database != database {
+	case database != "" && s.identity.database != database:
 		return unsafeBecause("the sessions of one manager must all be in one database, which is %q: %q answered", database,
 			s.identity.database)
 	}
@@ -191,3 +194,7 @@ func (s *setUp) checkIdentity() error {
 
 var errStandby = unsafeBecause("the server is a standby, whose locks exclude nobody on the primary; connect to the " +
 	"primary (target_session_attrs=read-write)" + balanceCure)
+
+// errDemoted is errStandby where a primary answered before. It passes: a primary that was demoted may be a standby before its address leads to
+// the new one. So it is no reason to refuse those who wait, or not to try the next host.
+var errDemoted = fmt.Errorf("%w", errStandby)

@@ -127,7 +127,7 @@ func (s configSource) connectChecked(ctx context.Context, a *attempt,
 			w.socket.limit.Store(0)
 		}
 		err := check(ctx, w)
-		if errors.Is(err, ErrUnsafe) {
+		if errors.Is(err, ErrUnsafe) && !errors.Is(err, errDemoted) {
 			d.final = err
 		}
 		return err

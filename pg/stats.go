@@ -30,7 +30,7 @@ type Stats struct {
 	Refused map[string]string
 }
 
-var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseDoubt, CauseWork, CauseClosed}
+var causes = [...]Cause{CauseServer, CauseConnection, CauseSilence, CauseBackend, CauseRecovery, CauseFailedOver, CauseCluster, CauseDoubt, CauseWork, CauseClosed}
 
 // Causes are all causes of losses.
 func Causes() []Cause { return slices.Clone(causes[:]) }
@@ -109,9 +109,7 @@ func (p *Pool) counters() Stats {
 			out.Losses[causes[i]] = n
 		}
 	}
-	if l := p.connector.timeline.Load(); l != nil {
-		out.Timeline = l.number
-	}
+	out.Timeline = p.connector.latest().number
 	if refused := p.connector.refused.Load(); refused != nil {
 		maps.Copy(out.Refused, *refused)
 	}

@@ -69,6 +69,7 @@ func TestHistograms(t *testing.T) {
 func TestLossesByCause(t *testing.T) {
 	const others = `
 		lockkeeper_losses_total{cause="a_standby_was_promoted"} 0
+		lockkeeper_losses_total{cause="another_cluster_answered"} 0
 		lockkeeper_losses_total{cause="backend_changed"} 0
 		lockkeeper_losses_total{cause="closed"} 0
 		lockkeeper_losses_total{cause="connection_broken"} 0

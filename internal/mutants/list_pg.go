@@ -99,9 +99,25 @@ var ofSetUp = []mutant{
 	{name: "the server is given no limit for a silent session", edits: []edit{
 		{"pg/settings.go", "{name: \"idle_session_timeout\", value: ms(c.SessionTimeout),", "{name: \"idle_session_timeout\", value: \"0\","}}},
 	{name: "a session is opened on an old primary", test: "pg TestAnOldPrimaryIsNotGoneBackTo", edits: []edit{
-		{"pg/timeline.go", "\t\tif seen != nil && t.before(*seen) {\n", "\t\tif seen != nil && seen.before(t) && t.before(*seen) {\n"}}},
+		{"pg/timeline.go", "\treturn t.system == h.latest.system && t.replacedBy(h.latest) || slices", "\treturn slices"}}},
+	{name: "a token is drawn at an old primary", test: "pg TestAReplacedServerIsAskedNothing", edits: []edit{
+		{"pg/query.go", " && !q.connector.replaced(q.conn.timeline) {", " {"}}},
+	{name: "sessions of two clusters have locks", test: "pg TestAnotherClusterUnderTheSameName", edits: []edit{
+		{"pg/timeline.go", "(t.system != latest.system || t.number < latest.number)", "t.system == latest.system && t.number < latest.number"}}},
+	{name: "a cluster that was left is gone back to", test: "pg TestAnotherClusterUnderTheSameName", edits: []edit{
+		{"pg/timeline.go", " || slices.Contains(h.left, t.system)", " || slices.Contains(h.left[:0], t.system)"}}},
+	{name: "a question tells nobody that it has met the new primary", test: "pg TestAQuestionMeetsTheNewPrimary", edits: []edit{
+		{"pg/timeline.go", "\t\t\t\tc.moved()\n", "\t\t\t\t_ = c.moved\n"}}},
+	{name: "a solo session of an old primary that is told late is given out", test: "pg TestASessionOfTheOldPrimaryIsToldLate", edits: []edit{
+		{"pg/open.go", "\tif p.connector.replaced(s.timeline) {", "\tif p.closing && p.connector.replaced(s.timeline) {"}}},
+	{name: "a shared session of an old primary that is told late is given out", test: "pg TestASessionOfTheOldPrimaryIsToldLate", edits: []edit{
+		{"pg/open.go", "\tif p.closing || p.connector.replaced(s.timeline) {", "\tif p.closing {"}}},
 	{name: "a standby is accepted", test: "pg TestALaterSessionElsewhereIsRefused", edits: []edit{
-		{"pg/setup.go", "\tif s.identity.recovery {\n\t\treturn errStandby\n\t}\n", ""}}},
+		{"pg/setup.go", "\tcase s.identity.recovery && database != \"\": // the probe has found a primary\n\t\treturn errDemoted\n\tcase s.identity.recovery:\n\t\treturn errStandby\n", ""}}},
+	{name: "a demoted primary refuses all who wait", test: "pg TestALaterSessionElsewhereIsRefused", edits: []edit{
+		{"pg/connecterror.go", "e.permanent = !errors.Is(err, errDemoted)", "e.permanent = true"}}},
+	{name: "no host is tried after one that was demoted", test: "pg TestAHostThatWasDemoted", edits: []edit{
+		{"pg/source.go", " && !errors.Is(err, errDemoted) {", " {"}}},
 	{name: "a read of pgx's in the background stays with a connection of database/sql's", test: "pg TestASlowWriteLeavesNoReaderBehind", edits: []edit{
 		{"pg/source.go", "if err := endBackgroundRead(ctx, std.Conn().PgConn()); err != nil {", "if err := ctx.Err(); err != nil {"}}},
 	{name: "a session that ended before its opening was told stays in the pool", test: "pg TestASharedSessionThatEndsBeforeItsOpeningIsTold", edits: []edit{

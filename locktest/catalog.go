@@ -14,7 +14,7 @@ func (s *Server) who(q *pgfake.Statement) {
 	q.Columns = 6
 	for _, row := range s.table.Rows(q.Wanted()...) {
 		app, began := s.about(row.PID)
-		q.Text(strconv.FormatInt(row.ID, 10), pid(row.PID), app, "", strconv.FormatInt(began.Unix(), 10), strconv.FormatBool(row.Granted))
+		q.Text(strconv.FormatInt(row.ID, 10), pid(row.PID), app, "", strconv.FormatInt(began.UnixMicro(), 10), strconv.FormatBool(row.Granted))
 	}
 }
 

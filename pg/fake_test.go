@@ -24,6 +24,7 @@ type fakeServer struct {
 	noKey    bool                                         // it sends no BackendKeyData, as some proxies do
 	turnAway string                                       // the code by which it refuses everybody
 	dial     func(ctx context.Context, addr string) error // may refuse a connection; errMute: nobody answers on it
+	gone     func()                                       // is called when a client has gone, before its locks are free
 
 	table pgfake.Table
 
@@ -190,6 +191,9 @@ func (f *fakeServer) who(q *question) {
 }
 
 func (f *fakeServer) end(s *fakeSession) {
+	if f.gone != nil {
+		f.gone()
+	}
 	f.change(func() { delete(f.sessions, s.PID) })
 	f.table.End(s.PID)
 }

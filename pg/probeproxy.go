@@ -23,21 +23,11 @@ func (p *prober) probeProxy(ctx context.Context, s *setUp) error {
 		}
 	}
 	lock := newLockProbe()
-	if err := p.first.exchange(ctx, "probing a lock", lock.take); err != nil {
-		return err
-	}
-	if err := p.peers[0].exchange(ctx, "probing a lock", lock.refuse); err != nil {
-		return err
-	}
-	if err := lock.check(); err != nil {
+	if err := p.leaveLock(ctx, lock); err != nil {
 		return err
 	}
 	readOnly := ask(readOnlySQL)
-	s.before = []*command{lock.release}
-	if err := s.run(ctx, readOnly); err != nil {
-		return errors.Join(lock.check(), err)
-	}
-	if err := errors.Join(lock.check(), checkReadOnly(readOnly)); err != nil {
+	if err := errors.Join(s.run(ctx, readOnly), checkReadOnly(readOnly)); err != nil {
 		return err
 	}
 	if err := p.leaveStatement(ctx, lock); err != nil {
@@ -109,6 +99,28 @@ func (p *prober) compare(ctx context.Context, round int) error {
 func refusesTransactions(err error) bool {
 	server, ok := asType[*pgconn.PgError](err)
 	return ok && server.Code == "08P01" && !strings.Contains(server.Message, "query_wait_timeout")
+}
+
+// leaveLock begins the probe of the lock. Meanwhile a peer takes another lock, prepares a statement, and is gone: the proxy has to remove both.
+func (p *prober) leaveLock(ctx context.Context, lock lockProbe) error {
+	left, prepare := newLeftLock(), &command{prepare: &tryStatement}
+	err := each(2, func(i int) error {
+		if i == 0 {
+			return p.first.exchange(ctx, "probing a lock", lock.take)
+		}
+		return p.peers[0].exchange(ctx, "probing a lock", prepare, left.take)
+	})
+	if err := errors.Join(err, lock.check(), left.check(), checkPrepared([]*command{prepare})); err != nil {
+		return err
+	}
+	p.abandon()
+	if err := p.peers[0].exchange(ctx, "probing a lock", lock.refuse); err != nil {
+		return err
+	}
+	if err := lock.check(); err != nil {
+		return err
+	}
+	return errors.Join(p.comesFree(ctx, left, lock.release), lock.check())
 }
 
 // leaveStatement ends the probe of the lock, and prepares a statement on each peer: a session that finds it there already was

@@ -51,6 +51,8 @@ type scope struct {
 	probe        func(p *prober, ctx context.Context, s *setUp, proxied bool) error
 	// cure is what an error says where a proxy does not keep the backend.
 	cure string
+	// keeps is the error where a proxy keeps the locks of a client that has gone.
+	keeps error
 	// advice is what to do about the last word of a pooler that ends a session by a limit of its own.
 	advice map[string]string
 	// slow is added to what was not answered while a session was opened.
@@ -78,7 +80,7 @@ func newConnectionScope(c *Config) *scope {
 			}
 			return p.probeDirect(ctx, s)
 		},
-		cure: poolerCure,
+		cure: poolerCure, keeps: errKeepsLocks,
 	}
 }
 
@@ -102,7 +104,7 @@ func newTransactionScope(c *Config) *scope {
 		prepares:     append([]*statement{&chainStatement, &renewStatement}, statements...),
 		firstFailure: firstFailure,
 		probe:        func(p *prober, ctx context.Context, s *setUp, _ bool) error { return p.probeTransaction(ctx, s) },
-		cure:         statementCure,
+		cure:         statementCure, keeps: errKeepsTransactionLocks,
 		advice: map[string]string{
 			"idle transaction timeout": " (the pooler's idle_transaction_timeout must be longer than the interval of WithHealth)",
 			"transaction timeout":      " (the pooler's transaction_timeout must be 0: a session is always in a transaction)",

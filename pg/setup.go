@@ -14,7 +14,6 @@ type setUp struct {
 	scope     *scope
 	wire      *wire
 	settings  []setting
-	before    []*command // sent first, in the same flight
 	further   []*command // sent last, in the same flight
 	undo      []*command // ends what the further commands have begun
 
@@ -71,7 +70,7 @@ func (s *setUp) commands() []*command {
 // run does all of it. The further commands go in the same flight, after the session's own.
 func (s *setUp) run(ctx context.Context, further ...*command) error {
 	s.asked, s.further = time.Now(), further
-	rollback, flight := s.wire.rollback(), slices.Concat(s.before, s.commands(), further, s.scope.renew())
+	rollback, flight := s.wire.rollback(), slices.Concat(s.commands(), further, s.scope.renew())
 	s.clean = slices.Concat(rollback, s.clean)
 	if len(rollback) > 0 { // by itself: a pooler may take another backend after it
 		if err := s.wire.exchange(ctx, "ending the transaction that was left open", rollback...); err != nil {
@@ -112,6 +111,13 @@ func (s *setUp) checkClean() error {
 
 var errNoReset = unsafeBecause("a proxy hands out sessions with what an earlier client left in them, our own " +
 	"statements and so locks as well; let it reset them (server_reset_query = DISCARD ALL)")
+
+var errKeepsLocks = unsafeBecause("a proxy keeps the locks of a client that has gone, so nobody could take the locks of a process that was killed; " +
+	"let it reset its sessions (PgBouncer: server_reset_query = DISCARD ALL)")
+
+var errKeepsTransactionLocks = unsafeBecause("a proxy keeps the locks of a client that has gone in the midst of a transaction, as one does that rolls " +
+	"back and uses the server connection again (pgcat): nobody could take the locks of a process that was killed; connect to PostgreSQL directly, or " +
+	"through a pooler that closes the server connection, as PgBouncer does")
 
 // wasThere reports that a statement could not be prepared since it has been prepared before.
 func wasThere(err error) bool { return sqlState(err) == "42P05" }

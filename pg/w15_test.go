@@ -60,15 +60,18 @@ func TestW15_RoundTripsToOpen(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
 	for name, c := range map[string]struct {
-		dsn  string
-		most int
+		dsn         string
+		transaction bool
+		most        int
 	}{
-		"direct, scram":   {d.tcpDSN(), 12},
-		"behind a pooler": {startBouncer(t, d, map[string]string{"pool_mode": "session"}), 40}, // 9 of them are waited for while others are
+		"direct, scram": {d.tcpDSN(), false, 12},
+		// 9 of them are waited for while others are. One more is needed for each time that the lock of a client which has gone is not free yet.
+		"behind a pooler":                         {startBouncer(t, d, map[string]string{"pool_mode": "session"}), false, 45},
+		"behind a pooler that pools transactions": {startBouncer(t, d, map[string]string{"pool_mode": "transaction"}), true, 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, flights := countFlights(t, c.dsn)
-			connector, _ := probed(t, source, Config{})
+			connector, _ := probed(t, source, Config{InTransaction: c.transaction})
 			if flights.count > c.most {
 				t.Errorf("%d flights to open", flights.count)
 			}

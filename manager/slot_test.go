@@ -152,7 +152,6 @@ func TestSlotsAreGivenInOrder(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	for i := range callers {
 		calls[i] = make(chan *manager.Slot, 1)
-		before := m.Stats().Waiting
 		go func() {
 			ctx := ctx
 			if i != 2 {
@@ -165,7 +164,8 @@ func TestSlotsAreGivenInOrder(t *testing.T) {
 			order <- i
 			calls[i] <- slot
 		}()
-		eventually(t, "the call is queued", func() bool { return m.Stats().Waiting > before })
+		// The first waits for both slots, and each of the others behind it.
+		eventually(t, "the call is queued", func() bool { return m.Stats().Waiting == 2+i })
 	}
 	_, err := m.TryAcquireSlot(bounded(t), "k", 2)
 	wantIs(t, err, manager.ErrNotAcquired)

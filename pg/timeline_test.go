@@ -174,8 +174,9 @@ func checkToldLate(t *testing.T, f *fakeServer, p *Pool, use Use, number uint32)
 	t.Helper()
 	c := newCaller(int64(number))
 	gate, busy, asked := make(chan struct{}), make(hold), make(chan error, 1)
-	p.first().end()
-	<-p.first().gone
+	first := p.first()
+	first.end()
+	<-first.gone
 	synctest.Wait()
 	f.change(func() { f.dial = func(context.Context, string) error { <-gate; return nil } })
 	go func() {

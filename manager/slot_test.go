@@ -188,6 +188,22 @@ func TestSlotsAreGivenInOrder(t *testing.T) {
 	}
 }
 
+// A try is answered by the server, however long that takes: a slot that is free is not refused since the answer was late.
+func TestATryOfASlotWaitsForTheServer(t *testing.T) {
+	var gate atomic.Int64
+	m := open(t, manager.WithHook(func(of int64, step string) {
+		if of == gate.Load() && step == "try" {
+			<-time.After(300 * time.Millisecond) // a try waits for a third of that behind another caller
+		}
+	}))
+	gate.Store(m.Key("k#gate").ID())
+	slot, err := m.TryAcquireSlot(bounded(t), "k", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	freeSlot(t, slot)
+}
+
 // A try does not pass whoever has the gate, although slots are free.
 func TestATryDoesNotPassTheGate(t *testing.T) {
 	m := open(t)

@@ -116,13 +116,17 @@ func (s *slotting) rest() []AcquireOption {
 	return []AcquireOption{WithWaitTimeout(max(time.Until(s.by), 1))}
 }
 
-// passGate acquires the gate.
+// passGate acquires the gate. A try asks once, for as long as the server takes to answer, before it waits.
 func (s *slotting) passGate() (err error) {
 	bound := s.rest()
+	retry := func(o *acquireOptions) { o.retry = s.options.retry }
 	if s.terms.Try {
+		if s.gate, err = s.m.acquire(s.ctx, s.gateKey(), s.terms, []AcquireOption{retry}); reasonOf(err) != ErrNotAcquired { //nolint:errorlint // that very value
+			return err
+		}
 		bound = []AcquireOption{WithWaitTimeout(gatePatience)}
 	}
-	s.gate, err = s.m.acquire(s.ctx, s.gateKey(), actor.Terms{}, append(bound, func(o *acquireOptions) { o.retry = s.options.retry }))
+	s.gate, err = s.m.acquire(s.ctx, s.gateKey(), actor.Terms{}, append(bound, retry))
 	if s.terms.Try && reasonOf(err) == ErrWaitTimeout { //nolint:errorlint // that very value: the cause of the context may be another's
 		return ErrNotAcquired
 	}

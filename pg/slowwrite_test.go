@@ -88,6 +88,7 @@ func TestAWriteBlocksNoLongerThanTheTrust(t *testing.T) {
 	noLeaks(t)
 	for name, use := range bothKinds {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait
 			c := fullConn{full: new(atomic.Bool), blocked: make(chan time.Time, 8)}
 			config := parsed(t, newDatabase(t).dsn())
 			dial := config.DialFunc

@@ -80,7 +80,6 @@ func (m *Manager) terms(ctx context.Context, k Key, o *acquireOptions, l *Lock) 
 		if err := o.retry.validate(); err != nil {
 			return nil, err
 		}
-		retry = o.retry
 	}
 	bad := o.checkWaitTimeout()
 	switch {

@@ -227,10 +227,15 @@ func (c exitsAtItsEnd) Err() error {
 func TestW21_AContextThatExitsWhenItEnds(t *testing.T) {
 	s := server(t)
 	m, other := openOn(t, s), openOn(t, s)
-	theirs := acquire(t, other, "theirs")
 	inner, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ctx := exitsAtItsEnd{inner}
+	endsAsCancelled(exitsAtItsEnd{inner}, t, m, other, cancel)
+}
+
+// endsAsCancelled has a hold, a wait and work end with a context, and wants of each what it wants of a context that is cancelled.
+func endsAsCancelled(ctx context.Context, t *testing.T, m, other *manager.Manager, cancel func()) {
+	t.Helper()
+	theirs := acquire(t, other, "theirs")
 	lock, err := m.Acquire(ctx, "k")
 	if err != nil {
 		t.Fatal(err)
@@ -272,35 +277,9 @@ func TestW21_AContextWhoseCausePanics(t *testing.T) {
 	for name, cause := range map[string]error{"a nil pointer": (*causeError)(nil), "Unwrap exits": exitingError{}} {
 		t.Run(name, func(t *testing.T) {
 			m, other := openOn(t, s), openOn(t, s)
-			theirs := acquire(t, other, "theirs")
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
-			lock, err := m.Acquire(ctx, "k")
-			if err != nil {
-				t.Fatal(err)
-			}
-			waits := acquiring(ctx, t, m, "theirs")
-			inside := make(chan struct{})
-			worked := fateOf(only(func() error {
-				return m.Do(ctx, "work", func(hold context.Context) error {
-					close(inside)
-					inTime(t, "the end of the work's context", hold.Done())
-					return nil
-				})
-			}))
-			ended(t, "the work has begun", inside)
-			cancel(cause)
-			inTime(t, "the end of the hold", lock.Done())
-			wantIs(t, lock.Err(), context.Canceled)
-			if got, ok := inTime(t, "the end of the wait", waits); ok {
-				wantIs(t, got.err, context.Canceled)
-			}
-			if got, ok := inTime(t, "the end of the work", worked); ok && (got.err != nil || got.panicked != nil || got.exited) {
-				t.Errorf("Do: %v", got)
-			}
-			takeAndRelease(t, m, "k")
-			release(t, theirs)
-			closesNow(t, m)
+			endsAsCancelled(ctx, t, m, other, func() { cancel(cause) })
 		})
 	}
 }

@@ -1,12 +1,9 @@
 package manager_test
 
 import (
-	"net/url"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
@@ -16,13 +13,7 @@ import (
 // The tables of tokens are dropped, or become those of another version, while they are in use: who holds a lock releases it, who comes is told
 // what is wrong, and Close returns. When they are there again, so are tokens.
 func TestTablesThatGoWhileInUse(t *testing.T) {
-	s, database := pgtest.NewDatabase(t)
-	leakFree(t, s)
-	at := s.DSNOf(database) + "&application_name=" + url.PathEscape(applicationName)
-	conn, err := pgx.Connect(bounded(t), at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, conn := ownDatabase(t)
 	defer closeConn(t, conn.Close)
 	do := func(sql string) {
 		t.Helper()

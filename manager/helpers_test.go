@@ -40,6 +40,20 @@ func dsn(s *pgserver.Server) string {
 	return s.DSN() + "&application_name=" + url.PathEscape(applicationName)
 }
 
+// ownDatabase makes a database for a test that changes its catalog or Lockkeeper's schema, and connects to it. At its end nothing of the test may be
+// left.
+func ownDatabase(t *testing.T) (at string, conn *pgx.Conn) {
+	t.Helper()
+	s, database := pgtest.NewDatabase(t)
+	leakFree(t, s)
+	at = s.DSNOf(database) + "&application_name=" + url.PathEscape(applicationName)
+	conn, err := pgx.Connect(bounded(t), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at, conn
+}
+
 // bounded is the context of a call that must return.
 func bounded(t *testing.T) context.Context {
 	t.Helper()

@@ -1,15 +1,11 @@
 package manager_test
 
 import (
-	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -118,13 +114,7 @@ func TestViewOfLocks(t *testing.T) {
 
 // A session that ends while the server is to end it is gone: the server says that it has sent no signal.
 func TestTerminateOfASessionThatEndsMeanwhile(t *testing.T) {
-	s, database := pgtest.NewDatabase(t)
-	leakFree(t, s)
-	at := s.DSNOf(database) + "&application_name=" + url.PathEscape(applicationName)
-	conn, err := pgx.Connect(bounded(t), at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, conn := ownDatabase(t)
 	defer closeConn(t, conn.Close)
 	// In this database there is another function of that name, which answers as the server's does then.
 	if _, err := conn.Exec(bounded(t), `ALTER FUNCTION pg_catalog.pg_terminate_backend RENAME TO pg_terminate_backend_of_the_server;

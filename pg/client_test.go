@@ -138,6 +138,26 @@ func (c *caller) take(t testing.TB, p *Pool) Session {
 	return a.session
 }
 
+// takeOwn takes the lock on a dedicated session.
+func (c *caller) takeOwn(t testing.TB, p *Pool) *Solo {
+	t.Helper()
+	own := c.reserve(t, p, UseDedicated)
+	if a := c.on(t, own, OpTry); !a.ok || a.err != nil {
+		t.Fatalf("lock %d: granted=%v, %v", c.r.ID, a.ok, a.err)
+	}
+	return own
+}
+
+// takeOn takes the lock on a session of that use: shared or dedicated.
+func (c *caller) takeOn(t testing.TB, p *Pool, use Use) *session {
+	t.Helper()
+	if use == UseDedicated {
+		return &c.takeOwn(t, p).session
+	}
+	c.take(t, p)
+	return &p.first().session
+}
+
 // release unlocks, and the server must have had the lock.
 func (c *caller) release(t testing.TB, s Session) {
 	t.Helper()

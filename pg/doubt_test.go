@@ -45,9 +45,7 @@ func failStatement(t *testing.T, code string, op Op, n int64, done, sharedFrom i
 	}
 	neighbour, other := newCaller(50), newCaller(51)
 	s := neighbour.take(t, p)
-	if a := other.on(t, other.reserve(t, p, UseDedicated), OpTry); !a.ok {
-		t.Fatalf("%+v", a)
-	}
+	other.takeOwn(t, p)
 	if op == OpUnlock {
 		for _, c := range callers {
 			c.take(t, p)
@@ -144,9 +142,7 @@ func TestCancelledBatches(t *testing.T) {
 	d := newDatabase(t)
 	p := openDSN(t, d.dsn(), quick())
 	other := newCaller(5000)
-	if a := other.on(t, other.reserve(t, p, UseDedicated), OpTry); !a.ok {
-		t.Fatalf("%+v", a)
-	}
+	other.takeOwn(t, p)
 	callers := newCallers(span(1, 500))
 	for i, c := range callers {
 		c.r.Shared = i%3 == 0

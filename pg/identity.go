@@ -17,10 +17,15 @@ import (
 // the database's name has its bytes beyond ASCII as \nnn, since client_encoding converts them.
 var askStatement = statement{"lockkeeper_ask", `SELECT pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ',
  pg_catalog.pg_is_in_recovery(), ' ',
- (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, ' ',
- COALESCE((SELECT (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text
+ ` + microseconds("pg_catalog.pg_postmaster_start_time()") + `, ' ',
+ COALESCE((SELECT ` + microseconds("a.backend_start") + `::pg_catalog.text
   FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a), '-'), ' ',
  pg_catalog.encode(` + databaseBytes + `, 'escape'::pg_catalog.text))`, nil}
+
+// microseconds is a time in whole microseconds since 1970, as [time.UnixMicro] reads it.
+func microseconds(of string) string {
+	return "(pg_catalog.date_part('epoch', " + of + ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+}
 
 // identity is the answer, taken apart.
 type identity struct {

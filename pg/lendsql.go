@@ -20,12 +20,8 @@ const lendSQL = `SELECT pg_catalog.concat_ws(' ', pg_catalog.set_config('idle_in
  pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_version_num'))`
 
 // backSQL asks what a transaction has left: whether the session holds the lock, and has the statements to release it and to be asked.
-const backSQL = `SELECT pg_catalog.concat_ws(' ',
- (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
-  AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'::pg_catalog.text
-  AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.classid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
-  AND l.objid OPERATOR(pg_catalog.=) $2::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
-   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())),
+var backSQL = `SELECT pg_catalog.concat_ws(' ',
+ (SELECT pg_catalog.count(*) FROM ` + ownLock("'ExclusiveLock'", "$1", "$2") + `),
  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) ANY ('{` +
 	"lockkeeper_unlock,lockkeeper_ask" + `}'::pg_catalog.text[])))`
 

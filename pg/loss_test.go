@@ -132,9 +132,7 @@ func takeAll(t *testing.T, p *Pool) lockers {
 	if a := l.waited.on(t, l.waited.reserve(t, p, UseWaiting), OpWait); !a.ok {
 		t.Fatalf("%+v", a)
 	}
-	if a := l.dedicated.on(t, l.dedicated.reserve(t, p, UseDedicated), OpTry); !a.ok {
-		t.Fatalf("%+v", a)
-	}
+	l.dedicated.takeOwn(t, p)
 	l.waiting.submit(l.waiting.reserve(t, p, UseWaiting), OpWait)
 	return l
 }

@@ -103,17 +103,7 @@ func TestAWriteBlocksNoLongerThanTheTrust(t *testing.T) {
 				}
 			}})
 			holder := newCaller(1)
-			var s *session
-			if use == UseShared {
-				holder.take(t, p)
-				s = &p.first().session
-			} else {
-				own := holder.reserve(t, p, use)
-				if a := holder.on(t, own, OpTry); !a.ok {
-					t.Fatalf("%+v", a)
-				}
-				s = &own.session
-			}
+			s := holder.takeOn(t, p, use)
 			c.full.Store(true)
 			until := receive(t, c.blocked)
 			holder.lost(t, CauseSilence)

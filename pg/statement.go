@@ -53,7 +53,7 @@ var (
 	// (The view pg_stat_activity would be 1 ms more for each session that opens: it joins two catalogs.)
 	// (The ids are looked up in a hash, which the planner would not choose for a join: 512 of them among 10,000 locks took 190 ms.)
 	whoStatement = statement{"lockkeeper_who", `SELECT k.id::pg_catalog.text, l.pid::pg_catalog.text, a.application_name, pg_catalog.host(a.client_addr),
- (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text, l.granted::pg_catalog.text
+ ` + microseconds("a.backend_start") + `::pg_catalog.text, l.granted::pg_catalog.text
  FROM pg_catalog.pg_locks AS l CROSS JOIN LATERAL
  (SELECT (l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8 AS id) AS k
  LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(l.pid) AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
@@ -79,7 +79,7 @@ var (
 // lock in this mode: the backend may have others, of a trigger that runs at the log-in, or of whoever had it before where a pooler does not reset it.
 // The answer is a setting for as long as the transaction lasts, which is that of the message unless the session has one.
 // (The try is for the same mode: one for another would fail where others queue, although this session holds the lock.) waitText fills it in.
-const waitSQL = `DO $lockkeeper$
+var waitSQL = `DO $lockkeeper$
 DECLARE
  id CONSTANT pg_catalog.int8 := '%[1]d'::pg_catalog.int8;
  answer pg_catalog.text := 't';
@@ -90,11 +90,7 @@ BEGIN
   answer := 'f';
   IF pg_catalog.pg_try_advisory_lock%[2]s(id) THEN
    PERFORM pg_catalog.pg_advisory_unlock%[2]s(id);
-   IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
-    AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) '%[3]s'::pg_catalog.text
-    AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.classid OPERATOR(pg_catalog.=) '%[4]d'::pg_catalog.oid
-    AND l.objid OPERATOR(pg_catalog.=) '%[5]d'::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
-     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) THEN
+   IF EXISTS (SELECT FROM ` + ownLock("'%[3]s'", "'%[4]d'", "'%[5]d'") + `) THEN
     answer := 't';
    END IF;
   END IF;
@@ -105,6 +101,15 @@ $lockkeeper$; SELECT pg_catalog.current_setting('lockkeeper.answer')`
 
 // plainWaitSQL is for servers without PL/pgSQL.
 const plainWaitSQL = "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_advisory_lock%[2]s('%[1]d'::pg_catalog.int8) END"
+
+// ownLock is the row of pg_locks, as l, for a lock that this session has itself: in a mode, of an id of which these are the two halves.
+func ownLock(mode, high, low string) string {
+	return `pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text
+ AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) ` + mode + `::pg_catalog.text
+ AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2 AND l.classid OPERATOR(pg_catalog.=) ` + high + `::pg_catalog.oid
+ AND l.objid OPERATOR(pg_catalog.=) ` + low + `::pg_catalog.oid AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d
+  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())`
+}
 
 // waitText is waitSQL or plainWaitSQL for a lock. The functions of a shared lock end in "_shared"; pg_locks has the id in two halves.
 func waitText(sql string, id int64, shared bool) string {

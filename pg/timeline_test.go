@@ -43,9 +43,7 @@ func TestAnOldPrimaryIsNotGoneBackTo(t *testing.T) {
 	if err := old.Start(within(t)); err != nil { // it comes first in the DSN, and takes writes
 		t.Fatal(err)
 	}
-	if a := second.on(t, second.reserve(t, p, UseDedicated), OpTry); !a.ok {
-		t.Fatalf("%+v", a)
-	}
+	second.takeOwn(t, p)
 	if got := promoted.locks(t); len(got) != 2 {
 		t.Errorf("the new primary has %v", got)
 	}
@@ -74,9 +72,7 @@ func TestSessionsOnAnOldPrimaryAreGivenUp(t *testing.T) {
 		holder, next := newCaller(1), newCaller(2)
 		holder.take(t, p)
 		f.change(func() { f.facts.Timeline = "7000 0000000B" })
-		if a := next.on(t, next.reserve(t, p, UseDedicated), OpTry); !a.ok {
-			t.Fatalf("%+v", a)
-		}
+		next.takeOwn(t, p)
 		lost := holder.lost(t, CauseFailedOver)
 		if !strings.Contains(lost.err.Error(), "timeline 1,") || !strings.Contains(lost.err.Error(), "timeline 11") {
 			t.Errorf("lost because %v", lost.err)
@@ -141,9 +137,7 @@ func TestAQuestionMeetsTheNewPrimary(t *testing.T) {
 			p := openPool(t, f.source(t), Config{})
 			shared, dedicated := newCaller(1), newCaller(2)
 			shared.take(t, p)
-			if a := dedicated.on(t, dedicated.reserve(t, p, UseDedicated), OpTry); !a.ok {
-				t.Fatalf("%+v", a)
-			}
+			dedicated.takeOwn(t, p)
 			f.change(func() { f.facts.Timeline = text })
 			if _, err := p.Query(within(t), "asking", pidSQL); err != nil {
 				t.Fatal(err)
@@ -238,9 +232,7 @@ func TestAnotherClusterUnderTheSameName(t *testing.T) {
 			answers(text)
 			c := newCaller(id)
 			id++
-			if a := c.on(t, c.reserve(t, p, UseDedicated), OpTry); !a.ok {
-				t.Fatalf("%s: %+v", text, a)
-			}
+			c.takeOwn(t, p)
 			return c
 		}
 		refuses := func(text string) {

@@ -69,15 +69,7 @@ func TestTheClockDoesNotSpin(t *testing.T) {
 				f := newFake(t)
 				p := openPool(t, f.source(t), Config{})
 				c := newCaller(1)
-				var s *session
-				if use == UseShared {
-					c.take(t, p)
-					s = &p.first().session
-				} else {
-					own := c.reserve(t, p, use)
-					c.on(t, own, OpTry)
-					s = &own.session
-				}
+				s := c.takeOn(t, p, use)
 				wait(defaultInterval - 10*time.Millisecond)
 				answer := make(chan struct{})
 				f.onStatement(func(_ *fakeSession, q *question) { <-answer })

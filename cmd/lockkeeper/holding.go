@@ -45,10 +45,9 @@ func (s *signals) endOn(cancel context.CancelCauseFunc) {
 		for {
 			select {
 			case got := <-s.arrived:
-				switch number, _ := got.(syscall.Signal); number {
-				case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+				if number, ok := got.(syscall.Signal); ok && job.Ends(got) {
 					cancel(signalError{number})
-				default: // the others are for the command
+				} else { // the others are for the command
 					job.StopBy(got)
 				}
 			case <-s.over:
@@ -251,8 +250,7 @@ func (h *holding) stay(until time.Time) {
 	for {
 		select {
 		case got := <-h.signals.arrived:
-			switch got {
-			case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+			if job.Ends(got) {
 				h.releaseEarly(got)
 				return
 			}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -45,6 +46,22 @@ func killProcess(t *testing.T, pid int) {
 	}
 }
 
+// goesOnAfterStop waits until the shell's job has been stopped with a process that is a part of it, and lets both go on. The job ends when that process
+// is killed, with a status.
+func (s *screen) goesOnAfterStop(rest int, job string, status int) {
+	s.t.Helper()
+	s.expect(`Stopped`)
+	s.expect(`ready> `)
+	untilStopped(s.t, rest, true)
+	s.write("fg\n")
+	s.expect(job)
+	untilStopped(s.t, rest, false)
+	killProcess(s.t, rest)
+	s.expect(`ready> `)
+	s.write("echo status $?\n")
+	s.expect(fmt.Sprintf(`status %d\r\n`, status))
+}
+
 // Ctrl-Z stops also what the command has left in the background, and waits for.
 func TestTerminalCtrlZAfterTheCommand(t *testing.T) {
 	t.Parallel()
@@ -52,17 +69,7 @@ func TestTerminalCtrlZAfterTheCommand(t *testing.T) {
 	s.write("$LK run deploy -- sh -c 'sleep 1000 & echo $! >rest; exit 4'\n")
 	s.expect(`the lock is held until the rest of its process group`)
 	s.write("\x1a")
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	rest := s.pid("rest")
-	untilStopped(t, rest, true)
-	s.write("fg\n")
-	s.expect(`run deploy`)
-	untilStopped(t, rest, false)
-	killProcess(t, rest)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 4\r\n`)
+	s.goesOnAfterStop(s.pid("rest"), `run deploy`, 4)
 }
 
 // Ctrl-Z stops also those of the group that ignore it.
@@ -72,16 +79,7 @@ func TestTerminalCtrlZThatSomeIgnore(t *testing.T) {
 	s.write("$LK run deploy -- sh -c '(trap \"\" TSTP; exec sh -c \"echo \\$\\$ >rest; exec sleep 1000\") & wait; exit 5'\n")
 	rest := s.pid("rest")
 	s.write("\x1a")
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	untilStopped(t, rest, true)
-	s.write("fg\n")
-	s.expect(`run deploy`)
-	untilStopped(t, rest, false)
-	killProcess(t, rest)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 5\r\n`)
+	s.goesOnAfterStop(rest, `run deploy`, 5)
 }
 
 // A STOP of the command by somebody else stops the rest of the group too.
@@ -93,16 +91,7 @@ func TestTerminalStopOfTheCommandAlone(t *testing.T) {
 	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	untilStopped(t, rest, true)
-	s.write("fg\n")
-	s.expect(`run deploy`)
-	untilStopped(t, rest, false)
-	killProcess(t, rest)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 6\r\n`)
+	s.goesOnAfterStop(rest, `run deploy`, 6)
 }
 
 // Ctrl-Z in the grace after a loss: the command goes on afterwards, and ends in its own way.
@@ -116,15 +105,7 @@ func TestTerminalCtrlZInTheGrace(t *testing.T) {
 	d.must(t, d.terminate("deploy"))
 	s.expect(`ending\r\n`)
 	s.write("\x1a")
-	s.expect(`Stopped`)
-	s.expect(`ready> `)
-	s.write("fg\n")
-	s.expect(`run --grace 1h deploy`)
-	untilStopped(t, rest, false)
-	killProcess(t, rest)
-	s.expect(`ready> `)
-	s.write("echo status $?\n")
-	s.expect(`status 123\r\n`)
+	s.goesOnAfterStop(rest, `run --grace 1h deploy`, exitLost)
 	if _, err := os.Stat(filepath.Join(s.cmd.Dir, "tidy")); err != nil {
 		t.Error(err)
 	}

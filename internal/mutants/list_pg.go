@@ -35,7 +35,7 @@ var ofSessions = []mutant{
 	{name: "a wait keeps a lock that is granted at the end of its slice", test: "pg TestAReleaseAtTheEndOfASlice", edits: []edit{
 		{"pg/statement.go", "    answer := 't';\n   END IF;", "    answer := 'f';\n   END IF;"}}},
 	{name: "a wait takes another lock of its session for its own", test: "pg TestAWaitTakesNoOtherLockForItsOwn", edits: []edit{
-		{"pg/statement.go", "    AND l.objid OPERATOR(pg_catalog.=) '%[5]d'::pg_catalog.oid AND l.database", "    AND l.database"}}},
+		{"pg/statement.go", " AND l.objid OPERATOR(pg_catalog.=) ` + low + `::pg_catalog.oid AND l.database", " AND l.database"}}},
 	{name: "trust counts from the answer, not from the question", edits: []edit{
 		{"pg/reader.go", "s.trust(f.sent)", "s.trust(time.Now())"}}},
 	{name: "the health question is never sent", edits: []edit{
@@ -87,13 +87,13 @@ var ofSetUp = []mutant{
 	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{
 		{"pg/identity.go", "AS a), '-'), ' ',\n", "AS a), '-'), ':', CURRENT_USER, ' ',\n"}}},
 	{name: "the identity changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
-		{"pg/identity.go", " (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, ",
-			" pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), "}}},
+		{"pg/identity.go", "` + microseconds(\"pg_catalog.pg_postmaster_start_time()\") + `, ",
+			"pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), "}}},
 	{name: "the identity changes with client_encoding", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
 		{"pg/identity.go", "pg_catalog.encode(` + databaseBytes + `, 'escape'::pg_catalog.text)", "pg_catalog.current_database()"}}},
 	{name: "the start of a holder's session changes with extra_float_digits", test: "pg TestW14_SettingsDoNotChangeTheIdentity", edits: []edit{
-		{"pg/statement.go", " (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8::pg_catalog.text, ",
-			" (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.text, "}}},
+		{"pg/statement.go", "` + microseconds(\"a.backend_start\") + `::pg_catalog.text, ",
+			"(pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.text, "}}},
 	{name: "a connect timeout is a context.DeadlineExceeded", test: "manager TestW13HungServerIsNoContextError", edits: []edit{
 		{"pg/connecterror.go", "e.add(silence.Error(), nil)", "e.add(silence.Error(), context.DeadlineExceeded)"}}},
 	{name: "a Goexit of DialFunc is taken for a return", test: "pg TestW21_AFunctionThatPanicsOrEndsItsGoroutine", edits: []edit{

@@ -8,8 +8,18 @@ package job
 import (
 	"errors"
 	"os"
+	"syscall"
 	"time"
 )
+
+// Ends reports whether a signal ends a program that does not catch it, as it is meant to: HUP, INT, QUIT or TERM.
+func Ends(s os.Signal) bool {
+	switch s {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+		return true
+	}
+	return false
+}
 
 // Command is what is run.
 type Command struct {

@@ -220,8 +220,9 @@ func TestWatchHearsNoBeat(t *testing.T) {
 	}
 }
 
-// The watchdog's process ends with Close, and has no group any more then.
-func TestWatchdogCloses(t *testing.T) {
+// startWatchdog starts this program as a watchdog.
+func startWatchdog(t *testing.T) *Watchdog {
+	t.Helper()
 	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
 	program, err := os.Executable()
 	if err != nil {
@@ -231,6 +232,12 @@ func TestWatchdogCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+// The watchdog's process ends with Close, and has no group any more then.
+func TestWatchdogCloses(t *testing.T) {
+	w := startWatchdog(t)
 	r, _ := run(t, fakeHold{nil, func() error { return nil }}, "exit 6", w)
 	if r.Status != 6 {
 		t.Errorf("%+v", r)
@@ -245,15 +252,7 @@ func TestWatchdogCloses(t *testing.T) {
 
 // A watchdog that somebody has stopped does not keep lockkeeper from its end.
 func TestAStoppedWatchdogCloses(t *testing.T) {
-	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := StartWatchdog(program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := startWatchdog(t)
 	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 
@@ -23,9 +22,6 @@ const (
 	// tellAfter is when it is told that others of the group are waited for.
 	tellAfter = 2 * time.Second
 )
-
-// endSignals end a program that does not catch them.
-var endSignals = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
 
 // ForwardedSignals go on to the group.
 func ForwardedSignals() []os.Signal {
@@ -204,7 +200,7 @@ func (j *job) forward(s os.Signal) {
 	if !ok {
 		return
 	}
-	if slices.Contains(endSignals, number) {
+	if Ends(number) {
 		j.result.EndedBy = number
 	}
 	if err := j.signal(number); errors.Is(err, syscall.EPERM) && !j.result.Lost {

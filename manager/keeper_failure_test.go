@@ -62,8 +62,9 @@ func failures(t *testing.T, hook manager.Option, key string) {
 	work := func(ctx context.Context, m *manager.Manager, opts ...manager.AcquireOption) {
 		lock, err := m.Acquire(ctx, key, opts...)
 		if err == nil {
-			if before := last.Swap(lock); before != nil && before.Err() == nil {
-				t.Errorf("granted while another holds it: %v", lock.Err())
+			// A lock that was lost before it came here may find its successor, which is held.
+			if before := last.Swap(lock); before != nil && before.Err() == nil && lock.Err() == nil {
+				t.Error("granted while another holds it")
 			}
 			err = lock.Release(bounded(t))
 		}

@@ -13,6 +13,8 @@ const (
 	// The pauses grow by a factor of 4, so that few round trips are made. After a longest one the backend that has the lock is looked for.
 	firstPause   = 5 * time.Millisecond
 	longestPause = time.Second
+	// soughtAtOnce is how many connections it is looked for by: more than a proxy is likely to have idle so soon.
+	soughtAtOnce = 4
 )
 
 const whatIsLeft = "waiting until a proxy has released the lock of a client that has gone"
@@ -60,26 +62,34 @@ func (p *prober) comesFree(ctx context.Context, left lockProbe, further ...*comm
 	}
 }
 
-// seek asks by a further connection for the backend of the abandoned peer. Where it gets that backend with the lock, the proxy is not safe, however
-// fast it is, and the lock is released. That it gets none, or another backend, says nothing.
+// seek asks by further connections for the backend of the abandoned peer. Where it gets that backend with the lock, the proxy is not safe, however
+// fast it is, and the lock is released. That it gets none, or other backends, says nothing. It has all of them at the same time, since a proxy
+// may give the one that was used last to every client.
 func (p *prober) seek(ctx context.Context, scope *scope, key []byte) error {
 	short, cancel := context.WithTimeout(ctx, p.attempt.limit/2) // a pooler may have no session to spare
 	defer cancel()
-	w, err := p.connector.obtain(short, p.attempt, anything)
-	if err != nil {
-		return ctx.Err()
+	for range soughtAtOnce {
+		w, err := p.connector.obtain(short, p.attempt, anything)
+		if err != nil {
+			return ctx.Err()
+		}
+		defer func() {
+			_ = w.exchange(ctx, whatIsLeft, w.rollback()...) // a failure ends the connection
+			w.hangUp()
+		}()
+		backend := ask(backendSQL)
+		if err := w.exchange(short, whatIsLeft, slices.Concat(w.rollback(), asked(scope.begin), []*command{backend})...); err != nil {
+			return ctx.Err()
+		}
+		if reached, err := backend.text(); err == nil && reached == p.backends[1] {
+			return w.releaseLeft(ctx, scope, key)
+		}
 	}
-	defer func() {
-		_ = w.exchange(ctx, whatIsLeft, w.rollback()...) // a failure ends the connection
-		w.hangUp()
-	}()
-	backend := ask(backendSQL)
-	if err := w.exchange(short, whatIsLeft, slices.Concat(w.rollback(), asked(scope.begin), []*command{backend})...); err != nil {
-		return ctx.Err()
-	}
-	if reached, err := backend.text(); err != nil || reached != p.backends[1] {
-		return nil // it is another's
-	}
+	return nil
+}
+
+// releaseLeft releases the lock that a proxy has kept in this backend.
+func (w *wire) releaseLeft(ctx context.Context, scope *scope, key []byte) error {
 	unlock := ask(unlockSQL, key)
 	if err := w.exchange(ctx, whatIsLeft, unlock, &command{close: &tryStatement}); err != nil {
 		return err // the lock may have been released by this

@@ -212,13 +212,14 @@ func TestAnyBytesAreAKey(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	s := server(t)
-	m := open(t)
+	m := open(t, manager.WithCloseTimeout(soon))
 	holders := []*manager.Lock{acquire(t, m, "held"), acquire(t, m, "dedicated", manager.WithDedicatedSession())}
 	var waiters []<-chan acquired
 	for range 5 {
 		waiters = append(waiters, acquiring(bounded(t), t, m, "held"), acquiring(bounded(t), t, m, "dedicated", manager.WithDedicatedSession()))
 	}
 	inside := holders[0].Context()
+	eventually(t, "the connections that Open has closed are gone", func() bool { return connections(t, s) == m.Stats().Sessions.Total() })
 	var wg sync.WaitGroup
 	for range 10 { // at once, and twice each
 		wg.Go(func() {

@@ -68,6 +68,7 @@ func TestSessionsWithoutATransactionAreKept(t *testing.T) {
 	lock := acquire(t, m, "one", manager.WithDedicatedSession())
 	pid := sessionOf(t, s, lock)
 	release(t, lock)
+	eventually(t, "the session is back", func() bool { return m.Stats().Sessions.Idle == 1 })
 	lock = acquire(t, m, "two", manager.WithDedicatedSession())
 	if next := sessionOf(t, s, lock); next != pid {
 		t.Errorf("%d has the lock, and %d was free", next, pid)

@@ -47,7 +47,7 @@ type deploy struct {
 
 func (d *deploy) start(t *testing.T, ids manager.Option) *replica {
 	t.Helper()
-	r := &replica{m: openOn(t, d.s, ids)}
+	r := &replica{m: openOn(t, d.s, ids, manager.WithHealth(5*time.Second, 20*time.Second))}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	t.Cleanup(stop)

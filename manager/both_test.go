@@ -49,12 +49,20 @@ func bothIDs(key string) []int64 {
 	return ids
 }
 
-// wantHeldAtServer wants exactly these ids to be locked.
+// wantHeldAtServer wants exactly these ids to be locked. A wait inside of a hold, which has lasted for a while on a busy server, is shown by
+// shared locks until a moment after its end; they do not count.
 func wantHeldAtServer(t *testing.T, s *pgserver.Server, ids ...int64) {
 	t.Helper()
+	shown := make(map[int64]bool)
+	for _, row := range query(t, s, `SELECT (classid::int8 << 32) | objid::int8 FROM pg_locks
+		WHERE locktype = 'advisory' AND objsubid = 1 AND granted GROUP BY 1 HAVING bool_and(mode = 'ShareLock')`) {
+		shown[number(t, row[0])] = true
+	}
 	var got []int64
 	for id := range held(t, s) {
-		got = append(got, id)
+		if !shown[id] || slices.Contains(ids, id) {
+			got = append(got, id)
+		}
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, ids) {
@@ -212,10 +220,10 @@ func TestBothWaitsAndTells(t *testing.T) {
 			_, err := v.between.Acquire(bounded(t), oneKey, manager.WithWaitTimeout(wait))
 			wantIs(t, err, manager.ErrWaitTimeout)
 			e := failure(t, err)
-			if e.Waited < wait || e.ID != lock.ID() || !strings.Contains(err.Error(), fmt.Sprint(lock.ID())) {
+			if e.Waited < wait || !strings.Contains(err.Error(), fmt.Sprint(e.ID)) {
 				t.Errorf("the error tells %+v", e)
 			}
-			return e.Holder != nil && e.Holder.ApplicationName == app
+			return e.ID == lock.ID() && e.Holder != nil && e.Holder.ApplicationName == app
 		})
 		waiting := acquiring(t.Context(), t, v.between, oneKey)
 		eventually(t, "it waits", func() bool { return queued(t, s, lock.ID()) == 1 })

@@ -47,8 +47,9 @@ func TestA1WaitingLeavesNoErrorsInTheLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			s := pgtest.New(t, pgserver.Options{Log: &log})
-			other := openOn(t, s)
-			m := openOn(t, s, append(c.opts, manager.WithWaitSlice(slice))...)
+			patient := manager.WithCloseTimeout(soon) // a backend whose client does not wait for its end says so
+			other := openOn(t, s, patient)
+			m := openOn(t, s, append(c.opts, manager.WithWaitSlice(slice), patient)...)
 			var theirs []*manager.Lock
 			for i := range c.keys {
 				theirs = append(theirs, acquire(t, other, fmt.Sprint("key ", i)))
@@ -93,7 +94,7 @@ func TestA1WaitingLeavesNoErrorsInTheLog(t *testing.T) {
 				wantIs(t, ended(t, "the end of a wait", call).err, manager.ErrClosed)
 			}
 			mark(t, s, "lk alone")
-			again := openOn(t, s, append(c.opts, manager.WithWaitSlice(slice))...)
+			again := openOn(t, s, append(c.opts, manager.WithWaitSlice(slice), patient)...)
 			mark(t, s, "lk opened")
 			last := acquiring(alone, t, again, key)
 			cancelAlone()

@@ -50,7 +50,7 @@ func TestI11UserCodeAndNeighbours(t *testing.T) {
 		for _, what := range []deed{blocks, panics, exits} {
 			t.Run(string(kind.where)+" "+string(what), func(t *testing.T) {
 				other, tr := open(t), newTrap(t)
-				m := tr.open(t, s, manager.WithHealth(300*time.Millisecond, 2*time.Second), manager.WithConnectTimeout(2*time.Second))
+				m := tr.open(t, s, manager.WithHealth(300*time.Millisecond, 8*time.Second), manager.WithConnectTimeout(2*time.Second))
 				busy := acquire(t, other, "busy")
 				ns := settle(t, m, 50)
 				ns.unharmed(t)

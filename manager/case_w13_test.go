@@ -17,6 +17,11 @@ func hungOptions() []manager.Option {
 		manager.WithConnectTimeout(500 * time.Millisecond), manager.WithRetry(manager.LinearRetry(3, time.Millisecond))}
 }
 
+// hungHolder are such options with which a busy machine does not lose a lock before the server hangs.
+func hungHolder() []manager.Option {
+	return append(hungOptions(), manager.WithHealth(200*time.Millisecond, 3*time.Second), manager.WithConnectTimeout(3*time.Second))
+}
+
 // hungCalls are the calls that a server which hangs leaves without an answer.
 var hungCalls = map[string]func(ctx context.Context, s *pgserver.Server, m *manager.Manager) error{
 	"Acquire": func(ctx context.Context, _ *pgserver.Server, m *manager.Manager) error {
@@ -39,7 +44,7 @@ var hungCalls = map[string]func(ctx context.Context, s *pgserver.Server, m *mana
 		return m.Do(ctx, "k", func(context.Context) error { return errors.New("f runs") })
 	},
 	"Open": func(ctx context.Context, s *pgserver.Server, _ *manager.Manager) error {
-		m, err := manager.Open(ctx, dsn(s), hungOptions()...)
+		m, err := manager.Open(ctx, dsn(s), append(hungOptions(), manager.WithConnectTimeout(3*time.Second))...)
 		if err == nil {
 			return errors.Join(errors.New("opened on a server that hangs"), m.Close(ctx))
 		}
@@ -141,7 +146,7 @@ func TestW13OwnContextIsFound(t *testing.T) {
 // W13. A hold that silence has ended is a loss, and no end of a context; nor is its release, or Close.
 func TestW13LossByHungServerIsNoContextError(t *testing.T) {
 	s := breakable(t)
-	m := openOn(t, s, hungOptions()...)
+	m := openOn(t, s, hungHolder()...)
 	lock := acquire(t, m, "k")
 	thaw := freeze(t, s)
 	ended(t, "the loss", lock.Context().Done())
@@ -179,7 +184,7 @@ func TestW13ReleaseByHungServerIsNoContextError(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := openOn(t, s, hungOptions()...)
+			m := openOn(t, s, hungHolder()...)
 			neighbour := acquire(t, m, "neighbour") // whose loss is told before the session is given up
 			var thaw func()
 			got, ok := inTime(t, "the call gives up by itself", fateOf(only(func() error {

@@ -16,7 +16,7 @@ func TestW1BackoffThatBlocks(t *testing.T) {
 	for _, where := range []place{inConstructor, inNextBackOff} {
 		t.Run(string(where), func(t *testing.T) {
 			other, tr := open(t), newTrap(t)
-			m := tr.open(t, s, manager.WithHealth(500*time.Millisecond, 500*time.Millisecond))
+			m := tr.open(t, s, manager.WithHealth(500*time.Millisecond, 8*time.Second))
 			busy, mine := acquire(t, other, "busy"), acquire(t, m, "mine", plainRetry)
 			pid := held(t, s)[mine.ID()]
 			entered := tr.set(where, blocks)

@@ -96,12 +96,25 @@ func TestW4LockOutlastsContextUntilFReturns(t *testing.T) {
 		for way, out := range waysOut {
 			t.Run(name+", f "+way, func(t *testing.T) {
 				s, m, other, third := server(t), open(t), open(t), open(t)
-				ctx, hangUp := end(bounded(t))
-				f := newStubborn(t)
-				do := fateOf(only(func() error {
-					return m.Do(ctx, "job", func(ctx context.Context) error { f.run(ctx); return out.leave() })
-				}))
-				ended(t, "f runs", f.in)
+				var hangUp func()
+				var f *stubborn
+				var do <-chan *fate[struct{}]
+				for in := false; !in; { // again where a busy machine has not come to f before the deadline
+					ctx, over := end(bounded(t))
+					running := newStubborn(t)
+					hangUp, f = over, running
+					do = fateOf(only(func() error {
+						return m.Do(ctx, "job", func(ctx context.Context) error { running.run(ctx); return out.leave() })
+					}))
+					select {
+					case <-f.in:
+						in = true
+					case got := <-do:
+						if !errors.Is(got.err, context.DeadlineExceeded) {
+							t.Fatal(got)
+						}
+					}
+				}
 				tryAndFail(t, other, "job")
 				waiting := acquiring(bounded(t), t, other, "job")
 				eventually(t, "another waits", func() bool { return isEnded(f.told) || queued(t, s, m.Key("job").ID()) == 1 })

@@ -49,9 +49,10 @@ func TestManyLocksFewSessions(t *testing.T) {
 	if got := held(t, s); len(got) != n {
 		t.Errorf("the server has %d locks of %d", len(got), n)
 	}
-	if got := connections(t, s); got < 1 || got > 4 {
-		t.Errorf("%d connections for %d locks", got, n)
-	}
+	eventually(t, "the connections are few", func() bool { // those that Open has closed end when the server has seen it
+		got := connections(t, s)
+		return got >= 1 && got <= 4
+	})
 	if stats := m.Stats(); stats.Held != n || stats.Keys != n || stats.Batches.Largest < 2 {
 		t.Errorf("%+v", stats)
 	}
@@ -87,9 +88,7 @@ func TestSessionLimitsHold(t *testing.T) {
 	ctx, cancel := context.WithCancel(bounded(t))
 	second := acquiring(ctx, t, m, "second", manager.WithDedicatedSession())
 	eventually(t, "the second queues for a session", func() bool { return m.Stats().Sessions.Queued == 6 })
-	if got := connections(t, s); got > 3+1 {
-		t.Errorf("%d connections, one of them the other's", got)
-	}
+	eventually(t, "there are three connections, and the other's", func() bool { return connections(t, s) <= 3+1 })
 	cancel()
 	wantIs(t, ended(t, "the withdrawal", second).err, context.Canceled)
 	release(t, first)
@@ -188,7 +187,7 @@ func TestReconnectsAfterRestart(t *testing.T) {
 
 // Close does not return before the server has let go of everything.
 func TestCloseLeavesNothingAtTheServer(t *testing.T) {
-	s, m, other := server(t), open(t), open(t)
+	s, m, other := server(t), open(t, manager.WithCloseTimeout(soon)), open(t)
 	for i := range 20 {
 		acquire(t, m, fmt.Sprint("shared ", i))
 	}

@@ -45,7 +45,7 @@ func TestDeadlockWithASetInOrder(t *testing.T) {
 				})
 			}
 			// It tries all, and again when it has waited for the first; both fail, so then it goes by order.
-			waits(2, 2)
+			waits(0, 3)
 			release(t, locks[0])
 			waits(1, 4)
 			if row.setCloses {

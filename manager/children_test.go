@@ -85,8 +85,8 @@ func countUp(ctx context.Context, m *manager.Manager, dsn string, n int) error {
 
 // childHold takes a lock, says so, and with each line that it is sent says what it thinks of it.
 func childHold(args []string) error {
-	m, err := manager.Open(context.Background(), args[0], manager.WithHealth(300*time.Millisecond, 300*time.Millisecond),
-		manager.WithSessionTimeout(1500*time.Millisecond))
+	m, err := manager.Open(context.Background(), args[0], manager.WithHealth(500*time.Millisecond, 3*time.Second),
+		manager.WithSessionTimeout(4500*time.Millisecond))
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func TestElect(t *testing.T) {
 
 func TestResign(t *testing.T) {
 	s := server(t)
-	one, two := openOn(t, s), openOn(t, s)
+	one, two := openOn(t, s, oneSlice()...), openOn(t, s, oneSlice()...)
 	wantIs(t, one.Leader("leader").Resign(bounded(t)), manager.ErrNotLeader)
 	first := elect(t, one)
 	term := first.leads(t)

@@ -23,7 +23,8 @@ func TestTimeoutNamesTheHolder(t *testing.T) {
 	theirs := acquire(t, other, "orders/42")
 	pid := held(t, s)[theirs.ID()]
 
-	deadline, cancel := context.WithTimeout(bounded(t), time.Second)
+	const bound = 4 * time.Second
+	deadline, cancel := context.WithTimeout(bounded(t), bound)
 	defer cancel()
 	calls := map[string]struct {
 		ctx  context.Context
@@ -31,7 +32,7 @@ func TestTimeoutNamesTheHolder(t *testing.T) {
 		want error
 	}{
 		"deadline":     {deadline, nil, context.DeadlineExceeded},
-		"wait timeout": {bounded(t), []manager.AcquireOption{manager.WithWaitTimeout(time.Second)}, manager.ErrWaitTimeout},
+		"wait timeout": {bounded(t), []manager.AcquireOption{manager.WithWaitTimeout(bound)}, manager.ErrWaitTimeout},
 	}
 	var wg sync.WaitGroup
 	for name, c := range calls {
@@ -46,7 +47,7 @@ func TestTimeoutNamesTheHolder(t *testing.T) {
 				h.Seen.Before(h.Since) {
 				t.Errorf("%s: holder %+v, want pid %d", name, e.Holder, pid)
 			}
-			if e.Waited < time.Second/2 || e.Key != "orders/42" || e.ID != theirs.ID() {
+			if e.Waited < bound/8 || e.Key != "orders/42" || e.ID != theirs.ID() {
 				t.Errorf("%s: %+v", name, e)
 			}
 			asked := "" // the second waiter has not asked

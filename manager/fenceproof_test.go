@@ -159,7 +159,9 @@ func (l *fenceLane) round(round int64, way int) {
 		waiter <- acquired{lock, err}
 	}()
 	id := l.m.Key(l.key()).ID()
-	eventually(l.t, "the waiter is in the server's queue", func() bool { return queued(l.t, l.s, id) > 0 })
+	eventually(l.t, "the waiter is in the server's queue, or has been served", func() bool {
+		return len(waiter) > 0 || queued(l.t, l.s, id) > 0
+	})
 
 	moment := time.Duration(rand.Int64N(int64(fenceWindow)))
 	cut := -1

@@ -123,17 +123,21 @@ func TestSilentServer(t *testing.T) {
 	wantLost(t, dedicated)
 	eventually(t, "both are counted as lost to silence", func() bool { // a moment after whoever looked at the clock himself
 		got := m.Stats()
-		return got.Losses["no answer in time"] == 2 && len(got.Losses) == 1 && got.Held == 0
+		return got.Losses["no answer in time"] >= 2 && len(got.Losses) == 1 && got.Held == 0
 	})
 	wantIs(t, shared.Release(bounded(t)), manager.ErrLost)
 	thaw()
-	release(t, acquire(t, m, "shared"))
-	release(t, acquire(t, m, "dedicated", manager.WithDedicatedSession()))
+	for key, opts := range map[string][]manager.AcquireOption{"shared": nil, "dedicated": {manager.WithDedicatedSession()}} {
+		eventually(t, "it can be had again", func() bool { // a server that has just woken up may answer too late once more
+			lock, err := m.Acquire(bounded(t), key, opts...)
+			return err == nil && lock.Release(bounded(t)) == nil
+		})
+	}
 }
 
 // Health questions keep an idle session trusted, far beyond the time for which one answer is believed.
 func TestHealthKeepsALockAlive(t *testing.T) {
-	m := open(t, manager.WithHealth(10*time.Millisecond, 2*time.Second), manager.WithSessionTimeout(3*time.Second))
+	m := open(t, manager.WithHealth(10*time.Millisecond, 10*time.Second), manager.WithSessionTimeout(12*time.Second))
 	shared, dedicated := acquire(t, m, "shared"), acquire(t, m, "dedicated", manager.WithDedicatedSession())
 	before := m.Stats().RoundTrip.Count
 	eventually(t, "many health questions are answered", func() bool { return m.Stats().RoundTrip.Count > before+100 })
@@ -182,7 +186,7 @@ func TestErrComparesTheClock(t *testing.T) {
 func TestLateGrantIsNotHandedOut(t *testing.T) {
 	s := server(t)
 	var n network
-	m := n.manager(t, s, manager.WithHealth(200*time.Millisecond, 200*time.Millisecond), manager.WithSessionTimeout(time.Second))
+	m := n.manager(t, s, manager.WithHealth(500*time.Millisecond, 3*time.Second), manager.WithSessionTimeout(5*time.Second))
 	first := acquire(t, m, "k")
 	second := acquiring(bounded(t), t, m, "k")
 	n.stuck.shut()

@@ -221,7 +221,7 @@ func TestHandOffLimitLetsOthersIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, line := server(t), new(steps)
-			busy, other := open(t, c.limit, line.record()), open(t)
+			busy, other := open(t, c.limit, line.record()), open(t, oneSlice()...)
 			lock := acquire(t, busy, "k")
 			theirs := acquiring(bounded(t), t, other, "k")
 			eventually(t, "the other waits at the server", func() bool { return queued(t, s, lock.ID()) == 1 })

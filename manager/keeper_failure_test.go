@@ -17,10 +17,11 @@ import (
 // next is granted, and the key works again.
 func TestKeeperFailsAtEveryStep(t *testing.T) {
 	var seen steps
+	always := []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
+		"try-own", "return", "ask-pause", "message paused", "message reserved"}
 	missing := func() (kinds []string) {
 		all := seen.kinds()
-		for _, step := range []string{"message acquire", "try", "wait", "grant", "unlock", "over", "settle", "refuse", "reserve",
-			"try-own", "return", "ask-pause", "message paused", "message reserved"} {
+		for _, step := range always {
 			if !slices.Contains(all, step) {
 				kinds = append(kinds, step)
 			}
@@ -40,6 +41,10 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 			var done atomic.Bool
 			// Some steps are only come to in some orders of events, so that the story may have to be told again.
 			for told := 0; !done.Load(); told++ {
+				if told == 200 && !slices.Contains(always, step) {
+					t.Logf("the story, told %d times, came to that step only once", told) // such as who holds, for one who has waited for long
+					break
+				}
 				if told == 200 {
 					t.Fatalf("the story, told %d times, did not come to that step again", told)
 				}
@@ -122,7 +127,7 @@ func failures(t *testing.T, hook manager.Option, key string) {
 // A key whose keeper fails too often is refused for a while, and the other keys are none the worse for it.
 func TestTooManyRestarts(t *testing.T) {
 	var bad atomic.Int64
-	m := open(t, manager.WithRestarts(2, 500*time.Millisecond), manager.WithHook(func(id int64, step string) {
+	m := open(t, manager.WithRestarts(2, 6*time.Second), manager.WithHook(func(id int64, step string) {
 		if id == bad.Load() && step == "try" {
 			panic("injected")
 		}

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func TestLocksAndTerminate(t *testing.T) {
 	if got.err != nil {
 		t.Fatal(got.err)
 	}
-	wantIs(t, stranger.Terminate(bounded(t), h), manager.ErrSessionGone)
+	eventually(t, "the session is gone", func() bool { return errors.Is(stranger.Terminate(bounded(t), h), manager.ErrSessionGone) })
 	release(t, got.lock)
 	closeNow(t, stranger)
 	if _, err := stranger.Locks(nil); err == nil { //nolint:staticcheck // that is the test

@@ -56,6 +56,11 @@ func attempts(n int) manager.RetryPolicy {
 	return manager.RetryPolicy{Attempts: n, Backoff: manager.LinearRetry(n, time.Millisecond).Backoff}
 }
 
+// oneSlice are options with which a wait is one statement, so that it stays in the server's queue.
+func oneSlice() []manager.Option {
+	return []manager.Option{manager.WithWaitSlice(20 * time.Second), manager.WithHealth(30*time.Second, 5*time.Second)}
+}
+
 // Of n attempts n-1 ask, with pauses of one, two, three steps between them, and the last waits in the server's queue.
 func TestLinearRetry(t *testing.T) {
 	s := server(t)
@@ -65,7 +70,7 @@ func TestLinearRetry(t *testing.T) {
 			var done steps
 			var pauses recorded
 			other := open(t)
-			m := open(t, done.record(), manager.WithRetry(pauses.policy(manager.LinearRetry(n, step))))
+			m := open(t, append(oneSlice(), done.record(), manager.WithRetry(pauses.policy(manager.LinearRetry(n, step))))...)
 			pauses.take() // Open looks at one
 			release(t, acquire(t, m, "a session of its own lies ready", manager.WithDedicatedSession()))
 			before := len(done.of("try", "poll", "wait"))
@@ -108,7 +113,7 @@ func TestLinearRetry(t *testing.T) {
 func TestDefaultWaitsAtOnce(t *testing.T) {
 	s, other := server(t), open(t)
 	var done steps
-	m := open(t, done.record())
+	m := open(t, append(oneSlice(), done.record())...)
 	theirs := acquire(t, other, "k")
 	waiting := acquiring(bounded(t), t, m, "k")
 	eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
@@ -129,7 +134,7 @@ func TestPollsWhereNoSessionIsFree(t *testing.T) {
 	first := acquiring(bounded(t), t, m, "one")
 	eventually(t, "the first waits at the server", func() bool { return queued(t, s, one.ID()) == 1 })
 	second := acquiring(bounded(t), t, m, "two")
-	eventually(t, "the second polls", func() bool { return len(done.of("poll")) == 2 }) // and so did the first, for a moment
+	eventually(t, "the second polls", func() bool { return len(done.of("poll")) >= 2 }) // and so did the first, for a moment
 	release(t, two)
 	release(t, ended(t, "the grant by a poll", second).lock)
 	release(t, one)

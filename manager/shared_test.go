@@ -153,7 +153,7 @@ func readersAreKeptOut(t *testing.T, m *manager.Manager) {
 // A writer in another process is in the server's queue: those who come later are not let in, there or here, once that is known here.
 func TestARemoteWriterIsNotPassed(t *testing.T) {
 	s := server(t)
-	one, two, three := openOn(t, s), openOn(t, s), openOn(t, s)
+	one, two, three := openOn(t, s), openOn(t, s, oneSlice()...), openOn(t, s)
 	reader := acquireShared(t, one, "k")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -15,9 +15,10 @@ import (
 // never is a takeover delay that no test waits for.
 const never = time.Hour
 
-// delayed are the options of managers whose takeover delay is d.
+// delayed are the options of managers whose takeover delay is d, which must be longer than the trust.
 func delayed(d time.Duration) []manager.Option {
-	return []manager.Option{manager.WithTakeoverDelay(d), manager.WithHealth(200*time.Millisecond, 300*time.Millisecond)}
+	trust := min(d*3/4, 20*time.Second)
+	return []manager.Option{manager.WithTakeoverDelay(d), manager.WithHealth(trust/8, trust*7/8)}
 }
 
 // endSession ends the session that has the lock, behind the back of its holder.
@@ -34,7 +35,7 @@ func endSession(t *testing.T, s *pgserver.Server, lock *manager.Lock) time.Time 
 // After a hold that has not ended cleanly the next holder is told when the delay is over, and not before: for one key and for a set.
 func TestTakeoverDelay(t *testing.T) {
 	s := migrated(t)
-	const d = time.Second
+	const d = 4 * time.Second
 	old, next := openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
 	lock := acquire(t, old, "takeover")
 	ended := endSession(t, s, lock)
@@ -168,7 +169,7 @@ func TestTakeoverWhenTheWorkHasEnded(t *testing.T) {
 // was waited for.
 func TestTakeoverByThoseWhoGiveUp(t *testing.T) {
 	s := migrated(t)
-	const d = 1500 * time.Millisecond
+	const d = 4 * time.Second
 	old, one, two := openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
 	lock := acquire(t, old, "give up")
 	ended := endSession(t, s, lock)
@@ -195,7 +196,7 @@ func TestTakeoverByThoseWhoGiveUp(t *testing.T) {
 // One who waits for the delay loses its session, and hears of that when the next has waited for some time already. That time counts once.
 func TestTakeoverCountsNoWaitTwice(t *testing.T) {
 	s := migrated(t)
-	const d = 2 * time.Second
+	const d = 4 * time.Second
 	var n network
 	old, cut, next := openOn(t, s, delayed(d)...), n.manager(t, s, delayed(d)...), openOn(t, s, delayed(d)...)
 	lock := acquire(t, old, "twice")

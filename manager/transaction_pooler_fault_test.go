@@ -106,8 +106,8 @@ func TestTransactionPoolerFullLockTable(t *testing.T) {
 // The limits of the role and of the database do not end a session, nor a wait.
 func TestTransactionPoolerOverridesTheRolesLimits(t *testing.T) {
 	p := behindPooler(t, nil)
-	for name, limit := range map[string]string{"statement_timeout": "300ms", "idle_in_transaction_session_timeout": "400ms",
-		"lock_timeout": "20ms", "transaction_timeout": "400ms"} {
+	for name, limit := range map[string]string{"statement_timeout": "2s", "idle_in_transaction_session_timeout": "2s",
+		"lock_timeout": "20ms", "transaction_timeout": "2s"} {
 		if len(query(t, p.Server, "SELECT FROM pg_settings WHERE name = '"+name+"'")) > 0 {
 			query(t, p.Server, fmt.Sprintf("ALTER DATABASE %s SET %s = '%s'", p.name, name, limit))
 		}
@@ -116,7 +116,7 @@ func TestTransactionPoolerOverridesTheRolesLimits(t *testing.T) {
 	lock := acquire(t, m, "k")
 	waits := acquiring(bounded(t), t, other, "k")
 	began := time.Now()
-	eventually(t, "five times the limit have passed", func() bool { return time.Since(began) > 2*time.Second })
+	eventually(t, "twice the limit has passed", func() bool { return time.Since(began) > 4*time.Second })
 	if err := lock.Err(); err != nil {
 		t.Error(err)
 	}
@@ -134,7 +134,7 @@ func TestTransactionPoolerOverridesTheRolesLimits(t *testing.T) {
 // childHoldPooled holds a lock behind a pooler in transaction mode.
 func childHoldPooled(args []string) error {
 	m, err := manager.Open(context.Background(), args[0], manager.WithTransactionPooler(),
-		manager.WithHealth(300*time.Millisecond, 300*time.Millisecond), manager.WithSessionTimeout(1500*time.Millisecond))
+		manager.WithHealth(500*time.Millisecond, 3*time.Second), manager.WithSessionTimeout(4500*time.Millisecond))
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func TestTransactionPoolerClientKilledOrFrozen(t *testing.T) {
 // The pooler is killed, paused and reloaded. A loss is told by its death alone.
 func TestTransactionPoolerKilledPausedReloaded(t *testing.T) {
 	p := behindPooler(t, nil)
-	m := p.open(t, manager.WithHealth(100*time.Millisecond, time.Second))
+	m := p.open(t, manager.WithHealth(100*time.Millisecond, 10*time.Second))
 	lock := acquire(t, m, "k")
 	p.Reload(map[string]string{"pool_mode": "transaction", "default_pool_size": "25"})
 	p.Pause()
@@ -199,8 +199,8 @@ func TestTransactionPoolerKilledPausedReloaded(t *testing.T) {
 // The pooler's own limit of idle transactions is obeyed where the health questions come sooner, and ends a session, with a word of what to
 // do, where they do not.
 func TestTransactionPoolerIdleTransactionTimeout(t *testing.T) {
-	p := behindPooler(t, map[string]string{"idle_transaction_timeout": "1"})
-	often, seldom := p.open(t, manager.WithHealth(200*time.Millisecond, 2*time.Second)), p.open(t)
+	p := behindPooler(t, map[string]string{"idle_transaction_timeout": "4"})
+	often, seldom := p.open(t, manager.WithHealth(200*time.Millisecond, 10*time.Second)), p.open(t, manager.WithHealth(20*time.Second, 20*time.Second))
 	kept, lost := acquire(t, often, "kept"), acquire(t, seldom, "lost")
 	ended(t, "the loss", lost.Done())
 	wantIs(t, lost.Err(), manager.ErrLost)
@@ -219,11 +219,12 @@ func TestTransactionPoolerTooSmall(t *testing.T) {
 	for size, enough := range map[string]bool{"1": false, "2": true} {
 		p := behindPooler(t, map[string]string{"default_pool_size": size})
 		if !enough {
-			err := p.refuses(t, manager.WithTransactionPooler(), manager.WithConnectTimeout(2*time.Second))
+			var err error
+			eventually(t, "the error says so", func() bool { // a busy server may not give the first one in time
+				err = p.refuses(t, manager.WithTransactionPooler(), manager.WithConnectTimeout(2*time.Second))
+				return strings.Contains(err.Error(), "no session to spare: opening takes 2 at once")
+			})
 			wantIs(t, err, os.ErrDeadlineExceeded)
-			if !strings.Contains(err.Error(), "no session to spare: opening takes 2 at once") {
-				t.Error(err)
-			}
 			continue
 		}
 		m := p.open(t, manager.WithConnectTimeout(time.Second))

@@ -46,12 +46,9 @@ func poolerOn(t *testing.T, s *pgserver.Server, name string, settings map[string
 
 func (p pooled) open(t *testing.T, opts ...manager.Option) *manager.Manager {
 	t.Helper()
-	m, err := manager.Open(bounded(t), p.Bouncer.DSN, append([]manager.Option{manager.WithTransactionPooler()}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeAfter(t, m)
-	return m
+	return opened(t, p.Server, func(ctx context.Context) (*manager.Manager, error) {
+		return manager.Open(ctx, p.Bouncer.DSN, append([]manager.Option{manager.WithTransactionPooler()}, opts...)...)
+	})
 }
 
 func (p pooled) refuses(t *testing.T, opts ...manager.Option) error {
@@ -265,7 +262,7 @@ func TestTransactionPoolerLeavesNothing(t *testing.T) {
 // deleted meanwhile.
 func TestTransactionPoolerLetsVacuumWork(t *testing.T) {
 	p := behindPooler(t, nil)
-	m, other := p.open(t, manager.WithHealth(300*time.Millisecond, 2*time.Second)), p.open(t)
+	m, other := p.open(t, manager.WithHealth(300*time.Millisecond, 20*time.Second)), p.open(t)
 	lock, quiet := acquire(t, m, "k"), acquire(t, p.open(t), "quiet") // no health question ends what that one's statement keeps
 	began := func() string {
 		return query(t, p.Server, fmt.Sprintf("SELECT xact_start FROM pg_stat_activity WHERE pid = %d", held(t, p.Server)[lock.ID()]))[0][0]

@@ -227,7 +227,7 @@ func (p *Pool) first() *Shared { return (*p.shared.Load())[0] }
 
 // quick is a config for tests that do not wait for trust to run out.
 func quick() Config {
-	return Config{ConnectTimeout: 20 * time.Second, CloseTimeout: 10 * time.Second}
+	return Config{HealthTimeout: patience, ConnectTimeout: 20 * time.Second, CloseTimeout: 10 * time.Second}
 }
 
 // openPool opens a pool that is closed with the test.

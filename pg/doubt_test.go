@@ -341,7 +341,7 @@ func TestLostReplies(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
 	box, dsn := newSocketMiddlebox(t, d)
-	p := openDSN(t, dsn, quick())
+	p := openDSN(t, dsn, patient()) // no health question, whose answer would be cut in place of another
 	neighbour := newCaller(50)
 	own := neighbour.reserve(t, p, UseDedicated)
 	if a := neighbour.on(t, own, OpTry); !a.ok {

@@ -152,7 +152,7 @@ func TestNoRoomAtTheServer(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
 	dsn := d.newRole(t, "crowded")
-	p := openDSN(t, dsn, quick())
+	p := openDSN(t, dsn, patient())
 	holder, waiter := newCaller(1), newCaller(1)
 	s := holder.take(t, p)
 	d.exec(t, "ALTER ROLE crowded CONNECTION LIMIT 1")

@@ -288,8 +288,8 @@ func TestWhatAnswersIsCompared(t *testing.T) {
 
 // short is a config whose trust runs out while a test looks on.
 func short() Config {
-	return Config{HealthInterval: 400 * time.Millisecond, HealthTimeout: 400 * time.Millisecond,
-		SessionTimeout: 3500 * time.Millisecond, ConnectTimeout: 10 * time.Second, CloseTimeout: 300 * time.Millisecond}
+	return Config{HealthInterval: 400 * time.Millisecond, HealthTimeout: 3 * time.Second,
+		SessionTimeout: 9 * time.Second, ConnectTimeout: 20 * time.Second, CloseTimeout: 300 * time.Millisecond}
 }
 
 func TestAFrozenServer(t *testing.T) {
@@ -303,10 +303,10 @@ func TestAFrozenServer(t *testing.T) {
 	}
 	other, others := openDSN(t, d.dsn(), short()), newCaller(1000)
 	others.take(t, other)
+	frozen := time.Now()
 	if err := d.SignalAll(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	frozen := time.Now()
 	closePool(t, other) // nothing answers its goodbye either
 	others.lost(t, CauseClosed)
 	late := newCaller(99)
@@ -339,6 +339,7 @@ func TestAFrozenMiddlebox(t *testing.T) {
 	p := openDSN(t, box.through(t, d.tcpDSN()), short())
 	holder := newCaller(7)
 	s := holder.take(t, p)
+	d.exec(t, "SELECT 1") // it is connected
 	box.Freeze()
 	holder.lost(t, CauseSilence)
 	if holds := d.locks(t)[7]; holds != s.PID() {

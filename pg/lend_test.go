@@ -101,7 +101,7 @@ func soloWithLock(t *testing.T, p *Pool) (*caller, *Solo) {
 // TestEndedContextSendsNoCommit: the transaction is rolled back, and the lock stays.
 func TestEndedContextSendsNoCommit(t *testing.T) {
 	d := newDatabase(t)
-	p := openPool(t, sourceOf(t, d.dsn()), Config{})
+	p := openPool(t, sourceOf(t, d.dsn()), quick())
 	c, s := soloWithLock(t, p)
 	tx := lendTo(t, c, s)
 	if _, err := tx.Exec(within(t), "CREATE TABLE written (n int)"); err != nil {
@@ -162,7 +162,7 @@ func TestATransactionThatChangesSettings(t *testing.T) {
 // TestALoanThatNobodyWaitsFor is taken back.
 func TestALoanThatNobodyWaitsFor(t *testing.T) {
 	d := newDatabase(t)
-	p := openPool(t, sourceOf(t, d.dsn()), Config{})
+	p := openPool(t, sourceOf(t, d.dsn()), quick())
 	c, s := soloWithLock(t, p)
 	ctx, cancel := context.WithCancel(within(t))
 	cancel()

@@ -43,7 +43,7 @@ func TestASessionThatTheServerEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeaks(t)
-			p := openDSN(t, d.dsn(), quick())
+			p := openDSN(t, d.dsn(), patient())
 			crowd := startCrowd(t, p, 10)
 			l := takeAll(t, p)
 			c.fault(t, l.session.PID())
@@ -215,7 +215,7 @@ func (c *crowd) end(t *testing.T) {
 func TestTheLossOfOneSessionLeavesTheOthers(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	p := openDSN(t, d.dsn(), quick())
+	p := openDSN(t, d.dsn(), patient())
 	crowd := startCrowd(t, p, 4)
 	l := takeAll(t, p)
 	d.exec(t, "SELECT pg_terminate_backend(%d)", l.dedicated.r.Session.PID())

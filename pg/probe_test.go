@@ -205,8 +205,7 @@ func TestASessionPoolerIsAccepted(t *testing.T) {
 		}
 		waiter := newCaller(1)
 		own := waiter.reserve(t, p, UseWaiting)
-		waiter.submit(own, OpWait)
-		eventually(t, "the wait is in the queue", func() bool { return d.queued(t)[1] == own.PID() })
+		waiter.waits(t, d, own)
 		if a := waiter.await(t); a.ok || a.err != nil {
 			t.Errorf("%+v", a)
 		}

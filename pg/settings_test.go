@@ -166,16 +166,17 @@ func TestApplicationName(t *testing.T) {
 func TestSessionsSurviveTheRolesOwnLimits(t *testing.T) {
 	noLeaks(t)
 	d := newDatabase(t)
-	limits := []string{"idle_session_timeout = '500ms'"}
+	limits := []string{"idle_session_timeout = '3s'"}
 	if d.major(t) < 14 {
 		limits = nil
 	}
-	dsn := d.newRole(t, "limited", append(limits, "statement_timeout = '500ms'", "lock_timeout = '300ms'",
-		"idle_in_transaction_session_timeout = '400ms'", "default_transaction_isolation = 'serializable'",
+	dsn := d.newRole(t, "limited", append(limits, "statement_timeout = '3s'", "lock_timeout = '3s'",
+		"idle_in_transaction_session_timeout = '3s'", "default_transaction_isolation = 'serializable'",
 		"client_min_messages = 'debug5'", "bytea_output = 'escape'", "extra_float_digits = 0", "DateStyle = 'German'",
 		"standard_conforming_strings = off", "application_name = 'the role'", "exit_on_error = on")...)
 	config := quick()
-	config.WaitSlice = 800 * time.Millisecond // longer than each limit, which a busy machine must not reach while it opens a session
+	// The slice is longer than each limit, which a busy machine must not reach while it opens a session.
+	config.HealthInterval, config.WaitSlice = 8*time.Second, 4*time.Second
 	p := openDSN(t, dsn, config)
 	holder := newCaller(1)
 	session := holder.take(t, p)
@@ -239,8 +240,7 @@ func TestAHostileSearchPathChangesNothing(t *testing.T) {
 	}
 	waiter := newCaller(2)
 	own := waiter.reserve(t, p, UseWaiting)
-	waiter.submit(own, OpWait)
-	eventually(t, "the wait is in the real queue", func() bool { return d.queued(t)[2] == own.PID() })
+	waiter.waits(t, d, own)
 	asker := newCaller(2)
 	if h := asker.who(t, p); h == nil || h.PID != locks[2] {
 		t.Errorf("lock 2 is held by %d, and the answer was %+v", locks[2], h)

@@ -97,7 +97,7 @@ func TestAWriteBlocksNoLongerThanTheTrust(t *testing.T) {
 				return fullConn{conn, c.full, new(atomic.Pointer[time.Time]), c.blocked}, err
 			}
 			events := make(chan Event, 8)
-			p := openPool(t, fromConfig(t, config), Config{HealthInterval: 200 * time.Millisecond, HealthTimeout: 3 * time.Second, Event: func(e Event) {
+			p := openPool(t, fromConfig(t, config), Config{HealthInterval: 200 * time.Millisecond, HealthTimeout: 8 * time.Second, Event: func(e Event) {
 				if e.Kind == EventLost {
 					events <- e
 				}

@@ -60,8 +60,8 @@ func TestStorm(t *testing.T) {
 func storm(t *testing.T, seed uint64, length time.Duration, hangUps bool) {
 	t.Helper()
 	f := newFake(t)
-	p := openPool(t, f.source(t), Config{HealthInterval: 60 * time.Millisecond, HealthTimeout: 60 * time.Millisecond,
-		WaitSlice: 20 * time.Millisecond, ConnectTimeout: time.Second, CloseTimeout: 50 * time.Millisecond,
+	p := openPool(t, f.source(t), Config{HealthInterval: 60 * time.Millisecond, HealthTimeout: 60 * time.Millisecond, SessionTimeout: 1500 * time.Millisecond,
+		WaitSlice: 20 * time.Millisecond, ConnectTimeout: 5 * time.Second, CloseTimeout: 50 * time.Millisecond,
 		IdleTime: 40 * time.Millisecond, SharedSessions: 3, WaitingSessions: 4, MaxSessions: 10})
 	var faults atomic.Int64
 	f.onStatement(func(_ *fakeSession, q *question) {

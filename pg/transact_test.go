@@ -54,7 +54,7 @@ func TestTransactIsNotDurableWithoutTheStandby(t *testing.T) {
 	for exec("SELECT current_setting('synchronous_standby_names')")[0][0] == "" {
 		continue
 	}
-	p := openDSN(t, s.DSN(), Config{})
+	p := openDSN(t, s.DSN(), quick())
 	q := p.Questions()
 	errs := make(chan error, 1)
 	go func() {

@@ -43,7 +43,7 @@ func TestW10_DeadlinesThatDoNothing(t *testing.T) {
 		return fromConfig(t, config)
 	}
 	soon := quick()
-	soon.HealthInterval, soon.HealthTimeout = time.Second, time.Second // PostgreSQL 14 and later end the session after four seconds, and so the read
+	soon.HealthInterval, soon.HealthTimeout = 2*time.Second, 2*time.Second // PostgreSQL 14 and later end the session after eight seconds, and so the read
 	_, err := Open(within(t), wrapped(func(conn net.Conn) net.Conn { return stubDeadlineConn{conn} }), soon)
 	if !errors.Is(err, errNoEnd) || !strings.Contains(err.Error(), "has no deadlines") {
 		t.Errorf("%v", err)

@@ -16,6 +16,21 @@ func patient() Config {
 	return config
 }
 
+// waits has the caller wait until that was seen in the server's queue, for as many slices as it takes.
+func (c *caller) waits(t testing.TB, d database, own *Solo) {
+	t.Helper()
+	c.submit(own, OpWait)
+	eventually(t, "the wait is in the queue", func() bool {
+		if len(c.answers) > 0 { // its slice was over before anybody looked
+			if a := c.await(t); a.ok || a.err != nil {
+				t.Fatalf("%+v", a)
+			}
+			c.submit(own, OpWait)
+		}
+		return d.queued(t)[c.r.ID] == own.PID()
+	})
+}
+
 func TestTheEndOfASliceIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -113,9 +128,7 @@ func TestSessionsForWaitingAreBoundedAndFirstComeFirstServed(t *testing.T) {
 			t.Fatal(second.err)
 		}
 	}
-	if n := d.backends(t); n != 3 {
-		t.Errorf("%d connections", n)
-	}
+	eventually(t, "there are 3 connections", func() bool { return d.backends(t) == 3 })
 	p.Return(first.session)
 	p.Return(second.session)
 	eventually(t, "both are idle", func() bool { s := p.Stats(); return s.Idle == 2 && s.Waiting == 0 && s.Queued == 0 })
@@ -163,9 +176,7 @@ func TestADedicatedSession(t *testing.T) {
 	if got := receive(t, callers[4].reserved); got.session != sessions[1] {
 		t.Errorf("%+v", got)
 	}
-	if n := d.backends(t); n != 4 {
-		t.Errorf("%d connections", n)
-	}
+	eventually(t, "there are 4 connections", func() bool { return d.backends(t) == 4 })
 }
 
 func TestUnusedSessionsAreClosed(t *testing.T) {

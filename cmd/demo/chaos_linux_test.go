@@ -167,11 +167,13 @@ func TestChaosBehindAPooler(t *testing.T) {
 	}
 	// Long holds: nearly all keys are held at any time, so that a fault meets holders.
 	p := start(t, shortChaos("terminate,promote,kill-worker,freeze-worker", "12s", "--json", "--pooler", "transaction", "--hold", "200ms")...)
-	if status := p.wait(); status != 0 {
+	status := p.wait()
+	r := decodeChaos(t, p)
+	if good := r.Good(); good != (status == 0) || !good && len(r.FalseLosses)+len(r.LateLosses) == 0 { // as in TestChaosHolds
 		t.Errorf("exit status %d\n%s\n%s", status, p.stdout, p.stderr)
 	}
-	if r := decodeChaos(t, p); r.Losses == 0 || r.Pooler != "transaction" {
-		t.Errorf("%d losses, pooler %q", r.Losses, r.Pooler)
+	if r.Violations != 0 || len(r.Problems) != 0 || r.Leaks() != 0 || r.Losses == 0 || r.Pooler != "transaction" {
+		t.Errorf("%+v", r)
 	}
 	eventually(t, func() bool { return p.clean(0) })
 }

@@ -130,6 +130,21 @@ func (d onServer) until(key string, granted bool, want int) error {
 	}
 }
 
+// untilFree waits until no advisory lock is left in the database: a backend may be slower than the process that has closed its connection.
+func (d onServer) untilFree() error {
+	for began := time.Now(); ; {
+		rows, err := d.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = '" +
+			d.name + "')")
+		if err != nil || rows[0][0] == "0" {
+			return err
+		}
+		if time.Since(began) > bound {
+			return errors.New("locks are left")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // terminate ends the sessions that hold a key, as an administrator would.
 func (d onServer) terminate(key string) error {
 	rows, err := d.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND " + d.where(key))

@@ -36,7 +36,7 @@ func start(t *testing.T, d onServer, args ...string) *started {
 	s.cmd = exec.CommandContext(ctx, program(t), args...)
 	s.cmd.Dir, s.cmd.Env = s.folder, environ(d.DSNOf(d.name))
 	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
-	s.cmd.WaitDelay = time.Second
+	s.cmd.WaitDelay = bound / 3
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal of the tester's
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,17 @@ func TestAStoppedLockkeeperFindsTheLockLost(t *testing.T) {
 // One that runs for longer than the watchdog bears silence is not killed.
 func TestALongCommand(t *testing.T) {
 	t.Parallel()
-	start(t, newDatabase(t), "run", "deploy", "--", "sleep", "10").wait(0)
+	d := newDatabase(t)
+	for tries := 1; ; tries++ {
+		s := start(t, d, "run", "deploy", "--", "sleep", "10")
+		_ = s.cmd.Wait()
+		switch got := s.cmd.ProcessState.ExitCode(); {
+		case got == 0:
+			return
+		case got != exitLost || tries == 4 || !strings.Contains(s.stderr.String(), "no answer within"): // of a machine that stands still
+			t.Fatalf("the exit status is %d\n%s", got, &s.stderr)
+		}
+	}
 }
 
 // One that does not run, while its command does: the command is killed before the server could free the lock.
@@ -236,8 +246,10 @@ func TestTheGroupDiesBeforeAStoppedLockkeepersLockIsFree(t *testing.T) {
 	s := start(t, d, "run", "deploy", "--", "sh", "-c", stubbornForks)
 	child, grandchild := s.pid("child"), s.pid("grandchild")
 	s.signal(syscall.SIGSTOP)
+	stopped := time.Now()
 	mustEnd(t, child, grandchild)
-	if n, err := d.count("deploy", true); n != 1 || err != nil {
+	// The server frees it 14 s after the last question, which was at most 5 s ago.
+	if n, err := d.count("deploy", true); err != nil || n != 1 && time.Since(stopped) < 9*time.Second {
 		t.Errorf("%d sessions hold the lock when the command has ended: %v", n, err)
 	}
 	s.signal(syscall.SIGCONT)
@@ -279,7 +291,7 @@ func TestProcessesNeverOverlap(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	args := []string{"run", "--once", "1h", "report", "--", "sh", "-c", `echo "$LOCKKEEPER_PERIOD" >period; exit 5`}
+	args := []string{"run", "--once", "1000h", "report", "--", "sh", "-c", `echo "$LOCKKEEPER_PERIOD" >period; exit 5`}
 	winner := start(t, d, args...)
 	winner.file("period")
 	late := start(t, d, args...)
@@ -308,6 +320,7 @@ func TestOnceEndsWithItsCommand(t *testing.T) {
 	if !strings.Contains(s.stderr.String(), "terminated: the period's lock is released before the period is over") {
 		t.Error(s.stderr.String())
 	}
+	d.must(t, d.untilFree())
 	start(t, d, "run", "--once", "1000h", "report", "--", "sh", "-c", "kill -INT $$").wait(128 + int(syscall.SIGINT))
 }
 

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // startMute starts the program with a standard error that takes nothing: a pipe that is full, and that nobody reads.
@@ -45,7 +44,7 @@ func startMute(t *testing.T, d onServer, args ...string) *started {
 	s.cmd = exec.CommandContext(ctx, program(t), args...)
 	s.cmd.Dir, s.cmd.Env = s.folder, environ(d.DSNOf(d.name))
 	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, w
-	s.cmd.WaitDelay = time.Second
+	s.cmd.WaitDelay = bound / 3
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -146,7 +146,8 @@ func TestTerminalCtrlC(t *testing.T) {
 // Ctrl-C of the command of a period is meant for lockkeeper too. One that stays until the period is over says so.
 func TestTerminalOnce(t *testing.T) {
 	t.Parallel()
-	s := shell(t, newDatabase(t))
+	d := newDatabase(t)
+	s := shell(t, d)
 	s.write("$LK run --once 1000h report -- sh -c 'echo be''gun; exec sleep 1000'\n")
 	s.expect(`begun\r\n`)
 	s.write("\x03")
@@ -154,6 +155,7 @@ func TestTerminalOnce(t *testing.T) {
 	s.expect(`ready> `)
 	s.write("echo status $?\n")
 	s.expect(`status 130\r\n`)
+	d.must(t, d.untilFree())
 	s.write("$LK run --once 1000h report -- sh -c 'exit 8'\n")
 	s.expect(`lockkeeper: the command has ended; the period's lock is kept until 2`)
 	s.write("\x03")

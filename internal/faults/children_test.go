@@ -15,6 +15,9 @@ import (
 // parts are what other processes play that a test starts.
 var parts = childtest.Parts{"middlebox": middlebox, "look": look}
 
+// longTimeout is a session timeout that no test waits for.
+const longTimeout = time.Hour
+
 // middlebox carries bytes between an address of its own, which it tells, and another.
 func middlebox(args []string) error {
 	childtest.EndWithInput()
@@ -31,7 +34,11 @@ func middlebox(args []string) error {
 func look(args []string) error {
 	childtest.EndWithInput()
 	ctx := context.Background()
-	m, err := manager.Open(ctx, args[0], way{inTransaction: args[2] == "true"}.with(short.options())...)
+	opts := short.options()
+	if len(args) > 3 { // the end of the connection alone frees the lock soon
+		opts = append(opts, manager.WithSessionTimeout(longTimeout))
+	}
+	m, err := manager.Open(ctx, args[0], way{inTransaction: args[2] == "true"}.with(opts)...)
 	if err != nil {
 		return err
 	}

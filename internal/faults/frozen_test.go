@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -46,9 +47,10 @@ func checkFrozenMiddlebox(t *testing.T, w way) {
 		}
 		config.Host, config.Port = address.Addr().String(), address.Port()
 		m := w.open(t, source(t, config.Copy()), short.options()...)
-		all := holds(t, m, o, "frozen middlebox")
+		name := func() string { return fmt.Sprint("frozen middlebox ", time.Now().UnixNano()) }
+		all := holds(t, m, o, name())
 		for !stillHeld(all) {
-			all = holds(t, m, o, "frozen middlebox")
+			all = holds(t, m, o, name())
 		}
 		cut := time.Now()
 		box.Freeze(t)
@@ -88,11 +90,14 @@ func checkHolderWokenPastItsLease(t *testing.T, w way) {
 		}
 		// What it looks at is the lock that it held: the other one is not released before it has said so.
 		c.Wake(t)
-		if got := c.Line(t); got != "woken true" {
+		switch got := c.Line(t); got {
+		case "woken true":
+			done++
+		case "lost": // before it was stopped, and it had yet to say so
+		default:
 			t.Fatalf("the child's first look: %s", got)
 		}
 		release(t, lock)
-		done++
 	}
 	t.Logf("%d of %d rounds: lost at the first look; the server freed the lock of a stopped process after: %v (session timeout %v)",
 		rounds, rounds, freed, short.server)

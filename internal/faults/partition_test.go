@@ -15,15 +15,15 @@ import (
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-// lease is what these tests use, so that they end in seconds: a trust of 600 ms, and a server that ends a session which
-// has been silent for 1.5 s. TestPartitionWithTheDefaults uses the real ones.
+// lease is what these tests use, so that they end in seconds: a trust of 1.2 s, and a server that ends a session which
+// has been silent for 3 s. TestPartitionWithTheDefaults uses the real ones.
 type lease struct{ interval, timeout, server time.Duration }
 
-var short = lease{interval: 300 * time.Millisecond, timeout: 300 * time.Millisecond, server: 1500 * time.Millisecond}
+var short = lease{interval: 300 * time.Millisecond, timeout: 900 * time.Millisecond, server: 3 * time.Second}
 
 func (l lease) options() []manager.Option {
 	return []manager.Option{manager.WithHealth(l.interval, l.timeout), manager.WithSessionTimeout(l.server),
-		manager.WithSharedSessions(1), manager.WithConnectTimeout(time.Second)}
+		manager.WithSharedSessions(1), manager.WithConnectTimeout(5 * time.Second)}
 }
 
 // hold is one lock that is partitioned away, and what was seen of it.

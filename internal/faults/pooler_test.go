@@ -121,7 +121,7 @@ func TestSessionPoolerTurnsIntoATransactionPooler(t *testing.T) {
 	s := pgtest.Shared(t)
 	audit(t, s)
 	b := pgtest.NewBouncer(t, s, pgserver.Database, map[string]string{"pool_mode": "session"})
-	m := open(t, source(t, parse(t, b.DSN)), manager.WithHealth(200*time.Millisecond, time.Second), manager.WithSharedSessions(1))
+	m := open(t, source(t, parse(t, b.DSN)), manager.WithHealth(200*time.Millisecond, 20*time.Second), manager.WithSharedSessions(1))
 	lock := acquire(t, m, "pooled")
 	b.Reload(map[string]string{"pool_mode": "transaction"})
 	stop := crowd(t, b.DSN, 20)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -174,50 +175,52 @@ func TestWatch(t *testing.T) {
 			}
 			continue
 		}
-		if err := syscall.Kill(-cmd.Process.Pid, 0); err != nil {
-			t.Errorf("%q: %v", lines, err)
-		}
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Signal(syscall.SIGTERM) // which comes too late for one that was killed
 		_ = cmd.Wait()
-		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !state.Signaled() {
-			t.Errorf("%q: it had ended by itself", lines)
+		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != syscall.SIGTERM {
+			t.Errorf("%q: %v", lines, cmd.ProcessState)
 		}
 	}
 }
 
 // A watchdog that hears no beat kills the group, unless it was told of a pause.
 func TestWatchHearsNoBeat(t *testing.T) {
-	for _, killed := range []bool{true, false} {
-		cmd := exec.Command("sleep", "1000")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+	for _, lines := range []string{"4711\n", "4711\nbeat\n", "4711\npause\nbeat\n"} {
+		hearsNothingAfter(t, lines, 4711)
+	}
+	for _, lines := range []string{"4711\npause\n", "4711\nbeat\npause\n", "4711\nbeat\ndone\n", "beat\n"} {
+		hearsNothingAfter(t, lines, 0)
+	}
+}
+
+// hearsNothingAfter wants that group to be killed when the silence after these lines is over, and nobody where it is 0.
+func hearsNothingAfter(t *testing.T, lines string, want int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
 		pipe, ours := io.Pipe()
+		killed := make(chan int, 2) // sent by the watchdog, received here
 		ended := make(chan struct{})
-		const silence = 500 * time.Millisecond
 		go func() {
 			defer close(ended)
-			watch(pipe, silence)
+			watch(pipe, func(group int) { killed <- group })
 		}()
-		if killed {
-			_, _ = fmt.Fprintf(ours, "%d\nbeat\n", cmd.Process.Pid)
-			_ = cmd.Wait()
-		} else {
-			_, _ = fmt.Fprintf(ours, "%d\nbeat\npause\n", cmd.Process.Pid)
-			<-time.After(2 * silence)
-			if err := syscall.Kill(-cmd.Process.Pid, 0); err != nil {
-				t.Error("it was killed in a pause")
-			}
-			_, _ = fmt.Fprintln(ours, lineBeat) // and then nothing more
-			_ = cmd.Wait()
+		_, _ = io.WriteString(ours, lines)
+		time.Sleep(silence - 1) //nolint:forbidigo // in a bubble
+		if len(killed) > 0 {
+			t.Errorf("%q: %d was killed too early", lines, <-killed)
 		}
-		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != syscall.SIGKILL {
-			t.Errorf("%v", cmd.ProcessState)
+		time.Sleep(time.Hour) //nolint:forbidigo // in a bubble
+		got := 0
+		if len(killed) > 0 {
+			got = <-killed
 		}
+		if got != want || len(killed) > 0 {
+			t.Errorf("%q: %d was killed, and %d more", lines, got, len(killed))
+		}
+		_, _ = io.WriteString(ours, "done\n")
 		_ = ours.Close()
 		<-ended
-	}
+	})
 }
 
 // startWatchdog starts this program as a watchdog.

@@ -84,9 +84,9 @@ func (w *Watchdog) Close() {
 }
 
 // Watch is what the watchdog's process does, with its pipe, until that ends or it has killed the group.
-func Watch(pipe io.Reader) { watch(pipe, silence) }
+func Watch(pipe io.Reader) { watch(pipe, kill) }
 
-func watch(pipe io.Reader, silence time.Duration) {
+func watch(pipe io.Reader, kill func(group int)) {
 	lines := startReading(pipe)
 	timer := time.NewTimer(silence)
 	timer.Stop()
@@ -96,7 +96,9 @@ func watch(pipe io.Reader, silence time.Duration) {
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				kill(group)
+				if group != 0 {
+					kill(group)
+				}
 				return
 			}
 			timer.Stop()
@@ -126,11 +128,7 @@ func groupOf(line string) int {
 	return 0
 }
 
-func kill(group int) {
-	if group != 0 {
-		_ = syscall.Kill(-group, syscall.SIGKILL)
-	}
-}
+func kill(group int) { _ = syscall.Kill(-group, syscall.SIGKILL) }
 
 // startReading starts the goroutine that reads the lines. Joined by watch, through the channel, which is closed at the pipe's end.
 func startReading(pipe io.Reader) <-chan string {

@@ -217,11 +217,14 @@ func TestContextEndsWhileHolding(t *testing.T) {
 			return ctx, func() { <-ctx.Done(); cancel() }
 		}, context.DeadlineExceeded},
 	} {
-		ctx, end := c.end(bounded(t))
-		lock, err := m.Acquire(ctx, name)
+		acquire := func() (*manager.Lock, func(), error) {
+			ctx, end := c.end(bounded(t))
+			lock, err := m.Acquire(ctx, name)
+			return lock, end, err
+		}
+		lock, end, err := acquire()
 		for errors.Is(err, context.DeadlineExceeded) { // on a busy machine it may end before the grant
-			ctx, end = c.end(bounded(t))
-			lock, err = m.Acquire(ctx, name)
+			lock, end, err = acquire()
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -271,8 +271,9 @@ func TestBothForAMinimumHoldAfterTheLossOfAnother(t *testing.T) {
 			terminate(t, s, held(t, s)[outer.ID()])
 			ended(t, "the end of the hold", hold.Done())
 			eventually(t, "the holds of all locks are over", func() bool { return m.Stats().Held == 0 })
-			eventually(t, "the server has released what was lost", func() bool { return held(t, s)[outer.ID()] == 0 }) // it says so before
-			for range 10 {                                                                                             // the server would take no longer to unlock
+			// It says that the session is lost before it has released the lock.
+			eventually(t, "the server has released what was lost", func() bool { return held(t, s)[outer.ID()] == 0 })
+			for range 10 { // the server would take no longer to unlock
 				wantHeldAtServer(t, s, ids...)
 			}
 			closeNow(t, m)

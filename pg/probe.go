@@ -56,6 +56,7 @@ type prober struct {
 	attempt   *attempt
 	first     *wire // becomes the first session
 	peers     []*wire
+	sought    []sought // by which the backend of an abandoned peer is looked for
 	backends  []string // what each connection reached, the first one before its peers; "" before it was asked
 }
 

@@ -13,8 +13,6 @@ const (
 	// The pauses grow by a factor of 4, so that few round trips are made. After a longest one the backend that has the lock is looked for.
 	firstPause   = 5 * time.Millisecond
 	longestPause = time.Second
-	// soughtAtOnce is how many connections it is looked for by: more than a proxy is likely to have idle so soon.
-	soughtAtOnce = 4
 )
 
 const whatIsLeft = "waiting until a proxy has released the lock of a client that has gone"
@@ -38,6 +36,7 @@ func (p *prober) abandon() {
 func (p *prober) comesFree(ctx context.Context, left lockProbe, further ...*command) error {
 	scope, key, begun := p.connector.config.scope, left.take.params[0], time.Now()
 	longest := min(longestPause, p.attempt.limit/2) // the attempt ends after a longer silence than its limit
+	defer p.endSearch(ctx)
 	for pause := min(firstPause, longest); ; pause = min(4*pause, longest) {
 		try := ask(tryXactSQL, key)
 		if err := p.first.exchange(ctx, whatIsLeft, slices.Concat(further, []*command{try}, scope.renew())...); err != nil {
@@ -62,34 +61,32 @@ func (p *prober) comesFree(ctx context.Context, left lockProbe, further ...*comm
 	}
 }
 
-// seek asks by further connections for the backend of the abandoned peer. Where it gets that backend with the lock, the proxy is not safe, however
-// fast it is, and the lock is released. That it gets none, or other backends, says nothing. It has all of them at the same time, since a proxy
-// may give the one that was used last to every client.
-func (p *prober) seek(ctx context.Context, scope *scope, key []byte) error {
-	short, cancel := context.WithTimeout(ctx, p.attempt.limit/2) // a pooler may have no session to spare
-	defer cancel()
-	for range soughtAtOnce {
-		w, err := p.connector.obtain(short, p.attempt, anything)
-		if err != nil {
-			return ctx.Err()
-		}
-		defer func() {
-			_ = w.exchange(ctx, whatIsLeft, w.rollback()...) // a failure ends the connection
-			w.hangUp()
-		}()
-		backend := ask(backendSQL)
-		if err := w.exchange(short, whatIsLeft, slices.Concat(w.rollback(), asked(scope.begin), []*command{backend})...); err != nil {
-			return ctx.Err()
-		}
-		if reached, err := backend.text(); err == nil && reached == p.backends[1] {
-			return w.releaseLeft(ctx, scope, key)
-		}
-	}
-	return nil
+// sought is a connection of the search. Its context ends with the search.
+type sought struct {
+	*wire
+	end context.CancelFunc
 }
 
-// releaseLeft releases the lock that a proxy has kept in this backend.
-func (w *wire) releaseLeft(ctx context.Context, scope *scope, key []byte) error {
+// seek asks by one more connection for the backend of the abandoned peer. Where it gets that backend with the lock, the proxy is not safe, however
+// fast it is, and the lock is released. That it gets none, or another backend, says nothing. It keeps the connection until the search has ended,
+// since a proxy may give the backend that was used last to the next client.
+func (p *prober) seek(ctx context.Context, scope *scope, key []byte) error {
+	lasting, end := context.WithCancel(ctx)        // the connection ends with it
+	slow := time.AfterFunc(p.attempt.limit/2, end) // a pooler may have no session to spare
+	defer slow.Stop()
+	w, err := p.connector.obtain(lasting, p.attempt, anything)
+	if err != nil {
+		end()
+		return ctx.Err()
+	}
+	p.sought = append(p.sought, sought{w, end})
+	backend := ask(backendSQL)
+	if err := w.exchange(lasting, whatIsLeft, slices.Concat(w.rollback(), asked(scope.begin), []*command{backend})...); err != nil {
+		return ctx.Err()
+	}
+	if reached, err := backend.text(); err != nil || reached != p.backends[1] {
+		return nil // it is another's
+	}
 	unlock := ask(unlockSQL, key)
 	if err := w.exchange(ctx, whatIsLeft, unlock, &command{close: &tryStatement}); err != nil {
 		return err // the lock may have been released by this
@@ -99,6 +96,15 @@ func (w *wire) releaseLeft(ctx context.Context, scope *scope, key []byte) error 
 		err = scope.keeps
 	}
 	return err
+}
+
+// endSearch closes the connections of the search.
+func (p *prober) endSearch(ctx context.Context) {
+	for _, s := range p.sought {
+		_ = s.exchange(ctx, whatIsLeft, s.rollback()...) // a failure ends the connection
+		s.hangUp()
+		s.end()
+	}
 }
 
 func rest(ctx context.Context, pause time.Duration) error {

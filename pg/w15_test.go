@@ -72,20 +72,15 @@ func TestW15_RoundTripsToOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, flights := countFlights(t, c.dsn)
-			var connector *connector
+			var opened *connector
 			eventually(t, fmt.Sprintf("it opens in %d flights", c.most), func() bool { // a pooler that resets late costs more
 				before := flights.count
-				connector = newTestConnector(t, source, Config{InTransaction: c.transaction})
-				conn, err := connector.probe(within(t))
-				if err != nil {
-					t.Fatal(err)
-				}
-				closeSocket(conn.conn)
+				opened, _ = probed(t, source, Config{InTransaction: c.transaction})
 				t.Logf("%d flights to open", flights.count-before)
 				return flights.count-before <= c.most
 			})
 			before := flights.count
-			another(t, connector)
+			another(t, opened)
 			if n := flights.count - before; n > 4 {
 				t.Errorf("%d flights for a further session", n)
 			}

@@ -103,47 +103,52 @@ func (d onServer) ask(sql string) ([][]string, error) {
 // where is the condition of a key's lock in pg_locks. The id may be another's, of another database.
 func (d onServer) where(key string) string {
 	id := uint64(hashing.FNV1a(key))
-	return fmt.Sprintf("locktype = 'advisory' AND objsubid = 1 AND classid = %d AND objid = %d AND "+
-		"database = (SELECT oid FROM pg_database WHERE datname = '%s')", id>>32, id&0xffffffff, d.name)
+	return fmt.Sprintf("%s AND objsubid = 1 AND classid = %d AND objid = %d", d.anywhere(), id>>32, id&0xffffffff)
 }
 
-// count is how many sessions hold a key, or wait for it.
-func (d onServer) count(key string, granted bool) (int, error) {
-	rows, err := d.ask(fmt.Sprintf("SELECT count(*) FROM pg_locks WHERE %s AND granted = %v", d.where(key), granted))
+// anywhere is the condition of the database's advisory locks.
+func (d onServer) anywhere() string {
+	return fmt.Sprintf("locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = '%s')", d.name)
+}
+
+// whether is the condition of locks that are held, or waited for.
+func whether(granted bool) string { return fmt.Sprintf(" AND granted = %v", granted) }
+
+// countOf is how many rows of pg_locks meet a condition.
+func (d onServer) countOf(where string) (int, error) {
+	rows, err := d.ask("SELECT count(*) FROM pg_locks WHERE " + where)
 	if err != nil {
 		return 0, err
 	}
 	return strconv.Atoi(rows[0][0])
 }
 
+// count is how many sessions hold a key, or wait for it.
+func (d onServer) count(key string, granted bool) (int, error) {
+	return d.countOf(d.where(key) + whether(granted))
+}
+
 // until waits until as many hold a key, or wait for it.
 func (d onServer) until(key string, granted bool, want int) error {
+	return d.untilThere(d.where(key)+whether(granted), want)
+}
+
+// untilThere waits until so many rows of pg_locks meet a condition.
+func (d onServer) untilThere(where string, want int) error {
 	for began := time.Now(); ; {
-		got, err := d.count(key, granted)
+		got, err := d.countOf(where)
 		if err != nil || got == want {
 			return err
 		}
 		if time.Since(began) > bound {
-			return fmt.Errorf("%d sessions, want %d (granted: %v)", got, want, granted)
+			return fmt.Errorf("%d locks, want %d (%s)", got, want, where)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 }
 
 // untilFree waits until no advisory lock is left in the database: a backend may be slower than the process that has closed its connection.
-func (d onServer) untilFree() error {
-	for began := time.Now(); ; {
-		rows, err := d.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = '" +
-			d.name + "')")
-		if err != nil || rows[0][0] == "0" {
-			return err
-		}
-		if time.Since(began) > bound {
-			return errors.New("locks are left")
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
+func (d onServer) untilFree() error { return d.untilThere(d.anywhere(), 0) }
 
 // terminate ends the sessions that hold a key, as an administrator would.
 func (d onServer) terminate(key string) error {

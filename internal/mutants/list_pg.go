@@ -83,7 +83,7 @@ var ofSetUp = []mutant{
 	{name: "a pooler that keeps a dead client's locks is accepted", test: "pg TestASessionPoolerThatKeepsLocksIsRefused", edits: []edit{
 		{"pg/probeleft.go", "err != nil || free == \"t\":", "err != nil || free != \"\":"}}},
 	{name: "the lock that a pooler keeps is looked for in one session", test: "pg TestAPoolerThatRollsBack", edits: []edit{
-		{"pg/probeleft.go", "range soughtAtOnce {", "range 1 {"}}},
+		{"pg/probeleft.go", "\tp.sought = append(p.sought, sought{w, end})\n", "\tp.sought = append(p.sought, sought{w, end})\n\tdefer func() { p.endSearch(ctx); p.sought = nil }()\n"}}},
 	{name: "a session from a pool is not cleaned", test: "pg TestW6_SessionsBeginClean", edits: []edit{
 		{"pg/wire.go", "\tif !w.used {\n", "\tif !w.used || w.status == 'I' {\n"}}},
 	{name: "the identity has the role in it", test: "pg TestW14_ARoleMayBeRenamedOrDropped", edits: []edit{

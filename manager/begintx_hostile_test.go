@@ -107,6 +107,7 @@ func TestAllAtOnce(t *testing.T) {
 		}
 		count(tx.Commit(ctx))
 	}
+	const span = time.Second // of a round
 	rounds := 4
 	if testing.Short() {
 		rounds = 2
@@ -118,7 +119,7 @@ func TestAllAtOnce(t *testing.T) {
 		for worker := range 12 {
 			all.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(worker), uint64(begun.UnixNano())))
-				for time.Since(begun) < 2*time.Second {
+				for time.Since(begun) < span {
 					m := managers[r.IntN(len(managers))]
 					ctx, cancel := context.WithTimeout(bounded(t), time.Duration(1+r.IntN(300))*time.Millisecond)
 					work := func(ctx context.Context) error { return ctx.Err() }
@@ -158,7 +159,7 @@ func TestAllAtOnce(t *testing.T) {
 			})
 		}
 		all.Go(func() {
-			for time.Since(begun) < 1500*time.Millisecond {
+			for time.Since(begun) < span*3/4 {
 				for _, pid := range held(t, s) {
 					terminate(t, s, pid)
 					break
@@ -166,7 +167,7 @@ func TestAllAtOnce(t *testing.T) {
 				<-time.After(30 * time.Millisecond)
 			}
 		})
-		<-time.After(time.Until(begun.Add(1700 * time.Millisecond)))
+		<-time.After(time.Until(begun.Add(span * 17 / 20)))
 		for _, m := range managers {
 			all.Go(func() { closeNow(t, m) })
 		}

@@ -147,6 +147,7 @@ func TestW21_AConnectionThatPanicsCostsItsSession(t *testing.T) {
 				if a := other.on(t, s, OpUnlock); !a.ok {
 					break
 				}
+				<-time.After(5 * time.Millisecond)
 			}
 			if l := receive(t, holder.losses); !slices.Contains([]Cause{CauseDoubt, CauseSilence}, causeOf(t, l.err)) { // or a write came late
 				t.Error(l.err)

@@ -151,7 +151,7 @@ func TestRequestsRaceTheEndOfTheirSession(t *testing.T) {
 	noLeaks(t)
 	f := newFake(t)
 	p := openPool(t, f.source(t), Config{SharedSessions: 1, SessionTimeout: trust + 4*time.Millisecond})
-	rounds := 2000
+	rounds := 1000
 	if testing.Short() {
 		rounds = 200
 	}

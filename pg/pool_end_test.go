@@ -28,7 +28,7 @@ func TestSoloSessionsThatEndAtAnyMoment(t *testing.T) {
 			}
 		}
 	})
-	rounds := 400
+	rounds := 200
 	if testing.Short() {
 		rounds = 100
 	}

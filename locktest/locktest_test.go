@@ -7,21 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/lockkeeper/lockkeeper/internal/adaptertest"
 	"github.com/lockkeeper/lockkeeper/internal/pgserver/pgtest"
 	"github.com/lockkeeper/lockkeeper/locktest"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
-func TestMain(m *testing.M) {
-	code := pgtest.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		os.Stderr.WriteString(err.Error())
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { adaptertest.Main(m) }
 
 func TestTheServerInMemoryConforms(t *testing.T) {
 	s := locktest.NewServer()

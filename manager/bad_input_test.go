@@ -264,7 +264,7 @@ func TestClose(t *testing.T) {
 // Close returns with its context, and what is left ends by itself.
 func TestCloseReturnsWithItsContext(t *testing.T) {
 	s := breakable(t)
-	m := openOn(t, s, manager.WithHealth(200*time.Millisecond, 300*time.Millisecond))
+	m := openOn(t, s, manager.WithHealth(200*time.Millisecond, 3*time.Second))
 	acquire(t, m, "k")
 	thaw := freeze(t, s)
 	past, cancel := context.WithCancel(bounded(t))

@@ -88,11 +88,11 @@ func TestCutStatementEndsTheSession(t *testing.T) {
 	m := open(t)
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
-	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	short, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	sleep := "SELECT pg_sleep(60)"
 	if old(s) { // the server goes on with a statement whose client has gone
-		sleep = "SELECT pg_sleep(5)"
+		sleep = "SELECT pg_sleep(8)"
 	}
 	_, err := tx.Exec(short, sleep)
 	wantIs(t, err, context.DeadlineExceeded)
@@ -236,15 +236,15 @@ func TestLossUnderAnIdleTransaction(t *testing.T) {
 // TestLongTransactionsKeepTheLock: idle, and in a statement, for many times the trust and the server's own limits.
 func TestLongTransactionsKeepTheLock(t *testing.T) {
 	s := server(t)
-	m := open(t, manager.WithHealth(500*time.Millisecond, 1500*time.Millisecond), manager.WithSessionTimeout(2500*time.Millisecond), manager.WithIdleTime(time.Second))
+	m := open(t, manager.WithHealth(500*time.Millisecond, 3*time.Second), manager.WithSessionTimeout(4500*time.Millisecond), manager.WithIdleTime(time.Second))
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
-	exec(t, tx, "SELECT pg_sleep(5)")
-	query(t, s, "SELECT pg_sleep(4)::text")
+	exec(t, tx, "SELECT pg_sleep(9)")
+	query(t, s, "SELECT pg_sleep(7)::text")
 	if _, err := tx.Exec(bounded(t), "SELECT 1/0"); err == nil {
 		t.Error("1/0")
 	}
-	query(t, s, "SELECT pg_sleep(3)::text") // in a transaction that has failed
+	query(t, s, "SELECT pg_sleep(6)::text") // in a transaction that has failed
 	if err := tx.Rollback(bounded(t)); err != nil {
 		t.Error(err)
 	}

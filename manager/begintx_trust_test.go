@@ -48,7 +48,7 @@ func TestHungServerUnderATransaction(t *testing.T) {
 // TestSlowRowsDoNotHideALoss: a holder that does not read its rows hears of the end of its session all the same.
 func TestSlowRowsDoNotHideALoss(t *testing.T) {
 	s := server(t)
-	m := open(t, manager.WithHealth(500*time.Millisecond, 1500*time.Millisecond))
+	m := open(t, manager.WithHealth(500*time.Millisecond, 3*time.Second))
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
 	var pid int
@@ -59,7 +59,7 @@ func TestSlowRowsDoNotHideALoss(t *testing.T) {
 	if err != nil || !rows.Next() {
 		t.Fatal(err)
 	}
-	query(t, s, "SELECT pg_sleep(3)::text") // trust is less
+	query(t, s, "SELECT pg_sleep(5)::text") // trust is less
 	if err := lock.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestSlowRowsDoNotHideALoss(t *testing.T) {
 // TestSlowRowsKeepTheLock: the server has sent all rows, and would end the session as idle while the holder has yet to read them.
 func TestSlowRowsKeepTheLock(t *testing.T) {
 	s := server(t)
-	m := open(t, manager.WithHealth(500*time.Millisecond, 1500*time.Millisecond), manager.WithSessionTimeout(2500*time.Millisecond))
+	m := open(t, manager.WithHealth(500*time.Millisecond, 3*time.Second), manager.WithSessionTimeout(4500*time.Millisecond))
 	lock := acquire(t, m, "tx", manager.WithDedicatedSession())
 	tx := beginTx(t, lock)
 	for _, of := range []struct{ length, rows int }{
@@ -87,7 +87,7 @@ func TestSlowRowsKeepTheLock(t *testing.T) {
 		if err != nil || !rows.Next() {
 			t.Fatal(err)
 		}
-		query(t, s, "SELECT pg_sleep(3)::text") // the session is trusted for 2 s, and lives for 2.5 s
+		query(t, s, "SELECT pg_sleep(5)::text") // the session is trusted for 3.5 s, and lives for 4.5 s
 		n := 1
 		for rows.Next() {
 			n++

@@ -113,9 +113,7 @@ func misbehave(t *testing.T, m *manager.Manager, last int64, calls map[string]fu
 			}
 		}
 	}
-	if s := m.Stats(); s.Held != 0 || s.Waiting != 0 {
-		t.Errorf("%d held, %d waiting", s.Held, s.Waiting)
-	}
+	eventually(t, "nothing is held, and nobody waits", func() bool { s := m.Stats(); return s.Held == 0 && s.Waiting == 0 })
 }
 
 // W21. A context whose methods panic while its hold ends: those are goroutines of the library's.
@@ -241,6 +239,7 @@ func endsAsCancelled(ctx context.Context, t *testing.T, m, other *manager.Manage
 		t.Fatal(err)
 	}
 	waits := acquiring(ctx, t, m, "theirs")
+	eventually(t, "it waits at the server", func() bool { return queued(t, server(t), theirs.ID()) == 1 })
 	inside := make(chan struct{})
 	worked := fateOf(only(func() error {
 		return m.Do(ctx, "work", func(hold context.Context) error {

@@ -195,6 +195,9 @@ func TestCloseLeavesNothingAtTheServer(t *testing.T) {
 	theirs := acquire(t, other, "theirs")
 	waiting := acquiring(bounded(t), t, m, "theirs")
 	eventually(t, "it waits at the server", func() bool { return queued(t, s, theirs.ID()) == 1 })
+	eventually(t, "the connections that Open has closed are gone", func() bool {
+		return connections(t, s) == m.Stats().Sessions.Total()+other.Stats().Sessions.Total()
+	})
 	began := time.Now()
 	closeNow(t, m)
 	if took := time.Since(began); took > soon { // a slice is 0.8 s

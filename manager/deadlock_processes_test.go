@@ -222,7 +222,7 @@ func marks(t *testing.T, s *pgserver.Server) int64 {
 func childMember(args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
-	m, err := manager.Open(ctx, args[0], manager.WithApplicationName(args[1]))
+	m, err := manager.Open(ctx, args[0], patientHealth, manager.WithApplicationName(args[1]))
 	if err != nil {
 		return err
 	}
@@ -316,7 +316,7 @@ func childOrdered(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d+patience)
 	defer cancel()
-	m, err := manager.Open(ctx, args[0])
+	m, err := manager.Open(ctx, args[0], patientHealth)
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func TestDeadlockWithASet(t *testing.T) {
 
 // Many goroutines take two or three keys one by one, in any order. Each circle is told: nobody waits for ever.
 func TestDeadlocksOfMany(t *testing.T) {
-	m := open(t)
+	m := open(t, patientHealth)
 	const workers, rounds, keys = 30, 30, 8
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -258,7 +258,7 @@ func TestBug7_ConcurrentReleaseUnlocksOnce(t *testing.T) {
 func TestBug8_FailedAcquireLeavesNothing(t *testing.T) {
 	s := server(t)
 	var n network
-	m := n.manager(t, s, manager.WithRetry(attempts(1)), manager.WithHealth(2*patience, patience))
+	m := n.manager(t, s, manager.WithRetry(attempts(1)), manager.WithHealth(2*patience, patience), manager.WithWaitSlice(5*time.Second))
 	other := open(t)
 	theirs := acquire(t, other, "k")
 	for _, opts := range [][]manager.AcquireOption{nil, {manager.WithDedicatedSession()}} {

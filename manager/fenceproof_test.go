@@ -47,7 +47,7 @@ func TestNoCommitFollowsTheNextGrant(t *testing.T) {
 		query(t, s, "DROP TABLE lk_fence")
 		query(t, s, "DROP FUNCTION lk_fence_slow")
 	})
-	m := open(t)
+	m := open(t, patientHealth)
 	var sum, control fenceSum
 	began := time.Now()
 	t.Run("lanes", func(t *testing.T) {

@@ -115,7 +115,7 @@ func TestRestartedServer(t *testing.T) {
 // A server that hangs keeps its connections open and says nothing: the clock alone ends the trust.
 func TestSilentServer(t *testing.T) {
 	s := breakable(t)
-	m := openOn(t, s, manager.WithHealth(200*time.Millisecond, 300*time.Millisecond))
+	m := openOn(t, s, manager.WithHealth(200*time.Millisecond, 300*time.Millisecond), manager.WithSessionTimeout(time.Minute)) // not the server's clock
 	shared := acquire(t, m, "shared")
 	dedicated := acquire(t, m, "dedicated", manager.WithDedicatedSession())
 	thaw := freeze(t, s)

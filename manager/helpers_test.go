@@ -229,6 +229,9 @@ func acquiring(ctx context.Context, t *testing.T, m *manager.Manager, key string
 	return waiting(t, m, func() (*manager.Lock, error) { return m.Acquire(ctx, key, opts...) })
 }
 
+// patientHealth is for tests that lose no session: a backend on a busy machine may stand still for the two seconds that it is trusted for otherwise.
+var patientHealth = manager.WithHealth(5*time.Second, 15*time.Second)
+
 // waiting starts a call of m's, which is queued when waiting returns. No other calls of m may begin or end meanwhile: it counts those that wait.
 func waiting(t *testing.T, m *manager.Manager, call func() (*manager.Lock, error)) <-chan acquired {
 	t.Helper()

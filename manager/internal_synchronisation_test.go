@@ -188,7 +188,8 @@ func TestHandOffNeedsNoServer(t *testing.T) {
 // Without hand-off each grant is the server's, and claims come while the lock is on its way there and back.
 func TestManyGoroutinesWithoutHandOff(t *testing.T) {
 	m := open(t, manager.WithHandOffLimit(time.Nanosecond, 1))
-	ctx := bounded(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // two thousand grants, one after the other
+	defer cancel()
 	const goroutines, cycles = 100, 20
 	counter := 0
 	var wg sync.WaitGroup

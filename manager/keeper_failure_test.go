@@ -62,7 +62,8 @@ func TestKeeperFailsAtEveryStep(t *testing.T) {
 func failures(t *testing.T, hook manager.Option, key string) {
 	t.Helper()
 	s := server(t)
-	m, other := open(t, hook, manager.WithIdleKeyTime(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t)
+	idle := manager.WithIdleTime(time.Second) // the managers stay open while the story is told again and again
+	m, other := open(t, hook, idle, manager.WithIdleKeyTime(5*time.Millisecond), manager.WithWaitSlice(50*time.Millisecond)), open(t, idle)
 	var last atomic.Pointer[manager.Lock]
 	work := func(ctx context.Context, m *manager.Manager, opts ...manager.AcquireOption) {
 		lock, err := m.Acquire(ctx, key, opts...)

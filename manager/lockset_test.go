@@ -299,7 +299,7 @@ func TestAcquireAllOfManyKeys(t *testing.T) {
 // Random sets that overlap, by many goroutines of two managers: no deadlock, everybody is served, and no key is held twice.
 func TestAcquireAllOfOverlappingSets(t *testing.T) {
 	s := server(t)
-	managers := []*manager.Manager{openOn(t, s), openOn(t, s)}
+	managers := []*manager.Manager{openOn(t, s, patientHealth), openOn(t, s, patientHealth)}
 	workers, rounds := 100, 4
 	if os.Getenv("LOCKKEEPER_STRESS") != "" {
 		workers, rounds = 1000, 5

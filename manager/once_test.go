@@ -192,10 +192,18 @@ func TestOnceIsNotToldOfACallerThatFails(t *testing.T) {
 	second := once()
 	wantOutage(t, ended(t, "the first", first).err)
 	thaw()
+	// A backend that has yet to notice that its client is gone may have the lock, which is no other caller's here.
 	if err := ended(t, "the second", second).err; errors.Is(err, manager.ErrAlreadyRun) {
-		t.Errorf("nobody has run, and the second is told: %v", err)
+		if h := failure(t, err).Holder; h != nil && h.Local {
+			t.Errorf("nobody has run, and the second is told: %v", err)
+		}
 	}
-	if err := m.Once(bounded(t), "report", time.Hour, did(&ran)); ran != 1 || err != nil && !errors.Is(err, manager.ErrAlreadyRun) {
+	var err error
+	eventually(t, "f has run", func() bool {
+		err = m.Once(bounded(t), "report", time.Hour, did(&ran))
+		return ran > 0 || !errors.Is(err, manager.ErrAlreadyRun)
+	})
+	if ran != 1 || err != nil && !errors.Is(err, manager.ErrAlreadyRun) {
 		t.Errorf("f ran %d times in all: %v", ran, err)
 	}
 }

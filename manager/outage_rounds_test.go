@@ -87,6 +87,7 @@ func lookLost(t *testing.T, times int64, policy manager.RetryPolicy, call func(m
 		select {
 		case <-unlocks:
 			terminateAll(t, s, m)
+			eventually(t, "the lock is free", func() bool { return held(t, s)[m.Key("k#slots").ID()] == 0 })
 			resumed <- struct{}{}
 		case got := <-results:
 			return got.slot, got.err

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,6 +53,8 @@ func TestSetsAndSlotsKeepToTheirWaitTimeout(t *testing.T) {
 					<-frozen
 				}
 			}))
+			goOn := sync.OnceFunc(func() { close(frozen) })
+			t.Cleanup(goOn)
 			if err := row.call(m); err != nil { // which opens the sessions
 				t.Fatal(err)
 			}
@@ -68,7 +71,7 @@ func TestSetsAndSlotsKeepToTheirWaitTimeout(t *testing.T) {
 			case err = <-result:
 			case <-reached: // on a busy machine the time may be over before
 				defer freeze(t, s)()
-				close(frozen)
+				goOn()
 				err = ended(t, "the return of the call", result)
 			}
 			wantIs(t, err, manager.ErrWaitTimeout)

@@ -59,7 +59,7 @@ func TestTheReleaseAfterALookKeepsToTheWaitTimeout(t *testing.T) {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				var at pausedAt
 				m := openOn(t, s, row.ids, manager.WithHealth(patience, patience), at.option("unlock")) // the server is trusted for longer than the test waits
-				other := openOn(t, s)
+				other := openOn(t, s, manager.WithHealth(patience, patience))
 				if row.n == 1 { // so that it has to look
 					defer release(t, acquire(t, other, "k"))
 				}
@@ -75,6 +75,7 @@ func TestTheReleaseAfterALookKeepsToTheWaitTimeout(t *testing.T) {
 				}()
 				select {
 				case err := <-result: // on a busy machine the time may be over before
+					at.resume()
 					wantIs(t, err, manager.ErrWaitTimeout)
 				case <-at.reached:
 					thaw := freeze(t, s)

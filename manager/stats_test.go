@@ -12,7 +12,7 @@ import (
 
 func TestStats(t *testing.T) {
 	s, other := server(t), open(t)
-	m := open(t, manager.WithSharedSessions(1), manager.WithHandOffLimit(time.Hour, 1000), manager.WithIdleKeyTime(20*time.Millisecond))
+	m := open(t, append(oneSlice(), manager.WithSharedSessions(1), manager.WithHandOffLimit(time.Hour, 1000), manager.WithIdleKeyTime(20*time.Millisecond))...)
 	if got := m.Stats(); got.Keys != 0 || got.Attempts != 0 || got.Wait.Count != 0 || got.Losses == nil || got.Sessions.Total() != 1 {
 		t.Errorf("at first: %+v", got)
 	}

@@ -22,7 +22,7 @@ import (
 // them are executed.
 func TestTransactionPoolerCancelledStatements(t *testing.T) {
 	p := behindPooler(t, nil)
-	m, other := p.open(t, manager.WithSharedSessions(1)), p.open(t)
+	m, other := p.open(t, manager.WithSharedSessions(1)), p.open(t, manager.WithHealth(30*time.Second, 5*time.Second)) // it does not ask meanwhile
 	lock, theirs := acquire(t, m, "kept"), acquire(t, other, "theirs")
 	waits := acquiring(bounded(t), t, m, "theirs")
 	ctx, stop := context.WithCancel(bounded(t))

@@ -224,14 +224,12 @@ func TestTransactionPoolerLeavesNothing(t *testing.T) {
 		return found
 	}
 	before := look()
-	a := p.open(t, manager.WithApplicationName("lk pooled"))
-	b := p.open(t)
+	a := p.open(t, manager.WithApplicationName("lk pooled"), manager.WithCloseTimeout(patience)) // else a slow server costs its connection
+	b := p.open(t, manager.WithCloseTimeout(patience))
 	lock := acquire(t, a, "k")
 	waits := acquiring(bounded(t), t, b, "k")
 	eventually(t, "the wait is in the server's queue", func() bool { return queued(t, p.Server, a.Key("k").ID()) == 1 })
-	if transactions := p.transactions(t); len(transactions) != 3 {
-		t.Errorf("%d transactions are open", len(transactions))
-	}
+	eventually(t, "three transactions are open", func() bool { return len(p.transactions(t)) == 3 }) // and none of a client that Open has left
 	release(t, lock)
 	if got := ended(t, "the other's turn", waits); got.err != nil {
 		t.Error(got.err)

@@ -149,8 +149,11 @@ func TestCloseWhileAWaitIsWatched(t *testing.T) {
 	acquire(t, two, "b")
 	var calls []<-chan acquired
 	for i := range 20 {
-		calls = append(calls, acquiring(acquire(t, one, fmt.Sprint("a ", i)).Context(), t, one, "b"))
+		inside, call := acquire(t, one, fmt.Sprint("a ", i)).Context(), make(chan acquired, 1)
+		go func() { lock, err := one.Acquire(inside, "b"); call <- acquired{lock, err} }()
+		calls = append(calls, call)
 	}
+	eventually(t, "all wait", func() bool { return one.Stats().Waiting >= len(calls) }) // what shows the waits waits as well
 	eventually(t, "they are shown", func() bool { return marks(t, s) > 0 })
 	closeNow(t, one)
 	for _, call := range calls {

@@ -179,11 +179,6 @@ func TestConnectionErrors(t *testing.T) {
 		d.exec(t, "DROP ROLE outsider")
 		d.exec(t, "DROP ROLE lonely")
 	})
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	rude := listen(t, func(c net.Conn) { c.Close() })
 	other := listen(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -199,7 +194,7 @@ func TestConnectionErrors(t *testing.T) {
 		is        error
 		transient bool
 	}{
-		"nobody listens":         {dsn: with("u", secret, closed.Addr().String(), "db"), is: syscall.ECONNREFUSED, transient: true},
+		"nobody listens":         {dsn: with("u", secret, "127.0.0.1:1", "db"), is: syscall.ECONNREFUSED, transient: true},
 		"no such socket":         {dsn: "host=" + filepath.Join(t.TempDir(), "none") + " user=u password=" + secret, is: syscall.ENOENT, transient: true},
 		"no such host":           {dsn: with("u", secret, "nowhere.invalid", "db"), transient: true},
 		"wrong password":         {dsn: with("lockkeeper", secret, d.TCPAddr(), d.name), code: "28P01"},

@@ -148,7 +148,9 @@ func TestApplicationName(t *testing.T) {
 		{"", `{"\,'}`, `{"\,'}`},
 		{"", strings.Repeat("x", 100), strings.Repeat("x", 63)},
 	} {
-		p := openDSN(t, d.dsn()+c.dsn, Config{ApplicationName: c.config})
+		config := quick()
+		config.ApplicationName = c.config
+		p := openDSN(t, d.dsn()+c.dsn, config)
 		pid := newCaller(1).take(t, p).PID()
 		rows := d.exec(t, "SELECT application_name FROM pg_stat_activity WHERE pid = %d", pid)
 		if len(rows) != 1 || rows[0][0] != c.want {

@@ -130,7 +130,7 @@ func TestLockNamesItsHolderWhenItHasWaited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := migratelock.New(t.Context(), newStub(t, func() {}), m, key, manager.WithWaitTimeout(300*time.Millisecond))
+	d := migratelock.New(t.Context(), newStub(t, func() {}), m, key, manager.WithWaitTimeout(3*time.Second))
 	err = migrator(t, d).Up()
 	if !errors.Is(err, database.ErrLocked) || !errors.Is(err, manager.ErrWaitTimeout) || !strings.Contains(err.Error(), "held by") {
 		t.Errorf("Up: %v, should be ErrLocked and ErrWaitTimeout, and name the holder", err)

@@ -127,7 +127,7 @@ func TestChaosFindsALiar(t *testing.T) {
 
 func TestInterruptedChaosRemovesEverything(t *testing.T) {
 	t.Parallel()
-	p := start(t, shortChaos("freeze-worker", "10m")...)
+	p := start(t, shortChaos("freeze-worker", "10m", "--interval", "20s", "--timeout", "20s")...)
 	p.until(p.stdout, "now|fault 1 of")
 	p.signal(syscall.SIGINT)
 	if status := p.wait(); status != 130 {

@@ -70,7 +70,7 @@ func TestLoadWithReaders(t *testing.T) {
 func TestLoadFindsReadersBesideWriters(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "1s", "--no-locks", "--readers", "0.5",
+	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "2s", "--no-locks", "--readers", "0.5",
 		"--dsn", server.DSNOf(name))
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d", status)
@@ -84,7 +84,7 @@ func TestLoadFindsReadersBesideWriters(t *testing.T) {
 
 func TestLoadInWords(t *testing.T) {
 	t.Parallel()
-	p := start(t, "load", "--processes", "1", "--workers", "4", "--keys", "2", "--skew", "zipf", "--hold", "0", "--duration", "1s")
+	p := start(t, "load", "--processes", "1", "--workers", "4", "--keys", "2", "--skew", "zipf", "--hold", "0", "--duration", "2s")
 	if status := p.wait(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -99,7 +99,7 @@ func TestLoadInWords(t *testing.T) {
 func TestLoadFindsViolations(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "1s", "--no-locks",
+	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "2s", "--no-locks",
 		"--dsn", server.DSNOf(name)}
 	p := start(t, append(args, "--json")...)
 	status := p.wait()
@@ -117,7 +117,7 @@ func TestLoadFindsViolations(t *testing.T) {
 func TestLoadOnAServerOfTheUsers(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	p := start(t, "load", "--processes", "2", "--workers", "4", "--keys", "2", "--hold", "5ms", "--duration", "1s", "--dsn", server.TCPDSNOf(name), "--json")
+	p := start(t, "load", "--processes", "2", "--workers", "4", "--keys", "2", "--hold", "5ms", "--duration", "2s", "--dsn", server.TCPDSNOf(name), "--json")
 	status := p.wait()
 	if l := decode(t, p); status != 0 || l.Acquired == 0 || l.Leaked != noLeak {
 		t.Errorf("exit status %d\n%+v\n%s", status, l, p.stderr)

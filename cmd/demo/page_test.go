@@ -135,7 +135,7 @@ func TestThePageEndsWithTheLoad(t *testing.T) {
 func TestThePageIsKept(t *testing.T) {
 	t.Parallel()
 	tab := browser.Open(t)
-	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "1s")
+	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "2s")
 	p.until(p.stdout, `(?s)EXCLUSION PROVEN.*The page stays at http://.*/ for 10m0s\. Ctrl-C ends it\.`)
 	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(p.stdout.String())
 	for range 2 { // and loaded again

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockkeeper/lockkeeper/cmd/lockkeeper/internal/proof"
+	"github.com/lockkeeper/lockkeeper/internal/interrupt"
 	"github.com/lockkeeper/lockkeeper/manager"
 )
 
@@ -124,8 +125,13 @@ func (p *proving) run(cmd *cobra.Command) (err error) {
 	if result.Counted, err = proof.Count(p.plan.Folder, p.plan.Keys); err != nil {
 		return err
 	}
-	if result.Left, err = p.countLeft(tidy, m); err != nil {
-		return err
+	for pause := leftSoonest; ; pause *= 2 { // a backend may end later than the process that has hung up
+		if result.Left, err = p.countLeft(tidy, m); err != nil {
+			return err
+		}
+		if result.Left == 0 || pause > leftLatest || interrupt.Sleep(tidy, pause) != nil {
+			break
+		}
 	}
 	return p.report(cmd.OutOrStdout(), result)
 }
@@ -134,6 +140,9 @@ func (p *proving) run(cmd *cobra.Command) (err error) {
 func (p *proving) environment(dsn string) []string {
 	return append(os.Environ(), "LOCKKEEPER_DSN="+dsn, "LOCKKEEPER_SECRET_FILE="+p.secretFile)
 }
+
+// While locks are left they are counted again, after pauses from the soonest to the latest, each twice as long as the last: 5 s in all.
+const leftSoonest, leftLatest = 20 * time.Millisecond, 3 * time.Second
 
 // countLeft is how many locks of the run are still held.
 func (p *proving) countLeft(ctx context.Context, m *manager.Manager) (int, error) {

@@ -291,7 +291,7 @@ func TestProcessesNeverOverlap(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	args := []string{"run", "--once", "1000h", "report", "--", "sh", "-c", `echo "$LOCKKEEPER_PERIOD" >period; exit 5`}
+	args := []string{"run", "--once", "1000h", "report", "--", "sh", "-c", `echo $$ >child; echo "$LOCKKEEPER_PERIOD" >period; exit 5`}
 	winner := start(t, d, args...)
 	winner.file("period")
 	late := start(t, d, args...)
@@ -299,6 +299,7 @@ func TestOnce(t *testing.T) {
 	if text := late.stderr.String(); !strings.Contains(text, "already run in this period") || !strings.Contains(text, `application "lockkeeper run report"`) {
 		t.Error(text)
 	}
+	mustEnd(t, winner.pid("child"))
 	winner.signal(syscall.SIGTERM) // while it stays until the period is over
 	winner.wait(5)
 	if !strings.Contains(winner.stderr.String(), "before the period is over") {

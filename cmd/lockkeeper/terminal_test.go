@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,8 +238,25 @@ func TestTerminalPipe(t *testing.T) {
 	s.expect(`ready> `)
 	s.write("fg\n")
 	s.expect(`run deploy`)
+	s.untilJob()
 	s.write("\x03")
 	s.expect(`ready> `)
+}
+
+// untilJob waits until the shell has given the terminal to a job, which it does after it has shown its name.
+func (s *screen) untilJob() {
+	s.t.Helper()
+	shell := strconv.Itoa(s.cmd.Process.Pid)
+	for began := time.Now(); ; <-time.After(5 * time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + shell + "/stat")
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); err != nil || len(fields) > 5 && fields[5] != shell { // who has the terminal; systems without /proc tell nothing
+			return
+		}
+		if time.Since(began) > bound/3 {
+			s.t.Fatal("the job does not get the terminal")
+		}
+	}
 }
 
 // In the background a command that reads is stopped, as any is.

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "close the far server:", err)
 		code = max(code, 1)
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
+	var err error
+	if code == 0 && !poll(func() bool { err = goleak.Find(); return err == nil }) {
 		fmt.Fprintln(os.Stderr, "goroutines are left after all tests:", err)
 		code = 1
 	}

@@ -46,7 +46,10 @@ func TestTokensAreDrawnAtTheNewPrimary(t *testing.T) {
 		return got[0][0]
 	}
 	counted := rows(c.primary)
-	eventually(t, "the standby has all", func() bool { return rows(c.standby) == counted })
+	eventually(t, "the standby has all", func() bool {
+		there, err := c.standby.Exec(bounded(t), "SELECT FROM pg_tables WHERE schemaname = 'lockkeeper' AND tablename = 'fence'")
+		return err == nil && len(there) == 1 && rows(c.standby) == counted
+	})
 	c.promote(t)
 	lock := acquire(t, m, "own", manager.WithDedicatedSession(), manager.WithRetryPolicy(patient())) // its session meets the new primary
 	again := acquire(t, m, "counted", manager.WithRetryPolicy(patient()))

@@ -137,7 +137,7 @@ func (f *Forwarder) accept() {
 }
 
 // dialBound is how long a server may take to accept.
-const dialBound = 2 * time.Second
+const dialBound = 20 * time.Second
 
 // serve connects a client through, until both directions have ended.
 func (f *Forwarder) serve(client net.Conn) {

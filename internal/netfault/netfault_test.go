@@ -90,11 +90,14 @@ func TestPacketsVanish(t *testing.T) {
 		t.Errorf("dialled from %s", host)
 	}
 	echoes := func(within time.Duration) bool {
-		if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		if err := conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := conn.Write([]byte{1}); err != nil {
 			return false
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+			t.Fatal(err)
 		}
 		_, err := conn.Read(make([]byte, 1))
 		return err == nil

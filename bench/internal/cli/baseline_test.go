@@ -53,7 +53,7 @@ type line struct {
 func TestABaselineIsBuiltAndMeasured(t *testing.T) {
 	needServer(t)
 	needRepository(t)
-	r := command(t, "--only", "lone,wake,loss", "--systems", "lockkeeper", "--rounds", "1", "--seconds", "0.4", "--quick", "--json",
+	r := command(t, "--only", "lone,wake,loss", "--systems", "lockkeeper", "--rounds", "1", "--seconds", "1", "--quick", "--json",
 		"--baseline", "HEAD")
 	if status := r.status(t); status != ExitOK {
 		t.Fatalf("status %d\n%s\n%s", status, &r.out, &r.err)
@@ -98,7 +98,8 @@ func checkLines(t *testing.T, text string) {
 			t.Fatal(err)
 		}
 		seen, cut = append(seen, l.Scenario+" "+l.System), max(cut, l.Run.Cut)
-		if l.Failed != "" || l.ToBaseline <= 0 || l.Run.Baseline != "lockkeeper@HEAD" {
+		alone := l.Run.Cut > 0 && l.System == "lockkeeper" && !decoder.More() // its baseline was to be next
+		if l.Failed != "" || l.ToBaseline <= 0 && !alone || l.Run.Baseline != "lockkeeper@HEAD" {
 			t.Errorf("got %+v", l)
 		}
 		if l.System == "lockkeeper@HEAD" && l.ToBaseline != 1 {

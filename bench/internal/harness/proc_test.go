@@ -14,23 +14,29 @@ import (
 
 func TestOthersAreWithoutOurs(t *testing.T) {
 	needProc(t)
-	began := time.Now()
-	all, err := others()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Process 1 is the ancestor of all that anybody has started: with it there is less left, and once is enough.
-	once, err := others(1)
-	if err != nil {
-		t.Skip("process 1 cannot be looked at: ", err)
-	}
-	twice, err := others(1, 1, os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The machine goes on between the readings, and during each.
-	if slack := time.Second + time.Duration(runtime.NumCPU())*time.Since(began); once >= all || twice+slack < once {
-		t.Errorf("all %v, without process 1 %v, without it twice %v", all, once, twice)
+	for tries := 1; ; tries++ { // a process that ends while they are read may be missing in one of them
+		began := time.Now()
+		all, err := others()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Process 1 is the ancestor of all that anybody has started: with it there is less left, and once is enough.
+		once, err := others(1)
+		if err != nil {
+			t.Skip("process 1 cannot be looked at: ", err)
+		}
+		twice, err := others(1, 1, os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The machine goes on between the readings, and during each.
+		slack := time.Second + time.Duration(runtime.NumCPU())*time.Since(began)
+		if once < all && twice+slack >= once {
+			return
+		}
+		if tries == 5 {
+			t.Fatalf("all %v, without process 1 %v, without it twice %v", all, once, twice)
+		}
 	}
 }
 

@@ -146,8 +146,11 @@ func (r *run) backend(ctx context.Context, f *plan.Fault) (pid string, _ error) 
 	if err != nil {
 		return "", err
 	}
-	if len(rows) == 0 {
-		return "", errors.New("no session is there")
+	if len(rows) == 0 { // they were lost a moment ago
+		if err := interrupt.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return "", fmt.Errorf("no session is there: %w", err)
+		}
+		return r.backend(ctx, f)
 	}
 	holding := slices.IndexFunc(rows, func(row []string) bool { return row[1] == "0" })
 	if holding <= 0 { // all hold, or none does

@@ -182,7 +182,7 @@ func stop(ctx context.Context, p *child.Process) error {
 	if err := p.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for range 50 { // a system without /proc has stopped it in that time
+	for range 2000 { // a system without /proc has stopped it in that time
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 		if _, state, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(state, "T") {
 			break

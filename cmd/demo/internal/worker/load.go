@@ -47,7 +47,7 @@ const releaseBound = 30 * time.Second
 
 // lossBound is how long a holder that has met another one may take to hear that its lock is lost. Where the server
 // ends a session it says so on the session's socket, so this is a matter of scheduling.
-const lossBound = time.Second
+const lossBound = 5 * time.Second
 
 // afterFailure keeps a failing load from spinning.
 const afterFailure = 50 * time.Millisecond
@@ -244,7 +244,7 @@ func (l *load) explain(lock lock, excused func() bool) (lost, explained bool) {
 		}
 	}
 	lost = lock.Err() != nil
-	return lost, lost
+	return lost, lost || excused()
 }
 
 // readModifyWrite adds one to the key's counter with nothing but the lock to guard it. A holder whose lock has ended

@@ -115,7 +115,7 @@ func TestAReaderSeesAWriter(t *testing.T) {
 	}
 }
 
-// A reader that met a writer hears within a second that one of the two locks is lost, or it is a violation.
+// A reader that met a writer hears within some seconds that one of the two locks is lost, or it is a violation.
 func TestAReaderThatMeetsAWriterIsNotExcusedForNothing(t *testing.T) {
 	l, _, slots := readers(t)
 	slots.Enter(0, 11)

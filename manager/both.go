@@ -60,15 +60,13 @@ func (k Key) holder(ctx context.Context) *Holder {
 	return nil
 }
 
-// lockOf is the hold that an owner has the lock for; nil where that is not complete, since the lock of the other id is waited for.
+// lockOf is the hold that an owner has the lock for; nil where it is a set's that is not complete. It leads only if it is the one that Elect was given.
 func lockOf(o actor.Owner) *Lock {
 	switch o := o.(type) {
 	case *setOwner:
 		return o.lead.Load()
 	case *lockOwner:
-		if l := (*Lock)(o); l.set == nil || l.set.lead.Load() == l {
-			return l
-		}
+		return (*Lock)(o)
 	}
 	return nil
 }

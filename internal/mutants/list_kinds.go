@@ -163,8 +163,6 @@ var ofKinds = []mutant{
 		{"manager/lock.go", " || k.second != k.id && l.has(k.second))", ")"}}},
 	{name: "Close releases one of two ids under the function of Do", test: "manager TestBothEndAsOne", edits: []edit{
 		{"manager/lockset.go", "l.claim.Over() != nil && cause", "cause"}}},
-	{name: "a candidate that waits for the second of two ids leads", test: "manager TestBothElect", edits: []edit{
-		{"manager/both.go", "l.set == nil || l.set.lead.Load() == l", "l.set == nil || l.set != nil"}}},
 	{name: "the holder of the first of two ids counts as the leader", test: "manager TestBothElect", edits: []edit{
 		{"manager/both.go", "slices.Backward(k.single(nil))", "slices.All(k.single(nil))"}}},
 	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{

@@ -49,3 +49,17 @@ func TestW18_EveryNamedTestIsThere(t *testing.T) {
 		}
 	}
 }
+
+// The end of the time alone finds nothing: a test has to have waited for ever.
+func TestTimeThatIsOverIsNoFinding(t *testing.T) {
+	for text, want := range map[string]string{
+		"panic: test timed out after 15m0s\n\trunning tests:\n\t\tTestSlow (2s)\n":                                "",
+		"panic: test timed out after 1m40s\n\trunning tests:\n\t\tTestStuck (1m40s)\n\t\tTestStuck/sub (1m39s)\n": "no end of TestStuck",
+		"--- FAIL: TestOther (0.1s)\n": "TestOther",
+	} {
+		found, err := failure("pg", []byte(text))
+		if err != nil || (found == nil) != (want == "") || found != nil && found.check != want {
+			t.Errorf("%q: %+v, %v", text, found, err)
+		}
+	}
+}

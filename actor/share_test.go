@@ -65,3 +65,13 @@ func TestTheLastReaderUnlocks(t *testing.T) {
 	d.release("b").expect("over b unlock", stUnlocking)
 	d.yes().expect("settle b", stIdle)
 }
+
+// The last reader hands the lock on to nobody where a writer elsewhere waits: that one's turn comes first.
+func TestTheLastReaderIsFollowedByAWriterElsewhere(t *testing.T) {
+	d := newDriver(t)
+	d.m.limits.HandOffTime = 2 * askReaders
+	d.acquire("a", shared).yes().passes(askReaders).acquire("b", shared).expect("grant b ask", stHeld)
+	d.passes(1).toldNow(true).acquire("c", shared).expect("", stHeld)
+	d.release("a").expect("over a settle a", stHeld)
+	d.release("b").expect("over b unlock", stUnlocking)
+}

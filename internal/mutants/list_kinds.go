@@ -11,7 +11,7 @@ var ofKinds = []mutant{
 	{name: "a minimum hold that is lost goes on", test: "actor TestMinHoldEndsWithItsSession", edits: []edit{
 		{"actor/minhold.go", "\tm.kept = nil\n\tm.leftSession()", "\tm.leftSession()"}}},
 	{name: "a minimum hold does not see the clock where nobody waits", test: "actor TestMinHoldThatIsOverOnTheClock", edits: []edit{
-		{"actor/keeper.go", "\tcase Answered:\n\t\tif !waiters {", "\tcase *release, Answered:\n\t\tif !waiters {"}}},
+		{"actor/keeper.go", "\tcase Answered:\n\t\tif !waiters {", "\tcase release, Answered:\n\t\tif !waiters {"}}},
 	{name: "Close waits for a minimum hold", test: "actor TestMinHoldEndsWithClose", edits: []edit{
 		{"actor/machine.go", "\tcase stKept:\n\t\tm.kept = nil\n\t\tm.unlock()\n", "\tcase stKept:\n"}}},
 	{name: "a lock that is returned unused keeps its minimum hold on the clock", test: "actor TestMinHoldOfAnUnusedLockOnTheClock", edits: []edit{
@@ -131,7 +131,7 @@ var ofKinds = []mutant{
 		{"actor/hold.go", "\tm.do(fxOver, c, cause)\n\tm.holders.remove(c)\n", "\tm.do(fxOver, c, cause)\n\tif cause == ErrReleased || m.holders.n == 1 {\n\t\tm.holders.remove(c)\n\t}\n"}}},
 	{name: "a shared lock is granted to one of several waiting readers", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/hold.go", "\t\tm.assign(c, false)\n\t\tm.shareOut()\n", "\t\tm.assign(c, false)\n"}}},
-	{name: "the last reader hands on past a writer elsewhere", test: "actor TestRandomHistories", edits: []edit{
+	{name: "the last reader hands on past a writer elsewhere", test: "actor TestTheLastReaderIsFollowedByAWriterElsewhere", edits: []edit{
 		{"actor/hold.go", " < m.limits.HandOffTime && !m.draining {", " < m.limits.HandOffTime {"}}},
 	{name: "a writer elsewhere keeps readers out after it has had the lock", test: "actor TestRandomHistories", edits: []edit{
 		{"actor/attempt.go", "m.handOffs, m.draining = m.now, m.now, 0, false", "m.handOffs = m.now, m.now, 0"}}},

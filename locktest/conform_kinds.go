@@ -140,9 +140,20 @@ func (s *subject) minHold() {
 	s.must(s.lock(two, "min hold").Release(s.ctx))
 }
 
-// deadlock: of two that wait for each other one is told, or both where what the first one releases is free late.
+// deadlock: of two that wait for each other one is told. Both may be where what the first one releases is free late, but not each time.
 func (s *subject) deadlock() {
 	one, two := s.process(), s.process()
+	told := s.circle(one, two)
+	for tries := 1; told > 1 && tries < 3; tries++ {
+		told = s.circle(one, two)
+	}
+	if told != 1 {
+		s.Errorf("%d of two were told, should be one", told)
+	}
+}
+
+// circle is how many of two were told that they waited for each other.
+func (s *subject) circle(one, two *manager.Manager) int64 {
 	var ready, all sync.WaitGroup
 	ready.Add(2)
 	var told atomic.Int64
@@ -165,7 +176,5 @@ func (s *subject) deadlock() {
 		})
 	}
 	all.Wait()
-	if told.Load() == 0 {
-		s.Error("of two that waited for each other nobody was told")
-	}
+	return told.Load()
 }

@@ -1,8 +1,6 @@
 package manager_test
 
 import (
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,16 +43,8 @@ func TestSetsAndSlotsKeepToTheirWaitTimeout(t *testing.T) {
 		"at the lock for all slots": {slot(2), time.Second, "k", "try"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var id atomic.Int64
-			reached, frozen := make(chan struct{}), make(chan struct{})
-			m := openOn(t, s, manager.WithHealth(trust/2, trust/2), manager.WithHook(func(of int64, step string) {
-				if step == row.step && id.CompareAndSwap(of, 0) {
-					close(reached)
-					<-frozen
-				}
-			}))
-			goOn := sync.OnceFunc(func() { close(frozen) })
-			t.Cleanup(goOn)
+			var at pausedAt
+			m := openOn(t, s, manager.WithHealth(trust/2, trust/2), at.option(row.step))
 			if err := row.call(m); err != nil { // which opens the sessions
 				t.Fatal(err)
 			}
@@ -62,16 +52,16 @@ func TestSetsAndSlotsKeepToTheirWaitTimeout(t *testing.T) {
 			if row.key == "" {
 				freeze(t, s)
 			} else {
-				id.Store(m.Key(row.key).ID())
+				at.arm(t, m, row.key)
 			}
 			result, begun := make(chan error, 1), time.Now()
 			go func() { result <- row.call(m, manager.WithWaitTimeout(row.bound)) }()
 			var err error
 			select {
 			case err = <-result:
-			case <-reached: // on a busy machine the time may be over before
+			case <-at.reached: // on a busy machine the time may be over before
 				defer freeze(t, s)()
-				goOn()
+				at.resume()
 				err = ended(t, "the return of the call", result)
 			}
 			wantIs(t, err, manager.ErrWaitTimeout)

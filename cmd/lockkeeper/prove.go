@@ -125,11 +125,11 @@ func (p *proving) run(cmd *cobra.Command) (err error) {
 	if result.Counted, err = proof.Count(p.plan.Folder, p.plan.Keys); err != nil {
 		return err
 	}
-	for pause := leftSoonest; ; pause *= 2 { // a backend may end later than the process that has hung up
+	for began := time.Now(); ; { // a backend may end later than the process that has hung up
 		if result.Left, err = p.countLeft(tidy, m); err != nil {
 			return err
 		}
-		if result.Left == 0 || pause > leftLatest || interrupt.Sleep(tidy, pause) != nil {
+		if result.Left == 0 || time.Since(began) > leftBound || interrupt.Sleep(tidy, 50*time.Millisecond) != nil {
 			break
 		}
 	}
@@ -141,8 +141,8 @@ func (p *proving) environment(dsn string) []string {
 	return append(os.Environ(), "LOCKKEEPER_DSN="+dsn, "LOCKKEEPER_SECRET_FILE="+p.secretFile)
 }
 
-// While locks are left they are counted again, after pauses from the soonest to the latest, each twice as long as the last: 5 s in all.
-const leftSoonest, leftLatest = 20 * time.Millisecond, 3 * time.Second
+// leftBound is for how long locks that are left are counted again.
+const leftBound = 5 * time.Second
 
 // countLeft is how many locks of the run are still held.
 func (p *proving) countLeft(ctx context.Context, m *manager.Manager) (int, error) {

@@ -22,11 +22,13 @@ const closeTimeout = 30 * time.Second
 // library that are named.
 func Main(m *testing.M, leaks ...goleak.Option) {
 	code := pgtest.Run(m)
-	left := goleak.Find(leaks...)
-	for began := time.Now(); code == 0 && left != nil && time.Since(began) < closeTimeout; { // one that is ending may wait for a processor
-		left = goleak.Find(leaks...)
+	var left error
+	for began := time.Now(); code == 0; { // one that is ending may wait for a processor
+		if left = goleak.Find(leaks...); left == nil || time.Since(began) > closeTimeout {
+			break
+		}
 	}
-	if left != nil && code == 0 {
+	if left != nil {
 		fmt.Fprintln(os.Stderr, "goroutines are left after all tests:", left)
 		code = 1
 	}

@@ -54,7 +54,7 @@ func (m StopMode) signal() (syscall.Signal, error) {
 // than one.
 func (s *Server) startFirst(ctx context.Context, extra map[string]string) error {
 	for attempt := 1; ; attempt++ {
-		port, err := freePort(ctx)
+		port, err := FreePort(ctx)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,8 @@ func (s *Server) startFirst(ctx context.Context, extra map[string]string) error 
 	}
 }
 
-func freePort(ctx context.Context) (int, error) {
+// FreePort is a loopback port that nobody listens on, and that no system gives to a connection.
+func FreePort(ctx context.Context) (int, error) {
 	var lastErr error
 	for range portAttempts {
 		port := firstPort + rand.IntN(lastPort-firstPort)

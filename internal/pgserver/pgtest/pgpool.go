@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,14 +150,9 @@ func (p *Pgpool) Log() string {
 // freePort is a port that nobody listens on.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	for range 20 {
-		// Below the ports that the system gives to connections and to who asks for any, as pgserver's are.
-		port := strconv.Itoa(10000 + rand.IntN(5000))
-		if l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
+	port, err := pgserver.FreePort(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
 	}
-	tb.Fatal("no port is free")
-	return ""
+	return strconv.Itoa(port)
 }

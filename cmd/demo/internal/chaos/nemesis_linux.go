@@ -140,17 +140,19 @@ func (r *run) backend(ctx context.Context, f *plan.Fault) (pid string, _ error) 
 	if f.Target > 0 {
 		app = appOf(f.Target)
 	}
-	rows, err := r.ask(ctx, `SELECT a.pid, count(l.pid) FROM pg_stat_activity a
-		LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.granted
-		WHERE a.application_name LIKE '`+app+`' GROUP BY a.pid ORDER BY count(l.pid) = 0, a.pid`)
+	var rows [][]string
+	var err error
+	none := until(ctx, func() bool { // all may have been lost a moment ago
+		rows, err = r.ask(ctx, `SELECT a.pid, count(l.pid) FROM pg_stat_activity a
+			LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.granted
+			WHERE a.application_name LIKE '`+app+`' GROUP BY a.pid ORDER BY count(l.pid) = 0, a.pid`)
+		return err != nil || len(rows) > 0
+	})
 	if err != nil {
 		return "", err
 	}
-	if len(rows) == 0 { // they were lost a moment ago
-		if err := interrupt.Sleep(ctx, 50*time.Millisecond); err != nil {
-			return "", fmt.Errorf("no session is there: %w", err)
-		}
-		return r.backend(ctx, f)
+	if none != nil {
+		return "", fmt.Errorf("no session is there: %w", none)
 	}
 	holding := slices.IndexFunc(rows, func(row []string) bool { return row[1] == "0" })
 	if holding <= 0 { // all hold, or none does

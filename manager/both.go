@@ -49,11 +49,11 @@ func (m *Manager) acquireBoth(ctx context.Context, k Key, t actor.Terms, opts []
 	return set.lead.Load(), nil
 }
 
-// holder asks the server who holds the key's lock; nil if that does not become known soon. Of two ids it is who has the second: who has
-// the first may wait for that.
+// holder asks the server who holds the key's lock; nil if nobody does, or that does not become known soon. Of two ids it is who has the second,
+// and who has the first only if nobody has the second: until then who has the first may wait for that.
 func (k Key) holder(ctx context.Context) *Holder {
 	for _, one := range slices.Backward(k.single(nil)) {
-		if h := k.m.holderOf(ctx, one.id); h != nil {
+		if h, known := k.m.holderOf(ctx, one.id); h != nil || !known {
 			return h
 		}
 	}

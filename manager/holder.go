@@ -14,23 +14,23 @@ const (
 	askTimes    = 2
 )
 
-// holderOf asks the server who holds a lock; nil if that does not become known soon. It runs on the caller's goroutine.
-func (m *Manager) holderOf(ctx context.Context, id int64) *Holder {
+// holderOf asks the server who holds a lock; nil if nobody does, or that does not become known soon. It runs on the caller's goroutine.
+func (m *Manager) holderOf(ctx context.Context, id int64) (h *Holder, known bool) {
 	timer := time.NewTimer(askPatience)
 	defer timer.Stop()
 	for range askTimes {
 		asker := make(asker, 1)
 		m.pool.Who(id, asker)
 		select {
-		case h := <-asker:
-			return holder(h.Holder)
+		case a := <-asker:
+			return holder(a.Holder), !a.Asked.IsZero()
 		case <-timer.C:
 			timer.Reset(askPatience)
 		case <-ctx.Done():
-			return nil
+			return nil, false
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // asker is sent the answer by the pool; received by holderOf; never closed; capacity 1: the pool answers once, or not.

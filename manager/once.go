@@ -52,7 +52,7 @@ func (m *Manager) Once(ctx context.Context, key string, period time.Duration, f 
 		if refused.Attempts > 0 || refused.Holder != nil {
 			refused.Reason = ErrAlreadyRun
 			if refused.Holder == nil {
-				refused.Holder = m.holderOf(ctx, refused.ID)
+				refused.Holder, _ = m.holderOf(ctx, refused.ID)
 			}
 			return err
 		}

@@ -165,6 +165,8 @@ var ofKinds = []mutant{
 		{"manager/lockset.go", "l.claim.Over() != nil && cause", "cause"}}},
 	{name: "the holder of the first of two ids counts as the leader", test: "manager TestBothElect", edits: []edit{
 		{"manager/both.go", "slices.Backward(k.single(nil))", "slices.All(k.single(nil))"}}},
+	{name: "who waits for the second of two ids is the leader where the server is slow", test: "manager TestBothOfAHungServerNamesNoWaiter", edits: []edit{
+		{"manager/both.go", "; h != nil || !known {\n", "; h != nil || !known && h != nil {\n"}}},
 	{name: "Resign waits for one of two ids", test: "manager TestBothResign", edits: []edit{
 		{"manager/leader.go", "range term.claims() {", "range term.claims()[:1] {"}}},
 	{name: "both ids have a session to themselves", test: "manager TestBothOnDedicatedSessions", edits: []edit{

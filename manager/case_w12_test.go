@@ -110,11 +110,11 @@ func childTry(args []string) error {
 	tries := 0
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
 		tries++
-		began := time.Now()
-		lock, err := m.TryAcquire(ctx, fmt.Sprint("free ", tries))
-		for err != nil && time.Since(began) > 250*time.Millisecond { // a silence of 300 ms has ended the new session as well: this machine was too slow
-			began = time.Now()
+		var lock *manager.Lock
+		for slow := true; slow; { // where a silence of 300 ms has ended the new session as well: this machine was too slow
+			began := time.Now()
 			lock, err = m.TryAcquire(ctx, fmt.Sprint("free ", tries))
+			slow = err != nil && time.Since(began) > 250*time.Millisecond
 		}
 		if err == nil {
 			err = lock.Release(ctx)

@@ -6,9 +6,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/pgserver"
 )
 
 // runUntilInputEnds starts a program and ends it when the standard input ends: when the test says so, or when its process is
@@ -26,14 +29,12 @@ func Redis(tb testing.TB) (address string) {
 	case err != nil:
 		tb.Fatal(err)
 	}
-	free, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	free, err := pgserver.FreePort(tb.Context(), "127.0.0.1")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	address = free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
-
+	port := strconv.Itoa(free)
+	address = net.JoinHostPort("127.0.0.1", port)
 	cmd := exec.Command( //nolint:noctx // it ends with the test, by its input
 		"/bin/sh", "-c", runUntilInputEnds, "redis", binary, "--bind", "127.0.0.1", "--port", port,
 		"--dir", tb.TempDir(), "--save", "", "--appendonly", "no", "--daemonize", "no")

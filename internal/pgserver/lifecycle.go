@@ -54,7 +54,7 @@ func (m StopMode) signal() (syscall.Signal, error) {
 // than one.
 func (s *Server) startFirst(ctx context.Context, extra map[string]string) error {
 	for attempt := 1; ; attempt++ {
-		port, err := FreePort(ctx)
+		port, err := FreePort(ctx, "127.0.0.1")
 		if err != nil {
 			return err
 		}
@@ -71,12 +71,12 @@ func (s *Server) startFirst(ctx context.Context, extra map[string]string) error 
 	}
 }
 
-// FreePort is a loopback port that nobody listens on, and that no system gives to a connection.
-func FreePort(ctx context.Context) (int, error) {
+// FreePort is a port of an address of this machine that nobody listens on, and that no system gives to a connection.
+func FreePort(ctx context.Context, address string) (int, error) {
 	var lastErr error
 	for range portAttempts {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		if err != nil {
 			lastErr = err
 			continue
@@ -86,7 +86,7 @@ func FreePort(ctx context.Context) (int, error) {
 		}
 		return port, nil
 	}
-	return 0, fmt.Errorf("pgserver: no free loopback port: %w", lastErr)
+	return 0, fmt.Errorf("pgserver: no free port of %s: %w", address, lastErr)
 }
 
 // startError is a server that ended while it was starting.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -68,13 +69,12 @@ func startPgBouncerBefore(ctx context.Context, program string, server *pgserver.
 			err = errors.Join(err, os.RemoveAll(folder))
 		}
 	}()
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	free, err := pgserver.FreePort(ctx, "127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	tcp := free.Addr().String()
-	_, port, _ := net.SplitHostPort(tcp)
-	_ = free.Close()
+	port := strconv.Itoa(free)
+	tcp := net.JoinHostPort("127.0.0.1", port)
 	to := fmt.Sprintf("host=%s port=%d user=%s dbname=%s", server.SocketDir(), server.Port(), pgserver.Superuser, pgserver.Database)
 	ini, socket := filepath.Join(folder, "ini"), filepath.Join(folder, ".s.PGSQL."+port)
 	text := fmt.Sprintf("[databases]\n%s = %s pool_mode=session\n%s = %s pool_mode=transaction\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"+

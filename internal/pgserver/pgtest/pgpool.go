@@ -150,7 +150,7 @@ func (p *Pgpool) Log() string {
 // freePort is a port that nobody listens on.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	port, err := pgserver.FreePort(tb.Context())
+	port, err := pgserver.FreePort(tb.Context(), "127.0.0.1")
 	if err != nil {
 		tb.Fatal(err)
 	}

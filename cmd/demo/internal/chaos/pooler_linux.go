@@ -90,11 +90,8 @@ server_connect_timeout = 2
 
 // freeAddress is an address of a host that nobody listens at.
 func freeAddress(ctx context.Context, host string) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := pgserver.FreePort(ctx, host)
+	return net.JoinHostPort(host, strconv.Itoa(port)), err
 }
 
 // close ends it and returns when it has ended.

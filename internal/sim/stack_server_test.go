@@ -93,11 +93,12 @@ func (b *backend) EndXact() {
 func (b *backend) silentUntil() time.Time { return b.idle.Add(b.setting("idle_session_timeout")) }
 
 func (b *backend) setting(name string) time.Duration {
-	ms, err := strconv.Atoi(b.Settings[name])
-	if err != nil || ms == 0 {
-		return time.Hour // that is never
+	if text := b.Settings[name]; text != "" { // it is asked for all the time
+		if ms, err := strconv.Atoi(text); err == nil && ms > 0 {
+			return time.Duration(ms) * time.Millisecond
+		}
 	}
-	return time.Duration(ms) * time.Millisecond
+	return time.Hour // that is never
 }
 
 func (b *backend) whose() string {

@@ -17,6 +17,8 @@ type way struct {
 	inTransaction bool
 	// late says that what stands between does not pass on the server's last word: the next health question finds that a session has ended.
 	late bool
+	// asks says that what stands between has questions of its own to the server, and ends the session where one fails.
+	asks bool
 	// stand gives the DSN, over TCP, of what stands before a server in a place, or of the server. What stands between goes with the test.
 	stand func(t *testing.T, s *pgserver.Server, at pgtest.Place) string
 }
@@ -41,8 +43,8 @@ func pgpool(t *testing.T, s *pgserver.Server, at pgtest.Place) string {
 func ways() []way {
 	all := []way{{name: "direct", stand: direct}, {name: "behind a transaction pooler", inTransaction: true, stand: bouncer("transaction")}}
 	if os.Getenv(pgtest.EnvPoolers) == "true" {
-		all = append(all, way{name: "behind a session pooler", stand: bouncer("session")}, way{name: "behind pgpool", late: true, stand: pgpool},
-			way{name: "in a transaction behind pgpool", inTransaction: true, late: true, stand: pgpool})
+		all = append(all, way{name: "behind a session pooler", stand: bouncer("session")}, way{name: "behind pgpool", late: true, asks: true, stand: pgpool},
+			way{name: "in a transaction behind pgpool", inTransaction: true, late: true, asks: true, stand: pgpool})
 	}
 	return all
 }

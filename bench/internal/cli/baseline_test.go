@@ -53,7 +53,7 @@ type line struct {
 func TestABaselineIsBuiltAndMeasured(t *testing.T) {
 	needServer(t)
 	needRepository(t)
-	r := command(t, "--only", "lone,wake,loss", "--systems", "lockkeeper", "--rounds", "1", "--seconds", "0.2", "--quick", "--json",
+	r := command(t, "--only", "lone,wake,loss", "--systems", "lockkeeper", "--rounds", "1", "--seconds", "1", "--quick", "--json",
 		"--baseline", "HEAD")
 	if status := r.status(t); status != ExitOK {
 		t.Fatalf("status %d\n%s\n%s", status, &r.out, &r.err)

@@ -80,7 +80,7 @@ func TestASmallRunFromEndToEnd(t *testing.T) {
 	needServer(t)
 	pages := t.TempDir()
 	html, markdown := filepath.Join(pages, "bench.html"), filepath.Join(pages, "bench.md")
-	r := command(t, "--only", "lone,lone-rtt", "--systems", "lockkeeper,pgx", "--rounds", "1", "--seconds", "0.2", "--json",
+	r := command(t, "--only", "lone,lone-rtt", "--systems", "lockkeeper,pgx", "--rounds", "1", "--seconds", "1", "--json",
 		"--html", html, "--markdown", markdown)
 	if status := r.status(t); status != ExitOK {
 		t.Fatalf("status %d\n%s\n%s", status, &r.out, &r.err)

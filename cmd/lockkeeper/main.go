@@ -54,7 +54,7 @@ func execute(args []string) int {
 	root.SetErr(os.Stderr)
 	ctx := context.Background()
 	switch append(args, "")[0] {
-	case runName: // it has its own use for signals
+	case runName, becomeName: // these have their own use for signals
 	case watchName: // it ends with its parent, also where all processes of this name, or of a service, get a signal
 		signal.Ignore(job.ForwardedSignals()...)
 	case proveWorkerName: // a Ctrl-C in the terminal reaches it too; its parent tells it to stop

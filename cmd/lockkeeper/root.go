@@ -60,7 +60,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate(fmt.Sprintf("lockkeeper {{.Version}} (%s, %s/%s)\n", runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newList(), newID(), newTerminate(), newMigrate(), newDoctor(), newProve(), newMan(), newWatch(), newProveWorker())
+	root.AddCommand(newRun(), newList(), newID(), newTerminate(), newMigrate(), newDoctor(), newProve(), newMan(), newWatch(), newBecome(), newProveWorker())
 	return root
 }
 

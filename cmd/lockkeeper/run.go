@@ -294,15 +294,18 @@ func withHolder(ctx context.Context, m *manager.Manager, err error) error {
 	return err
 }
 
-const watchName = "watch-group"
+const (
+	watchName  = "watch-group"
+	becomeName = "become-command"
+)
 
-// startWatchdog starts this program once more.
+// startWatchdog starts this program once more. The command begins as a third.
 func startWatchdog() (*job.Watchdog, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return job.StartWatchdog(program, watchName)
+	return job.StartWatchdog(program, []string{watchName}, []string{becomeName})
 }
 
 func newWatch() *cobra.Command {
@@ -312,5 +315,20 @@ func newWatch() *cobra.Command {
 		Hidden: true,
 		Args:   noArguments,
 		Run:    func(*cobra.Command, []string) { job.Watch(os.Stdin) },
+	}
+}
+
+func newBecome() *cobra.Command {
+	return &cobra.Command{
+		Use:                becomeName,
+		Short:              "Names its process group to the watchdog, and becomes the command of run",
+		Hidden:             true,
+		DisableFlagParsing: true, // they are the command's
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := job.Become(args); err != nil { // its parent tells of it
+				return exitError{exitCannotRun, nil}
+			}
+			return nil
+		},
 	}
 }

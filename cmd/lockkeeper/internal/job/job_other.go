@@ -11,13 +11,16 @@ import (
 type Watchdog struct{}
 
 // StartWatchdog starts none.
-func StartWatchdog(string, ...string) (*Watchdog, error) { return nil, ErrUnsupported }
+func StartWatchdog(string, []string, []string) (*Watchdog, error) { return nil, ErrUnsupported }
 
 // Close does nothing.
 func (*Watchdog) Close() {}
 
 // Watch does nothing.
 func Watch(io.Reader) {}
+
+// Become refuses.
+func Become([]string) error { return ErrUnsupported }
 
 // Run refuses.
 func Run(Command, Hold, *Watchdog) (Result, error) { return Result{}, ErrUnsupported }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,9 +23,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG") != "" {
+	switch append(os.Args, "")[1] {
+	case watchArgument:
 		Watch(os.Stdin)
 		os.Exit(0)
+	case becomeArgument:
+		runtime.LockOSThread() // so another thread than the first becomes the command
+		result := make(chan error)
+		go func() { result <- Become(os.Args[2:]) }() // Joined below.
+		fmt.Fprintln(os.Stderr, <-result)
+		os.Exit(126)
 	}
 	if os.Getenv("LOCKKEEPER_JOB_TEST_RUNS_UNGUARDED") != "" {
 		fmt.Fprintln(os.Stderr, runUnguarded())
@@ -36,9 +44,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
 }
 
-// runUnguarded is what a process of this test's does: it runs a command, and there is no watchdog yet.
+// What makes this program a watchdog, and the command's process.
+const watchArgument, becomeArgument = "watch", "become"
+
+// runUnguarded is what a process of this test's does: it runs a command whose watchdog was killed.
 func runUnguarded() error {
-	_, err := Run(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}}, fakeHold{nil, func() error { return nil }}, nil)
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	w, err := StartWatchdog(program, []string{watchArgument}, []string{becomeArgument})
+	if err != nil {
+		return err
+	}
+	if err := w.process.Kill(); err != nil {
+		return err
+	}
+	if _, err := w.process.Wait(); err != nil {
+		return err
+	}
+	_, err = Run(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "echo $$; exec sleep 1000"}}, fakeHold{nil, func() error { return nil }}, w)
 	return err
 }
 
@@ -226,12 +251,11 @@ func hearsNothingAfter(t *testing.T, lines string, want int) {
 // startWatchdog starts this program as a watchdog.
 func startWatchdog(t *testing.T) *Watchdog {
 	t.Helper()
-	t.Setenv("LOCKKEEPER_JOB_TEST_IS_WATCHDOG", "1")
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := StartWatchdog(program)
+	w, err := StartWatchdog(program, []string{watchArgument}, []string{becomeArgument})
 	if err != nil {
 		t.Fatal(err)
 	}

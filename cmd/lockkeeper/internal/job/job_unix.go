@@ -44,6 +44,8 @@ type job struct {
 	send     func(pid int, s syscall.Signal) error
 	terminal *terminal
 	watchdog *Watchdog
+	// Why the process did not become the command, if it did not; nil without a watchdog.
+	reason *os.File
 	// Sent by the goroutine of watchLeader, closed by it after the last; received by Run. Each change is received before the next can happen.
 	changes chan unix.WaitStatus
 	result  Result
@@ -86,6 +88,12 @@ func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
 	j.startWatchingLeader()
 	j.loop()
 	j.terminal.takeBack(j.group)
+	if j.reason != nil {
+		defer func() { _ = j.reason.Close() }()
+		if err := whyNotBegun(j.reason); err != nil {
+			return Result{}, err
+		}
+	}
 	return j.result, nil
 }
 
@@ -95,9 +103,14 @@ func (j *job) start() error {
 	if j.terminal.interactive() {
 		attributes.Foreground, attributes.Ctty = true, j.terminal.fd()
 	}
-	process, err := os.StartProcess(j.Path, j.Args, &os.ProcAttr{
-		Env: j.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attributes,
-	})
+	all := &os.ProcAttr{Env: j.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attributes}
+	var process *os.Process
+	var err error
+	if j.watchdog == nil {
+		process, err = os.StartProcess(j.Path, j.Args, all)
+	} else {
+		process, j.reason, err = j.watchdog.start(j.Command, all)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,7 +118,6 @@ func (j *job) start() error {
 	if err := process.Release(); err != nil { // it is waited for by wait4, which tells of stops too
 		j.Tell("%v", err)
 	}
-	j.watchdog.guard(j.group)
 	return nil
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A lockkeeper that is killed before it has told its watchdog of the group leaves no command behind.
-func TestTheCommandDiesWithLockkeeperBeforeItIsGuarded(t *testing.T) {
+// A lockkeeper that is killed together with its watchdog, as by the name of both, leaves no command behind.
+func TestTheCommandDiesWithLockkeeperAndItsWatchdog(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

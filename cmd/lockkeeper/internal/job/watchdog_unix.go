@@ -14,11 +14,14 @@ import (
 )
 
 // Watchdog is a process that kills the group when this one is killed, or does not run: the server frees the lock then, so nobody may work
-// under it. It reads a pipe, of which this process has the other end: the group's number, a beat each second, and the end. A nil
-// *Watchdog is none.
+// under it. It reads a pipe, of which this process has the other end: the group's number, which the command's process writes before it becomes
+// the command, a beat each second, and the end. A nil *Watchdog is none.
 type Watchdog struct {
 	pipe    *os.File
 	process *os.Process
+	// By these a process of this program becomes the command.
+	program string
+	become  []string
 }
 
 // What the pipe carries, beside the group's number.
@@ -36,14 +39,14 @@ const (
 	silence = 7*time.Second + beatInterval
 )
 
-// StartWatchdog starts it, by the arguments that make this program call [Watch].
-func StartWatchdog(program string, args ...string) (*Watchdog, error) {
+// StartWatchdog starts it, by the arguments that make this program call [Watch]. Those of become make it call [Become] with what follows them.
+func StartWatchdog(program string, watch, become []string) (*Watchdog, error) {
 	theirs, ours, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
-	process, err := os.StartProcess(program, append([]string{os.Args[0]}, args...), &os.ProcAttr{
+	process, err := os.StartProcess(program, append([]string{os.Args[0]}, watch...), &os.ProcAttr{
 		// A session of its own: no Ctrl-C and no hang-up of the terminal ends it. Standard error is for a panic.
 		Files: []*os.File{theirs, nil, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true}, Dir: "/",
 	})
@@ -51,11 +54,8 @@ func StartWatchdog(program string, args ...string) (*Watchdog, error) {
 		_ = ours.Close()
 		return nil, err
 	}
-	return &Watchdog{ours, process}, nil
+	return &Watchdog{ours, process, program, become}, nil
 }
-
-// guard names the group to kill.
-func (w *Watchdog) guard(group int) { w.write(strconv.Itoa(group)) }
 
 // beat tells that this process runs.
 func (w *Watchdog) beat() { w.write(lineBeat) }

@@ -108,7 +108,7 @@ func TestAllAtOnce(t *testing.T) {
 		count(tx.Commit(ctx))
 	}
 	const span = time.Second // of a round
-	rounds := 4
+	rounds := 3
 	if testing.Short() {
 		rounds = 2
 	}

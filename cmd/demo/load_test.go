@@ -70,7 +70,7 @@ func TestLoadWithReaders(t *testing.T) {
 func TestLoadFindsReadersBesideWriters(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "2s", "--no-locks", "--readers", "0.5",
+	p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "20ms", "--duration", "2s", "--no-locks", "--readers", "0.5",
 		"--dsn", server.DSNOf(name))
 	if status := p.wait(); status != 1 {
 		t.Errorf("exit status %d", status)
@@ -99,7 +99,7 @@ func TestLoadInWords(t *testing.T) {
 func TestLoadFindsViolations(t *testing.T) {
 	t.Parallel()
 	server, name := pgtest.NewDatabase(t)
-	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "2s", "--no-locks",
+	args := []string{"load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "20ms", "--duration", "2s", "--no-locks",
 		"--dsn", server.DSNOf(name)}
 	p := start(t, append(args, "--json")...)
 	status := p.wait()
@@ -201,7 +201,7 @@ func TestInterruptedLoadRemovesEverything(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
-			p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--hold", "5ms", "--duration", "10m")
+			p := start(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--cancel", "0.2", "--hold", "20ms", "--duration", "10m")
 			p.until(p.stdout, "acquired [1-9]")
 			postmaster := p.postmaster()
 			p.signal(s)
@@ -217,7 +217,7 @@ func TestInterruptedLoadRemovesEverything(t *testing.T) {
 // A terminal sends the signal to the worker processes, too, which leave it to their parent.
 func TestInterruptedInATerminal(t *testing.T) {
 	t.Parallel()
-	p := startGroup(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "5ms", "--duration", "10m")
+	p := startGroup(t, "load", "--processes", "2", "--workers", "8", "--keys", "3", "--hold", "20ms", "--duration", "10m")
 	p.until(p.stdout, "acquired [1-9]")
 	postmaster := p.postmaster()
 	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT); err != nil {

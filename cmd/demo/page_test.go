@@ -102,7 +102,7 @@ func TestThePageHasTheFiguresOfTheRun(t *testing.T) {
 // Without a browser: the page is there while the load is, and the program ends although a reader of its events reads nothing.
 func TestThePageEndsWithTheLoad(t *testing.T) {
 	t.Parallel()
-	p := start(t, "load", "--ui", "auto", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "2s")
+	p := start(t, "load", "--ui", "auto", "--processes", "1", "--workers", "2", "--keys", "2", "--hold", "20ms", "--duration", "2s")
 	url := pageOf(p, p.stdout)
 	get := func(path string) (*http.Response, error) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+path, http.NoBody)
@@ -135,7 +135,7 @@ func TestThePageEndsWithTheLoad(t *testing.T) {
 func TestThePageIsKept(t *testing.T) {
 	t.Parallel()
 	tab := browser.Open(t)
-	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--duration", "2s")
+	p := start(t, "load", "--ui", "auto", "--ui-keep", "10m", "--processes", "1", "--workers", "2", "--keys", "2", "--hold", "20ms", "--duration", "2s")
 	p.until(p.stdout, `(?s)EXCLUSION PROVEN.*The page stays at http://.*/ for 10m0s\. Ctrl-C ends it\.`)
 	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(p.stdout.String())
 	for range 2 { // and loaded again

@@ -27,7 +27,7 @@ var (
 	simOne     = flag.Uint64("sim.one", 0, "seed of one history, as a failure tells it")
 	simHistory = flag.String("sim.history", "", "one history in full, as a failure tells it")
 	simWorkers = flag.Int("sim.workers", runtime.GOMAXPROCS(0), "how many histories run at one time; 1: they are counted in order")
-	simFor     = flag.Duration("sim.for", 0, "for how long each simulation explores; default 2s, under LOCKKEEPER_STRESS 2m")
+	simFor     = flag.Duration("sim.for", 0, "for how long each simulation explores; default 1s, under LOCKKEEPER_STRESS 2m")
 )
 
 // tally counts what happened in all histories: an exploration in which something never happens explores less than it says.
@@ -91,7 +91,7 @@ func explore(t *testing.T, name string, steps int, seen *tally, play func(*testi
 		plan.Seed = rand.Uint64()
 	}
 	if plan.For == 0 {
-		plan.For = 2 * time.Second
+		plan.For = time.Second
 		if os.Getenv("LOCKKEEPER_STRESS") != "" {
 			plan.For = 2 * time.Minute
 		}

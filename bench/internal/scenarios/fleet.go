@@ -11,7 +11,10 @@ import (
 )
 
 // fleet is some processes with some goroutines each, all of which want one key.
-type fleet struct{ processes, goroutines int }
+type fleet struct {
+	processes, goroutines int
+	window                time.Duration // the least
+}
 
 const (
 	fleetWindow = 2 * time.Second
@@ -62,7 +65,7 @@ func (f fleet) run(ctx context.Context, s harness.Setup) (result harness.Result,
 		}
 		began := time.Now()
 		// Processes take turns of a hand-off limit each: a short window would count who had one more of them.
-		if err := interrupt.Sleep(ctx, max(s.Duration, fleetWindow)); err != nil {
+		if err := interrupt.Sleep(ctx, max(s.Duration, f.window)); err != nil {
 			return 0, err
 		}
 		took := time.Since(began)

@@ -24,7 +24,7 @@ var parts = map[string]harness.Scenario{
 }
 
 var (
-	smallFleet = fleet{processes: 2, goroutines: 3}
+	smallFleet = fleet{processes: 2, goroutines: 3, window: time.Second}
 	measured   = map[string]harness.System{}
 )
 

@@ -33,7 +33,7 @@ var (
 
 // All returns all scenarios in the order of reports.
 func All() []harness.Scenario {
-	f, h, s := fleet{processes: 4, goroutines: 50}, hold{keys: 100_000}, storm{100_000}
+	f, h, s := fleet{processes: 4, goroutines: 50, window: fleetWindow}, hold{keys: 100_000}, storm{100_000}
 	g := grow{keys: []int{1000, 10_000, 100_000, 1_000_000}, idle: forgotten}
 	one, many := wake{rounds: 500}, wake{rounds: 100, keys: 10_000}
 	l := loss{rounds: 200, handles: 100}

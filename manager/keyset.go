@@ -182,6 +182,9 @@ func (s KeySet) check(ctx context.Context, o *acquireOptions) error {
 // somebody else holds, -1 if none, or if err says that there is no sense in waiting.
 func (g *gathering) gather(lead int, try bool) (refused int, err error) {
 	all := g.keys.all
+	if g.ctx.Err() != nil { // nothing is asked of the server then
+		return -1, all[0].refused(contextReason(g.ctx), time.Since(g.begun))
+	}
 	if !try { // the others are tried when it is held
 		if err = g.takeLead(all[lead], false); err != nil {
 			return -1, err

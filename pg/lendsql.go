@@ -25,7 +25,7 @@ var backSQL = `SELECT pg_catalog.concat_ws(' ',
  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) ANY ('{` +
 	"lockkeeper_unlock,lockkeeper_ask" + `}'::pg_catalog.text[])))`
 
-// lend writes the first statements of a loan. (They read no pg_settings, which costs the server a millisecond.)
+// lend writes the first statements of a loan.
 func (e *encoder) lend(c *Config, taken []setting) ([]byte, error) {
 	var commands []*command
 	for _, s := range taken {

@@ -1,6 +1,9 @@
 package pg
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A real server that refuses a setting still gets the rest, and keeps them: what a probe does meanwhile takes them not along when its
 // transaction ends. (PostgreSQL on Windows refuses client_connection_check_interval. A name that is no UTF-8 is refused everywhere.)
@@ -29,5 +32,23 @@ func TestASettingThatARealServerRefuses(t *testing.T) {
 				t.Errorf("refused: %v", refused)
 			}
 		})
+	}
+}
+
+// current_setting says a time in the largest unit that fits.
+func TestReadingsAreInTheUnitOfTheSetting(t *testing.T) {
+	for _, c := range []struct {
+		unit       time.Duration
+		text, want string
+	}{
+		{time.Millisecond, "14s", "14000"}, {time.Millisecond, "1500ms", "1500"}, {time.Millisecond, "2min", "120000"},
+		{time.Millisecond, "1h", "3600000"}, {time.Millisecond, "24d", "2073600000"}, {time.Millisecond, "0", "0"},
+		{time.Millisecond, "-1", "-1"}, {time.Millisecond, "7001", "7001"}, {time.Millisecond, "", ""},
+		{time.Millisecond, "a week", "a week"}, {time.Second, "2min", "120"}, {time.Second, "7", "7"},
+		{0, "off", "off"}, {0, "3", "3"}, {0, "14s", "14s"},
+	} {
+		if got := (setting{unit: c.unit}).inUnit(c.text); got != c.want {
+			t.Errorf("%q in %v: %q, should be %q", c.text, c.unit, got, c.want)
+		}
 	}
 }

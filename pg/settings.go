@@ -13,8 +13,10 @@ import (
 // parameters and a server that does not know one would refuse the connection.
 type setting struct {
 	name  string
-	value string // in the setting's base unit, as pg_settings shows it
-	tcp   bool   // no meaning on a unix socket
+	value string // in the setting's base unit
+	// unit is that unit, where the setting is a time.
+	unit time.Duration
+	tcp  bool // no meaning on a unix socket
 	// without is what it means that a server does not know it; empty where that is no harm.
 	without string
 }
@@ -31,19 +33,19 @@ func (c *Config) settings() []setting {
 		{name: "transaction_timeout", value: "0"}, // since 17; before, there is no such limit
 		{name: "exit_on_error", value: "off"},     // the error that ends a slice would end the session
 		// One slice of waiting; see Config.WaitSlice. Nothing else that we send waits for a lock.
-		{name: "lock_timeout", value: ms(c.WaitSlice), without: "a wait for a lock pins what vacuum could clean"},
+		{name: "lock_timeout", value: ms(c.WaitSlice), unit: time.Millisecond, without: "a wait for a lock pins what vacuum could clean"},
 		// The only one that frees a lock whose holder is frozen, or whose middlebox still acknowledges. Since 14.
-		{name: "idle_session_timeout", value: ms(c.SessionTimeout), without: "a frozen client keeps its locks until it is " +
+		{name: "idle_session_timeout", value: ms(c.SessionTimeout), unit: time.Millisecond, without: "a frozen client keeps its locks until it is " +
 			"killed, and one behind a middlebox that goes on acknowledging for as long as that does"},
 		// Without it a waiter whose client died stays in the queue and is granted the lock. Since 14.
-		{name: "client_connection_check_interval", value: "1000", without: "a waiter whose client died stays in the queue " +
+		{name: "client_connection_check_interval", value: "1000", unit: time.Millisecond, without: "a waiter whose client died stays in the queue " +
 			"until its slice is over, and may be granted the lock meanwhile"},
 		// A silent partition is seen by keepalives while idle, and by the user timeout once an answer is not
 		// acknowledged, which switches the keepalives off: both are needed. None ends a session before SessionTimeout.
-		{name: "tcp_keepalives_idle", value: strconv.Itoa(seconds(c.Trust())), tcp: true},
-		{name: "tcp_keepalives_interval", value: strconv.Itoa(interval), tcp: true},
+		{name: "tcp_keepalives_idle", value: strconv.Itoa(seconds(c.Trust())), unit: time.Second, tcp: true},
+		{name: "tcp_keepalives_interval", value: strconv.Itoa(interval), unit: time.Second, tcp: true},
 		{name: "tcp_keepalives_count", value: strconv.Itoa(probes), tcp: true},
-		{name: "tcp_user_timeout", value: ms(c.SessionTimeout), tcp: true},
+		{name: "tcp_user_timeout", value: ms(c.SessionTimeout), unit: time.Millisecond, tcp: true},
 		// A hint to other managers is a transaction of its own, and need outlive nothing.
 		{name: "synchronous_commit", value: "off"},
 		// The statements are few and always the same: planning them anew for their parameters gains nothing.
@@ -57,12 +59,12 @@ func (c *Config) localSettings() []setting {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	return []setting{
 		// The only one that ends a session whose client is frozen, since the transaction is idle then.
-		{name: "idle_in_transaction_session_timeout", value: ms(c.SessionTimeout)},
+		{name: "idle_in_transaction_session_timeout", value: ms(c.SessionTimeout), unit: time.Millisecond},
 		{name: "statement_timeout", value: "0"},
 		{name: "transaction_timeout", value: "0"},
 		{name: "exit_on_error", value: "off"},
-		{name: "lock_timeout", value: ms(c.WaitSlice), without: "a wait for a lock pins what vacuum could clean"},
-		{name: "client_connection_check_interval", value: "1000", without: "a waiter whose pooler died stays in the queue " +
+		{name: "lock_timeout", value: ms(c.WaitSlice), unit: time.Millisecond, without: "a wait for a lock pins what vacuum could clean"},
+		{name: "client_connection_check_interval", value: "1000", unit: time.Millisecond, without: "a waiter whose pooler died stays in the queue " +
 			"until its slice is over, and may be granted the lock meanwhile"},
 		{name: "plan_cache_mode", value: "force_generic_plan"},
 		{name: "client_encoding", value: "UTF8"}, // of the names that are said
@@ -86,10 +88,24 @@ const localSetSQL = `SELECT FROM ` + settingsSQL + `
 
 const settingsSQL = `ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS v(name, value)`
 
-// readBackSQL reads a view, although functions would say it in less time (0.1 ms for 2.6): behind pgpool-II a session that has read no relation when
-// it is opened was ended as the server's lock table was full, in 3 of 10 runs of TestFullLockTable on PostgreSQL 13, and in none with this.
-const readBackSQL = `SELECT s.name, s.setting FROM pg_catalog.pg_settings AS s
- WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND ` + volatile
+// readBackSQL reads what is known of the settings. (0.1 ms, and 2.6 ms from pg_settings.)
+const readBackSQL = `SELECT v.name, pg_catalog.current_setting(v.name, true)
+ FROM pg_catalog.unnest($1::pg_catalog.text[]) AS v(name)
+ WHERE pg_catalog.current_setting(v.name, true) IS NOT NULL AND ` + volatile
+
+// timeUnits are those in which current_setting says a time: in the largest that gives a whole number. (PostgreSQL's guc.c, time_unit_conversion_table.)
+var timeUnits = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+
+// inUnit is what current_setting says, as a number of the setting's unit where it is a time.
+func (s setting) inUnit(text string) string {
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	unit, isTime := timeUnits[text[len(digits):]]
+	if err != nil || !isTime || s.unit == 0 {
+		return text
+	}
+	return strconv.FormatInt(int64(time.Duration(n)*unit/s.unit), 10)
+}
 
 // applicationSQL names the session where nobody else has.
 const applicationSQL = `SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false)

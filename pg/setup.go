@@ -156,10 +156,16 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 	if s.readBack.err != nil {
 		return fmt.Errorf("reading the session's settings back: %w", s.readBack.err)
 	}
-	have := make(map[string]string, len(s.settings))
+	read := make(map[string]string, len(s.settings))
 	for _, row := range s.readBack.rows {
 		if len(row) == 2 {
-			have[string(row[0])] = string(row[1])
+			read[string(row[0])] = string(row[1])
+		}
+	}
+	have := make(map[string]string, len(s.settings))
+	for _, x := range s.settings {
+		if text, known := read[x.name]; known {
+			have[x.name] = x.inUnit(text)
 		}
 	}
 	refused := notTaken(s.settings, have, failed, isUnix(s.wire.conn))

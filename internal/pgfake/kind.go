@@ -41,7 +41,7 @@ const (
 var kinds = []struct{ part, kind string }{
 	{"DO $lockkeeper$", Wait}, {"THEN pg_catalog.pg_advisory_lock", PlainWait},
 	{"edge AS MATERIALIZED", Marks}, {"AS waited", AllLocks}, {"pg_terminate_backend", Terminate}, {"pg_locks", Who},
-	{"set_config(v.name, v.value, false)", Set}, {"pg_settings", ReadBack},
+	{"set_config(v.name, v.value, false)", Set}, {"current_setting(v.name, true)\n FROM", ReadBack},
 	{"unnest($1::pg_catalog.int8[])", Batch}, {"pg_try_advisory_xact_lock", TryXact},
 	{"pg_try_advisory_lock", Try}, {"pg_advisory_unlock", Unlock},
 	{"pg_stat_get_activity", Ask}, {"DISCARD ALL", Discard}, {"RESET ROLE", ResetRole}, {"SET client_encoding", Encoding},

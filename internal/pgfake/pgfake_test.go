@@ -111,7 +111,7 @@ func TestARequestIsAnsweredMessageByMessage(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	const set, readBack = "SELECT set_config(v.name, v.value, false)", "SELECT FROM pg_settings"
+	const set, readBack = "SELECT set_config(v.name, v.value, false)", "SELECT current_setting(v.name, true)\n FROM v"
 	names, values := `{"a","b"}`, `{"1","2"}`
 	for fixed, want := range map[bool]string{false: `["a" "1"], ["b" "2"]`, true: `["b" "2"]`} {
 		s := &Session{Fixed: fixed}

@@ -301,6 +301,33 @@ func TestAStoppedWatchdogCloses(t *testing.T) {
 	}
 }
 
+// Nor does one that was stopped for so long that its pipe is full.
+func TestAFullPipeKeepsNobody(t *testing.T) {
+	w := startWatchdog(t)
+	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.pipe.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err := error(nil); err == nil; {
+		_, err = w.pipe.WriteString(lineBeat + "\n")
+	}
+	told := make(chan struct{})
+	go func() { // Joined below.
+		defer close(told)
+		w.beat()
+		w.Close()
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the watchdog")
+		_ = w.process.Signal(syscall.SIGCONT)
+		<-told
+	}
+}
+
 // A command whose end somebody else has waited for has not succeeded as far as is known.
 func TestAnEndThatNobodyKnows(t *testing.T) {
 	changes := make(chan unix.WaitStatus)

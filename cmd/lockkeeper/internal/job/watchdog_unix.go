@@ -37,6 +37,8 @@ const (
 	// silence is for how long none may come. One who is stopped asks the server nothing. A lock is trusted for 7 s after the last
 	// answer, which is over by then; the server frees it 14 s after the last question, which may be 5 s old when the silence begins.
 	silence = 7*time.Second + beatInterval
+	// writePatience is how long a line may wait for room in the pipe, which one that was stopped for hours has none of.
+	writePatience = 10 * time.Millisecond
 )
 
 // StartWatchdog starts it, by the arguments that make this program call [Watch]. Those of become make it call [Become] with what follows them.
@@ -68,6 +70,7 @@ func (w *Watchdog) release() { w.write(lineDone) }
 
 func (w *Watchdog) write(line string) {
 	if w != nil {
+		_ = w.pipe.SetWriteDeadline(time.Now().Add(writePatience))
 		_, _ = fmt.Fprintln(w.pipe, line) // one that is killed does not guard
 	}
 }

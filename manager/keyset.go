@@ -183,7 +183,7 @@ func (s KeySet) check(ctx context.Context, o *acquireOptions) error {
 func (g *gathering) gather(lead int, try bool) (refused int, err error) {
 	all := g.keys.all
 	if g.ctx.Err() != nil { // nothing is asked of the server then
-		return -1, all[0].refused(contextReason(g.ctx), time.Since(g.begun))
+		return -1, all[lead].refused(contextReason(g.ctx), time.Since(g.begun))
 	}
 	if !try { // the others are tried when it is held
 		if err = g.takeLead(all[lead], false); err != nil {

@@ -156,15 +156,14 @@ func (s *setUp) checkSettings(ctx context.Context) error {
 	if s.readBack.err != nil {
 		return fmt.Errorf("reading the session's settings back: %w", s.readBack.err)
 	}
-	read := make(map[string]string, len(s.settings))
+	have := make(map[string]string, len(s.settings))
 	for _, row := range s.readBack.rows {
 		if len(row) == 2 {
-			read[string(row[0])] = string(row[1])
+			have[string(row[0])] = string(row[1])
 		}
 	}
-	have := make(map[string]string, len(s.settings))
 	for _, x := range s.settings {
-		if text, known := read[x.name]; known {
+		if text, known := have[x.name]; known {
 			have[x.name] = x.inUnit(text)
 		}
 	}

@@ -325,10 +325,8 @@ func newBecome() *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true, // they are the command's
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := job.Become(args); err != nil { // its parent tells of it
-				return exitError{exitCannotRun, nil}
-			}
-			return nil
+			_ = job.Become(args) // it returns only where it fails, and its parent tells of that
+			return exitError{exitCannotRun, nil}
 		},
 	}
 }

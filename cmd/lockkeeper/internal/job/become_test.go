@@ -32,7 +32,6 @@ func TestTheWatchdogKnowsTheGroupBeforeTheCommandRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = reason.Close() }()
 	reader := bufio.NewReader(out)
 	line, err := reader.ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != strconv.Itoa(process.Pid) {

@@ -16,30 +16,34 @@ import (
 
 // start starts the program once more, as a process that becomes the command by [Become]. It tells the watchdog of its group before: also where
 // this process is stopped or killed at once, the watchdog knows of whatever the command has started. The file that is returned has the reason
-// why it did not become the command, and is empty where it did.
-func (w *Watchdog) start(c Command, attributes *os.ProcAttr) (*os.Process, *os.File, error) {
+// why it did not become the command, and is empty where it did. Without a watchdog the process is the command at once, and there is no file.
+func (w *Watchdog) start(c Command, attributes *os.ProcAttr) (process *os.Process, reason *os.File, err error) {
+	if w == nil {
+		process, err = os.StartProcess(c.Path, c.Args, attributes)
+		return process, nil, err
+	}
 	reason, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = theirs.Close() }()
+	defer func() {
+		_ = theirs.Close()
+		if err != nil {
+			_ = reason.Close()
+		}
+	}()
 	// They keep their numbers: the command may have files of other numbers from whoever has started lockkeeper.
 	args := append([]string{os.Args[0]}, w.become...)
 	for _, pipe := range []*os.File{w.pipe, theirs} {
 		number, err := keepOverExec(pipe)
 		if err != nil {
-			_ = reason.Close()
-			return nil, nil, err
+			return nil, reason, err
 		}
 		defer syscall.CloseOnExec(number)
 		args = append(args, strconv.Itoa(number))
 	}
-	process, err := os.StartProcess(w.program, append(append(args, c.Path), c.Args...), attributes)
-	if err != nil {
-		_ = reason.Close()
-		return nil, nil, err
-	}
-	return process, reason, nil
+	process, err = os.StartProcess(w.program, append(append(args, c.Path), c.Args...), attributes)
+	return process, reason, err
 }
 
 // keepOverExec has the processes that are started from now on inherit a file, and returns its number.
@@ -81,8 +85,13 @@ func Become(args []string) error {
 	return err
 }
 
-// whyNotBegun reads the reason, after the end of the process that was to become the command. It is nil where it did, or was killed before.
+// whyNotBegun reads the reason and closes its file, after the end of the process that was to become the command. It is nil where it did, was killed
+// before, or there is no file.
 func whyNotBegun(reason *os.File) error {
+	if reason == nil {
+		return nil
+	}
+	defer func() { _ = reason.Close() }()
 	text, err := io.ReadAll(reason)
 	if err != nil || len(text) == 0 {
 		return err

@@ -277,55 +277,56 @@ func TestWatchdogCloses(t *testing.T) {
 	none.Close()
 }
 
-// A watchdog that somebody has stopped does not keep lockkeeper from its end.
-func TestAStoppedWatchdogCloses(t *testing.T) {
+// startStoppedWatchdog starts one that somebody stops.
+func startStoppedWatchdog(t *testing.T) *Watchdog {
+	t.Helper()
 	w := startWatchdog(t)
 	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+// mustNotWaitFor does something that a stopped watchdog must not keep from its end.
+func mustNotWaitFor(t *testing.T, w *Watchdog, what func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { // Joined below.
+		defer close(done)
+		what()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("it waits for the watchdog")
+		_ = w.process.Signal(syscall.SIGCONT)
+		<-done
+	}
+}
+
+// A watchdog that somebody has stopped does not keep lockkeeper from its end.
+func TestAStoppedWatchdogCloses(t *testing.T) {
+	w := startStoppedWatchdog(t)
 	r, _ := run(t, fakeHold{nil, func() error { return nil }}, "exit 6", w)
 	if r.Status != 6 {
 		t.Errorf("%+v", r)
 	}
-	closed := make(chan struct{})
-	go func() { // Joined below.
-		defer close(closed)
-		w.Close()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(time.Minute):
-		t.Error("it waits for the watchdog")
-		_ = w.process.Signal(syscall.SIGCONT)
-		<-closed
-	}
+	mustNotWaitFor(t, w, w.Close)
 }
 
 // Nor does one that was stopped for so long that its pipe is full.
 func TestAFullPipeKeepsNobody(t *testing.T) {
-	w := startWatchdog(t)
-	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	w := startStoppedWatchdog(t)
 	if err := w.pipe.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	for err := error(nil); err == nil; {
 		_, err = w.pipe.WriteString(lineBeat + "\n")
 	}
-	told := make(chan struct{})
-	go func() { // Joined below.
-		defer close(told)
+	mustNotWaitFor(t, w, func() {
 		w.beat()
 		w.Close()
-	}()
-	select {
-	case <-told:
-	case <-time.After(time.Minute):
-		t.Error("it waits for the watchdog")
-		_ = w.process.Signal(syscall.SIGCONT)
-		<-told
-	}
+	})
 }
 
 // A command whose end somebody else has waited for has not succeeded as far as is known.

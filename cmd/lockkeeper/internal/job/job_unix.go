@@ -88,11 +88,8 @@ func Run(c Command, hold Hold, watchdog *Watchdog) (Result, error) {
 	j.startWatchingLeader()
 	j.loop()
 	j.terminal.takeBack(j.group)
-	if j.reason != nil {
-		defer func() { _ = j.reason.Close() }()
-		if err := whyNotBegun(j.reason); err != nil {
-			return Result{}, err
-		}
+	if err := whyNotBegun(j.reason); err != nil {
+		return Result{}, err
 	}
 	return j.result, nil
 }
@@ -103,18 +100,13 @@ func (j *job) start() error {
 	if j.terminal.interactive() {
 		attributes.Foreground, attributes.Ctty = true, j.terminal.fd()
 	}
-	all := &os.ProcAttr{Env: j.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attributes}
-	var process *os.Process
-	var err error
-	if j.watchdog == nil {
-		process, err = os.StartProcess(j.Path, j.Args, all)
-	} else {
-		process, j.reason, err = j.watchdog.start(j.Command, all)
-	}
+	process, reason, err := j.watchdog.start(j.Command, &os.ProcAttr{
+		Env: j.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attributes,
+	})
 	if err != nil {
 		return err
 	}
-	j.group = process.Pid
+	j.group, j.reason = process.Pid, reason
 	if err := process.Release(); err != nil { // it is waited for by wait4, which tells of stops too
 		j.Tell("%v", err)
 	}

@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 			name := "script" + strconv.FormatInt(databases.Add(1), 10)
 			ctx, cancel := context.WithTimeout(context.Background(), bound)
 			defer cancel()
-			if _, err := server.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+			if err := server.CreateDatabase(ctx, name); err != nil {
 				return err
 			}
 			env.Setenv("LOCKKEEPER_DSN", server.DSNOf(name))

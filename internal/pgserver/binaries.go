@@ -45,23 +45,32 @@ const versionTimeout = 20 * time.Second
 // FindBinaries returns the folder of postgres and initdb. It looks at, in this order: [EnvBin], PATH (links resolved),
 // pg_config --bindir, the usual folders of the distributions (newest version first), and the cache folder.
 func FindBinaries() (binDir string, err error) {
+	binDir, _, err = findBinaries()
+	return binDir, err
+}
+
+// findBinaries also says which version they are.
+func findBinaries() (binDir, version string, err error) {
 	want := os.Getenv(EnvVersion)
 	if dir := os.Getenv(EnvBin); dir != "" {
-		if err := checkBinaries(dir, want); err != nil {
-			return "", fmt.Errorf("%w: %s=%s: %w", ErrNoBinaries, EnvBin, dir, err)
+		version, err := checkBinaries(dir, want)
+		if err != nil {
+			return "", "", fmt.Errorf("%w: %s=%s: %w", ErrNoBinaries, EnvBin, dir, err)
 		}
-		return filepath.Abs(dir)
+		binDir, err = filepath.Abs(dir)
+		return binDir, version, err
 	}
 	for _, dir := range candidates() {
-		if checkBinaries(dir, want) == nil {
-			return filepath.Abs(dir)
+		if version, err := checkBinaries(dir, want); err == nil {
+			binDir, err = filepath.Abs(dir)
+			return binDir, version, err
 		}
 	}
 	of := ""
 	if want != "" {
 		of = fmt.Sprintf(" of version %s (%s)", want, EnvVersion)
 	}
-	return "", fmt.Errorf("%w%s; %s", ErrNoBinaries, of, installHelp)
+	return "", "", fmt.Errorf("%w%s; %s", ErrNoBinaries, of, installHelp)
 }
 
 // candidates lists the folders to look at, best first, whether they exist or not.
@@ -134,28 +143,25 @@ func numbers(s string) []int {
 	return ns
 }
 
-// checkBinaries reports why dir cannot be used. An empty want accepts every version.
-func checkBinaries(dir, want string) error {
+// checkBinaries returns the version of dir's binaries, or why they cannot be used. An empty want accepts every version.
+func checkBinaries(dir, want string) (version string, err error) {
 	user, err := serverAccount()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := user.canReach(dir); err != nil {
-		return err
+		return "", err
 	}
 	for _, name := range []string{"postgres", "initdb"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
-			return err
+			return "", err
 		}
 	}
-	version, err := binVersion(dir)
-	if err != nil {
-		return err
+	version, err = binVersion(dir)
+	if err == nil && want != "" && want != version && want != major(version) {
+		err = fmt.Errorf("version is %s, not %s (%s)", version, want, EnvVersion)
 	}
-	if want != "" && want != version && want != major(version) {
-		return fmt.Errorf("version is %s, not %s (%s)", version, want, EnvVersion)
-	}
-	return nil
+	return version, err
 }
 
 var versionLine = regexp.MustCompile(`^postgres \(PostgreSQL\) (\S+)`)

@@ -26,6 +26,19 @@ func (s *Server) Exec(ctx context.Context, sql string) ([][]string, error) {
 	return rows, nil
 }
 
+// CreateDatabase makes an empty database, as cheaply as the server can: from PostgreSQL 15 on, it would write all of it to the WAL too.
+func (s *Server) CreateDatabase(ctx context.Context, name string) error {
+	_, err := s.Exec(ctx, s.createDatabase(name))
+	return err
+}
+
+func (s *Server) createDatabase(name string) string {
+	if s.before15() {
+		return "CREATE DATABASE " + name
+	}
+	return "CREATE DATABASE " + name + " STRATEGY file_copy"
+}
+
 // Ask runs SQL as the superuser on whatever listens on a unix socket, on a connection of its own, and returns the rows as Exec does.
 func Ask(ctx context.Context, socket, sql string) ([][]string, error) {
 	w, err := dial(ctx, socket, Database)

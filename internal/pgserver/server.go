@@ -94,20 +94,9 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	bin := o.BinDir
-	if bin == "" {
-		found, err := FindBinaries()
-		if err != nil {
-			return nil, err
-		}
-		bin = found
-	}
-	if err := checkBinaries(bin, ""); err != nil {
-		return nil, fmt.Errorf("pgserver: %w", err)
-	}
-	version, err := binVersion(bin)
+	bin, version, err := o.binaries()
 	if err != nil {
-		return nil, fmt.Errorf("pgserver: %w", err)
+		return nil, err
 	}
 	user, err := serverAccount()
 	if err != nil {
@@ -130,6 +119,17 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	}, nil
 }
 
+// binaries are those of BinDir, or of FindBinaries.
+func (o *Options) binaries() (dir, version string, err error) {
+	if o.BinDir == "" {
+		return findBinaries()
+	}
+	if version, err = checkBinaries(o.BinDir, ""); err != nil {
+		return "", "", fmt.Errorf("pgserver: %w", err)
+	}
+	return o.BinDir, version, nil
+}
+
 // create fills the data folder, starts the server and creates the database.
 func (s *Server) create(ctx context.Context) error {
 	if err := s.initialise(ctx); err != nil {
@@ -146,7 +146,7 @@ func (s *Server) create(ctx context.Context) error {
 		return err
 	}
 	return s.execOn(ctx, "postgres",
-		"CREATE DATABASE "+Database,
+		s.createDatabase(Database),
 		"ALTER ROLE "+Superuser+" PASSWORD '"+stored+"'") // a template has another server's
 }
 
@@ -192,6 +192,11 @@ func (s *Server) DataDir() string { return s.dataDir }
 
 // Version is the server's version, for example "15.18" or "18beta1".
 func (s *Server) Version() string { return s.version }
+
+func (s *Server) before15() bool {
+	v, err := strconv.Atoi(major(s.version))
+	return err == nil && v < 15
+}
 
 // PID is the postmaster's process id, or 0 where no server runs.
 func (s *Server) PID() int {

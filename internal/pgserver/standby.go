@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -80,7 +79,7 @@ func (s *Server) copyFrom(ctx context.Context, primary *Server) error {
 	}
 	defer w.close()
 	begin, end := "SELECT pg_backup_start('standby', true)", "SELECT labelfile FROM pg_backup_stop(false)"
-	if v, err := strconv.Atoi(major(primary.version)); err == nil && v < 15 {
+	if primary.before15() {
 		begin, end = "SELECT pg_start_backup('standby', true, false)", "SELECT labelfile FROM pg_stop_backup(false, false)"
 	}
 	if _, err := w.query(ctx, begin); err != nil {

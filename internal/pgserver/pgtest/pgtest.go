@@ -85,7 +85,7 @@ func NewDatabase(tb testing.TB) (*pgserver.Server, string) {
 	name := fmt.Sprintf("test_%d", databases.Add(1))
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
-	if _, err := s.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+	if err := s.CreateDatabase(ctx, name); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {

@@ -5,7 +5,7 @@
 # A program with the race detector sleeps for a second when it ends, each of the tests' processes too. Their servers
 # start from a copy of what initdb made once. Memory is collected less often, which takes a tenth of the processors' time.
 TEST_ENV = GOGC=300 GORACE=atexit_sleep_ms=50 LOCKKEEPER_PG_TEMPLATES="$$PWD/.bin/templates"
-# What the tests of one package take at most, on a machine that does other work too. The whole of it takes four to six minutes on two processors.
+# What the tests of one package take at most, on a machine that does other work too. The whole of it takes about four minutes on two processors.
 TIMEOUT = 600s
 # The packages of all modules. Those whose tests take longest stand first, since they begin in this order.
 PACKAGES = ./manager ./cmd/demo ./pg work

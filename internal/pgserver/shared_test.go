@@ -38,9 +38,11 @@ func TestExecKeepsItsConnectionAndNoState(t *testing.T) {
 	}
 }
 
-// Servers that start from one copy are each other's equals in nothing that matters: password, port, data.
+// Servers that start from one copy are each other's equals in nothing that matters: password, port, data. The folder of the copy may be
+// named from where the process is.
 func TestServersFromATemplate(t *testing.T) {
-	t.Setenv(pgserver.TemplatesVariable, t.TempDir())
+	t.Chdir(t.TempDir())
+	t.Setenv(pgserver.TemplatesVariable, "templates")
 	var passwords []string
 	for range 2 {
 		s := pgtest.New(t, pgserver.Options{})

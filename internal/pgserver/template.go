@@ -21,10 +21,16 @@ func (s *Server) initialise(ctx context.Context) error {
 	if folder == "" {
 		return s.initdb(ctx)
 	}
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
 	template := filepath.Join(folder, fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, s.binDir, "\n", s.version, "\n", s.durable)))[:16])
-	if _, err := os.Stat(template); err == nil {
+	_, err = os.Stat(template)
+	if err == nil {
 		return s.copyTemplate(ctx, template)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := s.initdb(ctx); err != nil {
@@ -33,7 +39,7 @@ func (s *Server) initialise(ctx context.Context) error {
 	return s.saveTemplate(ctx, template)
 }
 
-// copyTemplate copies with cp: under the race detector a copy in Go takes twice as long as all else that a start does.
+// copyTemplate copies with cp: a copy in Go, under the race detector, takes longer than all else that a start does.
 func (s *Server) copyTemplate(ctx context.Context, template string) error {
 	if err := run(ctx, account{}, "/", "cp", "-R", template, s.dataDir); err != nil || !s.user.set {
 		return err

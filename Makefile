@@ -117,7 +117,7 @@ test: setup ## run all tests of all modules under the race detector, against a r
 
 .PHONY: race
 race: setup ## run the concurrency tests COUNT times under the race detector
-	race=$$(scripts/race-flag) && $(TEST_ENV) go test $$race -count=$(COUNT) -timeout 2h -run '$(RUN)' ./actor/... ./pg/... ./manager/...
+	@$(TEST_ENV) scripts/race '$(COUNT)' '$(RUN)'
 
 .PHONY: stress
 stress: setup ## run the long versions of the tests: 100,000 waiters, longer storms

@@ -236,7 +236,7 @@ func (s *Server) stop(ctx context.Context, mode StopMode) error {
 		return fmt.Errorf("pgserver: stop: %w", err)
 	}
 	if err := p.wait(ctx); err != nil {
-		return fmt.Errorf("pgserver: %s stop of pid %d: %w", mode, p.pid, err)
+		return fmt.Errorf("pgserver: %s stop of pid %d: %w; the end of its log:\n%s", mode, p.pid, err, s.Log())
 	}
 	s.copyLog()
 	return nil

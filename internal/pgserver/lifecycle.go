@@ -33,8 +33,9 @@ type StopMode string
 
 // The stop modes of pg_ctl.
 const (
-	Smart     StopMode = "smart"     // waits for clients to leave
-	Fast      StopMode = "fast"      // ends their sessions
+	Smart StopMode = "smart" // waits for clients to leave
+	// Fast ends their sessions. PostgreSQL 15 and later never end one that comes while they recover from the crash of a backend.
+	Fast      StopMode = "fast"
 	Immediate StopMode = "immediate" // crashes: no checkpoint, recovery at the next start
 )
 

@@ -140,6 +140,9 @@ func (d database) exec(t testing.TB, format string, args ...any) [][]string {
 		d.eye.conn = conn
 	}
 	results, err := d.eye.conn.Exec(ctx, fmt.Sprintf(format, args...)).ReadAll()
+	if err == nil { // a slow write starts pgx's background reader, which would be a leak of a subtest that ends before the connection
+		err = endBackgroundRead(ctx, d.eye.conn)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,16 +64,18 @@ func (k *keeper) run() {
 // handle deals with one message: the machine decides, and the effects are carried out. (The steps are functions of their own, one
 // after the other, so that a keeper's stack stays within the 2 KiB that a goroutine begins with: one that has grown does not shrink.)
 func (k *keeper) handle(m message) {
-	if k.consider(m) {
-		k.carryOut(k.machine.effects)
-		k.server, k.current = k.machine.server, nil
-		k.setAlarm()
+	if m = k.consider(m); m == nil {
+		return
 	}
+	k.decide(m)
+	k.carryOut(k.machine.effects)
+	k.server, k.current = k.machine.server, nil
+	k.setAlarm()
 }
 
-// consider has the machine take a message, and reports whether it did. What the message says of the server, and who waits for an outcome,
-// is kept first: so that is known whatever fails after.
-func (k *keeper) consider(m message) bool {
+// consider gives the message that the machine is to take, nil if none: some are dealt with here. Who waits for an outcome is kept
+// first, so that it is known whatever fails after.
+func (k *keeper) consider(m message) message {
 	switch e := m.(type) {
 	case acquire:
 		k.uses++
@@ -82,35 +84,40 @@ func (k *keeper) consider(m message) bool {
 	case release:
 		e.claim.awaitRelease()
 	case releaseLater:
-		m = release(e)
+		return release(e)
 	case await:
 		e.claim.awaitOutcome(e.outcome)
-		return false
+		return nil
 	case whoHolds:
 		e.holding <- k.holding()
-		return false
+		return nil
 	case unused:
 		e.claim.unused = true
-		return false
+		return nil
 	case lend:
 		e.asked <- k.lend(e)
-		return false
+		return nil
 	case inside:
 		e.claim.waits = e.claim.waits.changed(e.wanted, e.ends)
-		return false
+		return nil
 	case Lost:
 		if !k.holdsOn(e.Session) {
-			return false // an earlier one, or what is under way is answered by itself
+			return nil // an earlier one, or what is under way is answered by itself
 		}
 	case Told:
-		m = k.ofOthers(e)
+		return k.ofOthers(e)
 	case due:
 		if k.machine.nextDue().IsZero() {
 			k.rung()
-			return false
+			return nil
 		}
 		k.alarm.at, k.alarm.idle = time.Time{}, false
 	}
+	return m
+}
+
+// decide has the machine take a message. What the message says of the server is kept first, for the same reason.
+func (k *keeper) decide(m message) {
 	before := k.server
 	k.server.receive(m)
 	k.current, k.machine.effects = m, k.machine.effects[:0]
@@ -119,7 +126,6 @@ func (k *keeper) consider(m message) bool {
 	}
 	now, trusted := k.clock(m)
 	k.machine.step(&before, &k.server, m, now, trusted)
-	return true
 }
 
 func (k *keeper) holdsOn(s Session) bool {

@@ -9,7 +9,7 @@ type alarm struct {
 	timer *time.Timer // nil until it is first needed
 	at    time.Time   // when it fires; zero where nobody waits for it
 	idle  bool        // at is the end of the idle time, which began when the keeper had received as many claims as seen
-	seen  uint
+	seen  uint32
 }
 
 func (k *keeper) alarmAt(at time.Time, idle bool) {

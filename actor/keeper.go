@@ -22,8 +22,8 @@ type keeper struct {
 	machine machine
 	current message // being dealt with
 	alarm   alarm
-	uses    uint // claims received; it may wrap
-	retire  bool // nothing is left to do: the supervisor is to remove the keeper
+	uses    uint32 // claims received; it may wrap
+	retire  bool   // nothing is left to do: the supervisor is to remove the keeper
 	ended   bool
 
 	restarts intensity // the supervisor's

@@ -47,19 +47,19 @@ func (l *instantLink) Unsent() <-chan struct{} { return nil }
 func (l *instantLink) Session() Session        { return &l.store.session }
 func (l *instantLink) Own() Session            { return nil }
 
-func benchSupervisor(b *testing.B) *Supervisor {
-	b.Helper()
+func instantSupervisor(tb testing.TB) *Supervisor {
+	tb.Helper()
 	s := NewSupervisor(Config{
 		Store:     &instantStore{freshSession{time.Now().Add(24 * time.Hour)}},
 		Limits:    Limits{MaxWaiters: 100_000, HandOffTime: 20 * time.Millisecond, HandOffGrants: 10_000},
 		Intensity: IntensityLimit{Restarts: 5, Window: 10 * time.Second},
 		MaxKeys:   1 << 30, IdleTimeout: time.Hour,
 	})
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
-			b.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
@@ -87,7 +87,7 @@ func drop(b *testing.B, c *Claim) {
 
 // One key, one caller: the keeper's cost of a pair.
 func BenchmarkKeeper(b *testing.B) {
-	s := benchSupervisor(b)
+	s := instantSupervisor(b)
 	terms := key(1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -99,7 +99,7 @@ func BenchmarkKeeper(b *testing.B) {
 func BenchmarkHandOff(b *testing.B) {
 	for _, callers := range []int{2, 100, 10_000} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := benchSupervisor(b)
+			s := instantSupervisor(b)
 			terms := key(1)
 			b.ReportAllocs()
 			inTurns(b, callers, func(int) { drop(b, hold(b, s, terms)) })
@@ -114,7 +114,7 @@ func BenchmarkHandOff(b *testing.B) {
 func BenchmarkSupervisor(b *testing.B) {
 	for _, n := range []int{1, 1000, 100_000} {
 		b.Run("keys="+strconv.Itoa(n), func(b *testing.B) {
-			s := benchSupervisor(b)
+			s := instantSupervisor(b)
 			terms := make([]Terms, n)
 			for i := range terms {
 				// The ids that hashing makes are spread like this.
@@ -135,7 +135,7 @@ func BenchmarkSupervisor(b *testing.B) {
 
 // A key that nobody has used yet: what a new keeper costs, its goroutine included.
 func BenchmarkFirstUse(b *testing.B) {
-	s := benchSupervisor(b)
+	s := instantSupervisor(b)
 	b.ReportAllocs()
 	id := int64(0)
 	for b.Loop() {

@@ -43,6 +43,25 @@ func awaitKeepers(t *testing.T, want int) {
 	t.Fatalf("%d goroutines of keepers, should be %d", got, want)
 }
 
+// submit makes a claim, and granted waits until it holds, on the test's own goroutine.
+func submit(t *testing.T, s *Supervisor, terms Terms) *Claim {
+	t.Helper()
+	c := &Claim{Terms: terms}
+	c.Owner = quiet{}
+	if err := s.Submit(c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func granted(t *testing.T, c *Claim) *Claim {
+	t.Helper()
+	if <-c.Replies(); c.Err != nil {
+		t.Fatal(c.Err)
+	}
+	return c
+}
+
 // Each key in use has a running goroutine of its own, for as long as it is in use and a moment longer.
 func TestOneGoroutineForEachKeyInUse(t *testing.T) {
 	const keys = 200
@@ -55,14 +74,7 @@ func TestOneGoroutineForEachKeyInUse(t *testing.T) {
 	awaitKeepers(t, 0)
 	claims := make([]*Claim, keys)
 	for i := range claims {
-		claims[i] = &Claim{Terms: key(int64(i))}
-		claims[i].Owner = quiet{}
-		if err := s.Submit(claims[i]); err != nil {
-			t.Fatal(err)
-		}
-		if <-claims[i].Replies(); claims[i].Err != nil {
-			t.Fatal(claims[i].Err)
-		}
+		claims[i] = granted(t, submit(t, s, key(int64(i))))
 	}
 	for range 3 {
 		awaitKeepers(t, keys) // held for longer than the idle timeout, too

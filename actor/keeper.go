@@ -116,7 +116,7 @@ func (k *keeper) consider(m message) message {
 	return m
 }
 
-// decide has the machine take a message. What the message says of the server is kept first, for the same reason.
+// decide has the machine take a message. What the message says of the server is kept first, so that it is known whatever fails after.
 func (k *keeper) decide(m message) {
 	before := k.server
 	k.server.receive(m)

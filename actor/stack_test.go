@@ -1,62 +1,36 @@
 package actor
 
 import (
-	"context"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"testing"
-	"time"
 )
 
 // A keeper's stack stays within the 2 KiB that a goroutine begins with: a hundred thousand keys in use are as many stacks, and one that has
 // grown does not shrink. The race detector makes frames larger, so under it the test runs once more without.
 func TestAKeepersStackIsSmall(t *testing.T) {
 	if underRace(t) {
-		out, err := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-count=1", "-v", "-run", "^"+t.Name()+"$", ".").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-count=1", "-run", "^"+t.Name()+"$", ".").CombinedOutput()
 		if err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 		return
 	}
 	const keys = 5000
-	s := NewSupervisor(Config{
-		Store:     &instantStore{freshSession{time.Now().Add(time.Hour)}},
-		Limits:    Limits{MaxWaiters: 10, HandOffTime: time.Hour, HandOffGrants: 100},
-		Intensity: IntensityLimit{Restarts: 5, Window: 10 * time.Second},
-		MaxKeys:   keys, IdleTimeout: time.Hour,
-	})
-	submit := func(id int64) *Claim {
-		c := &Claim{Terms: key(id)}
-		c.Owner = quiet{}
-		if err := s.Submit(c); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	granted := func(c *Claim) *Claim {
-		if <-c.Replies(); c.Err != nil {
-			t.Fatal(c.Err)
-		}
-		return c
-	}
+	s := instantSupervisor(t)
 	before := stacks()
 	for id := range int64(keys) {
-		first := granted(submit(id))
-		second := submit(id)
+		first := granted(t, submit(t, s, key(id)))
+		second := submit(t, s, key(id))
 		first.Release(nil) // to the second, by a local hand-off
-		granted(second).Release(nil)
-		granted(submit(id))
+		granted(t, second).Release(nil)
+		granted(t, submit(t, s, key(id)))
 	}
 	each := (stacks() - before) / keys
 	if each < 1000 || each > 2500 {
 		t.Errorf("%d bytes of stack for each keeper", each)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := s.Close(ctx); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -159,9 +159,11 @@ func (s *session) obey(o order) {
 
 // newSending is an empty statement.
 func (s *session) newSending(kind sendingKind) *sending {
-	f := new(sending)
+	var f *sending
 	if n := len(s.free); n > 0 {
 		f, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		f = new(sending)
 	}
 	f.reset(kind)
 	f.scope = s.config.scope
